@@ -1,0 +1,89 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// SecretReference names a Secret in the namespace kubecell-system of the RCP.
+type SecretReference struct {
+	// Name of the Secret; its key "kubeconfig" holds a kubeconfig.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+}
+
+// CellSpec says how to reach a cell. Labels that place a cell in the world, such as
+// topology.kubernetes.io/zone, are labels of the Cell object.
+type CellSpec struct {
+	// Endpoints are the base URLs of the cell's apiservers; where absent, the server of the
+	// kubeconfig is used. All of them must accept the kubeconfig's credentials.
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self.all(e, e.startsWith('https://'))",message="an endpoint is a URL that begins with https://"
+	// +optional
+	Endpoints []string `json:"endpoints,omitempty"`
+
+	// KubeconfigSecretRef is where the credentials for this cell are kept.
+	KubeconfigSecretRef SecretReference `json:"kubeconfigSecretRef"`
+
+	// Maintenance says that the cell is worked on: runs that would need it do not start.
+	// +optional
+	Maintenance bool `json:"maintenance,omitempty"`
+}
+
+// CellCounts are numbers of objects in one cell, as last counted.
+type CellCounts struct {
+	// Workloads are the units whose primary copy lives in the cell.
+	Workloads int64 `json:"workloads"`
+	// Envelopes are the backup copies that the cell holds for others.
+	Envelopes int64 `json:"envelopes"`
+	// Tombstones are migrated objects whose grace period has not ended.
+	Tombstones int64 `json:"tombstones"`
+}
+
+// CellStatus is what the federation has seen of a cell.
+type CellStatus struct {
+	// Version is the cell's Kubernetes version, such as "v1.36.3".
+	// +optional
+	Version string `json:"version,omitempty"`
+
+	// Counts of objects in the cell.
+	// +optional
+	Counts *CellCounts `json:"counts,omitempty"`
+
+	// BackupLag is the age of the oldest write of this cell that is not in its backup cell yet.
+	// +optional
+	BackupLag *metav1.Duration `json:"backupLag,omitempty"`
+
+	// Conditions: Reachable, Fenced, Replicated, Ready.
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// Cell is one independent control plane of the federation.
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:scope=Cluster,categories=kubecell,shortName=kccell
+// +kubebuilder:subresource:status
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.status.version`
+// +kubebuilder:printcolumn:name="Workloads",type=integer,JSONPath=`.status.counts.workloads`
+// +kubebuilder:printcolumn:name="Endpoints",type=string,priority=1,JSONPath=`.spec.endpoints`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="a cell is named by a DNS label: at most 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit"
+type Cell struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec CellSpec `json:"spec"`
+	// +optional
+	Status CellStatus `json:"status,omitempty"`
+}
+
+// CellList is a list of Cells.
+// +kubebuilder:object:root=true
+type CellList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Cell `json:"items"`
+}

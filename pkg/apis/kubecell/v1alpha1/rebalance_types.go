@@ -1,0 +1,145 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// RebalancePhase is the progress of one run.
+// +kubebuilder:validation:Enum=Pending;Preparing;Moving;Paused;Aborting;Settling;Succeeded;Aborted;Failed
+type RebalancePhase string
+
+// Phases of a Rebalance. The last three are final.
+const (
+	RebalancePending   RebalancePhase = "Pending"
+	RebalancePreparing RebalancePhase = "Preparing"
+	RebalanceMoving    RebalancePhase = "Moving"
+	RebalancePaused    RebalancePhase = "Paused"
+	RebalanceAborting  RebalancePhase = "Aborting"
+	RebalanceSettling  RebalancePhase = "Settling"
+	RebalanceSucceeded RebalancePhase = "Succeeded"
+	RebalanceAborted   RebalancePhase = "Aborted"
+	RebalanceFailed    RebalancePhase = "Failed"
+)
+
+// RebalanceSpec is how a run shall go; all of it may be changed while it runs.
+type RebalanceSpec struct {
+	// Window is how many units may be migrating at once.
+	// +kubebuilder:validation:XValidation:rule="self >= 1 && self <= 10000",message="window must be 1 to 10000 units"
+	// +kubebuilder:default=50
+	Window int32 `json:"window"`
+
+	// Rate limits how many units begin to migrate in a second; 0 means no limit but the window.
+	// +kubebuilder:validation:XValidation:rule="self >= 0 && self <= 100000",message="rate must be 0 (no limit) to 100000 units a second"
+	// +optional
+	Rate int32 `json:"rate,omitempty"`
+
+	// Paused lets the units in flight finish and begins no others.
+	// +optional
+	Paused bool `json:"paused,omitempty"`
+
+	// Abort swaps current and target and walks back. It cannot be taken back.
+	// +kubebuilder:validation:XValidation:rule="self || !oldSelf",message="an abort cannot be taken back; start a new rebalance when it has ended"
+	// +optional
+	Abort bool `json:"abort,omitempty"`
+
+	// Grace is how long tombstones stay; Ring.spec.retention where absent.
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('720h')",message="grace must be a duration of 0s to 720h, such as 12h"
+	// +optional
+	Grace *metav1.Duration `json:"grace,omitempty"`
+
+	// MaxFailures stops the run when more units than this have failed; 0 means the first stops it.
+	// +kubebuilder:validation:XValidation:rule="self >= 0",message="maxFailures must not be negative"
+	// +kubebuilder:default=10
+	// +optional
+	MaxFailures *int32 `json:"maxFailures,omitempty"`
+}
+
+// PairProgress counts the units that move from one cell to another.
+type PairProgress struct {
+	From     string `json:"from"`
+	To       string `json:"to"`
+	Total    int64  `json:"total"`
+	Moved    int64  `json:"moved"`
+	InFlight int64  `json:"inFlight"`
+	Failed   int64  `json:"failed"`
+}
+
+// UnitFailure is one unit that could not be moved yet.
+type UnitFailure struct {
+	// Key of the unit.
+	Key string `json:"key"`
+	// From and To are its old and new cell.
+	From string `json:"from"`
+	To   string `json:"to"`
+	// Step that failed, such as "copy".
+	Step string `json:"step"`
+	// Message says why.
+	Message string `json:"message"`
+	// Attempts so far.
+	Attempts int32 `json:"attempts"`
+}
+
+// WriteBlock are quantiles of how long units refused writes.
+type WriteBlock struct {
+	P50 metav1.Duration `json:"p50"`
+	P99 metav1.Duration `json:"p99"`
+	Max metav1.Duration `json:"max"`
+}
+
+// RebalanceProgress is the progress of a run, enough to take it over.
+type RebalanceProgress struct {
+	// +optional
+	Phase RebalancePhase `json:"phase,omitempty"`
+	// FromEpoch is the epoch in which the run was accepted.
+	// +optional
+	FromEpoch int64 `json:"fromEpoch,omitempty"`
+	// ToEpoch is the epoch in which it ended.
+	// +optional
+	ToEpoch int64 `json:"toEpoch,omitempty"`
+	// Pairs counts the units for each pair of cells.
+	// +listType=map
+	// +listMapKey=from
+	// +listMapKey=to
+	// +optional
+	Pairs []PairProgress `json:"pairs,omitempty"`
+	// Failures are the units that failed and are tried again, the first 100 by key.
+	// +listType=map
+	// +listMapKey=key
+	// +kubebuilder:validation:MaxItems=100
+	// +optional
+	Failures []UnitFailure `json:"failures,omitempty"`
+	// WriteBlock says how long units refused writes.
+	// +optional
+	WriteBlock *WriteBlock `json:"writeBlock,omitempty"`
+	// +optional
+	StartTime *metav1.Time `json:"startTime,omitempty"`
+	// +optional
+	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// Rebalance is one run that moves data from Ring.status.current to Ring.status.target. It stays as
+// a record of what was done.
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:scope=Cluster,categories=kubecell,shortName=kcreb
+// +kubebuilder:subresource:status
+// +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
+// +kubebuilder:printcolumn:name="Window",type=integer,JSONPath=`.spec.window`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type Rebalance struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec RebalanceSpec `json:"spec"`
+	// +optional
+	Status RebalanceProgress `json:"status,omitempty"`
+}
+
+// RebalanceList is a list of Rebalances.
+// +kubebuilder:object:root=true
+type RebalanceList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Rebalance `json:"items"`
+}

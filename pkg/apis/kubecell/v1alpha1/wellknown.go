@@ -1,0 +1,55 @@
+package v1alpha1
+
+// Names that every part of the federation has to agree on.
+const (
+	// Namespace holds what this project keeps in the RCP and in each cell: kubeconfig Secrets,
+	// Leases and envelopes. Its objects are never sharded.
+	Namespace = "kubecell-system"
+
+	// RingName is the name of the only Ring.
+	RingName = "default"
+
+	// KubeconfigKey is the key, in the Secret that a Cell refers to, whose value is a kubeconfig.
+	KubeconfigKey = "kubeconfig"
+
+	// FieldManager is the server-side-apply and managedFields name of this project's writes.
+	FieldManager = "kubecell"
+)
+
+// Labels and annotations that this project sets on objects of others.
+const (
+	// LabelRebalanceStatus marks an object in migration; see [RebalanceStatus].
+	LabelRebalanceStatus = GroupName + "/rebalance-status"
+
+	// LabelBackupCell names the backup cell of the workload that an envelope holds.
+	LabelBackupCell = GroupName + "/backup-cell-id"
+
+	// AnnotationReplicatedFrom, on the copy of a Replicated object in a cell, is the UID of its
+	// source in the RCP. Its absence tells an object that the cell made for itself.
+	AnnotationReplicatedFrom = GroupName + "/replicated-from"
+)
+
+// RebalanceStatus is a value of [LabelRebalanceStatus]: the state of one object's migration, kept
+// on the object itself so that no router needs an index of what has moved.
+type RebalanceStatus string
+
+const (
+	// Migrating is set in the old cell: reads stay there, writes are refused until it has moved.
+	Migrating RebalanceStatus = "migrating"
+	// Migrated is set in the old cell: a tombstone; the object lives in the new cell.
+	Migrated RebalanceStatus = "migrated"
+	// Incoming is set in the new cell on a copy that does not count yet.
+	Incoming RebalanceStatus = "incoming"
+)
+
+// Condition types of Ring and Cell.
+const (
+	// ConditionReachable is true while the cell's apiserver answers.
+	ConditionReachable = "Reachable"
+	// ConditionReady is true while the cell can take workloads.
+	ConditionReady = "Ready"
+	// ConditionFenced is true while the cell refuses writes to objects in migration.
+	ConditionFenced = "Fenced"
+	// ConditionReplicated is true while the cell holds a copy of every Replicated object.
+	ConditionReplicated = "Replicated"
+)
