@@ -1,0 +1,78 @@
+// Package cells connects to cells: it turns a Cell object and its kubeconfig Secret into a client
+// configuration.
+//
+// A kubeconfig that comes out of a Secret is data from the network. It may carry certificates, keys
+// and tokens, but nothing that would make this process run a program or read its own files: such a
+// kubeconfig is refused.
+package cells
+
+import (
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+)
+
+// ErrUnsafeKubeconfig is returned for a kubeconfig that refers to programs or files of the machine
+// it is read on. The caller must not use any part of it.
+var ErrUnsafeKubeconfig = errors.New("kubeconfig must be self-contained")
+
+// Config returns the client configuration for cell, whose credentials are in secret. It makes no
+// request. Where the Cell lists endpoints, the configuration is for the first of them.
+func Config(cell *v1alpha1.Cell, secret *corev1.Secret) (*rest.Config, error) {
+	data := secret.Data[v1alpha1.KubeconfigKey]
+	if len(data) == 0 {
+		return nil, fmt.Errorf("secret %s/%s of cell %s has no key %q", secret.Namespace, secret.Name, cell.Name, v1alpha1.KubeconfigKey)
+	}
+	config, err := ParseKubeconfig(data)
+	if err != nil {
+		return nil, fmt.Errorf("kubeconfig of cell %s: %w", cell.Name, err)
+	}
+	if len(cell.Spec.Endpoints) > 0 {
+		config.Host = cell.Spec.Endpoints[0]
+	}
+	return config, nil
+}
+
+// ParseKubeconfig returns the client configuration of the current context of a self-contained
+// kubeconfig. The error wraps [ErrUnsafeKubeconfig] where it is not self-contained.
+func ParseKubeconfig(data []byte) (*rest.Config, error) {
+	raw, err := clientcmd.Load(data)
+	if err != nil {
+		return nil, fmt.Errorf("parse kubeconfig: %w", err)
+	}
+	if err := selfContained(raw); err != nil {
+		return nil, err
+	}
+	config, err := clientcmd.NewDefaultClientConfig(*raw, &clientcmd.ConfigOverrides{}).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("use kubeconfig: %w", err)
+	}
+	return config, nil
+}
+
+// selfContained looks at every entry, used or not: an unused one today is one edit of
+// current-context away from being used.
+func selfContained(raw *clientcmdapi.Config) error {
+	for name, user := range raw.AuthInfos {
+		switch {
+		case user.Exec != nil:
+			return fmt.Errorf("user %q runs a program (exec): %w", name, ErrUnsafeKubeconfig)
+		case user.AuthProvider != nil:
+			return fmt.Errorf("user %q uses an auth provider: %w", name, ErrUnsafeKubeconfig)
+		case user.ClientCertificate != "" || user.ClientKey != "" || user.TokenFile != "":
+			return fmt.Errorf("user %q names files instead of carrying their content: %w", name, ErrUnsafeKubeconfig)
+		}
+	}
+	for name, cluster := range raw.Clusters {
+		if cluster.CertificateAuthority != "" {
+			return fmt.Errorf("cluster %q names a file instead of carrying its content: %w", name, ErrUnsafeKubeconfig)
+		}
+	}
+	return nil
+}

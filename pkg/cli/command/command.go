@@ -1,0 +1,108 @@
+// Package command is what every command of kubectl cell is built from: the environment it runs in,
+// the clients it asks, and the questions it puts to the person at the terminal.
+//
+// A command lives in pkg/cli/<verb> and has three parts. Its flags fill an Options value, Complete
+// and Validate turn that into a plan, Run carries the plan out with the streams, clock and clients of
+// an [Env]. Nothing in a command reads the process's own state, so that each runs in a test.
+package command
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/client"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+)
+
+// Env is the world as a command sees it. It is made once, in main or in a test.
+type Env struct {
+	genericiooptions.IOStreams
+	// Flags are kubectl's own connection flags.
+	Flags *genericclioptions.ConfigFlags
+	Clock clock.PassiveClock
+	// Getenv is os.Getenv, or a test's.
+	Getenv func(string) string
+	// Interactive is true when standard input and standard output are terminals.
+	Interactive bool
+	// Program is what the user typed to get here, such as "kubectl cell"; hints begin with it.
+	Program string
+}
+
+// Federation is the connection to the server that serves the Ring: the RCP or a router.
+type Federation struct {
+	Config *rest.Config
+	Kube   kubernetes.Interface
+	Cell   *client.Client
+}
+
+// Connect builds the clients for the context that the user chose. It makes no request; a kubeconfig
+// that cannot be read or names no server is a user error.
+func (e *Env) Connect() (*Federation, error) {
+	config, err := e.Flags.ToRESTConfig()
+	if err != nil {
+		return nil, exit.Errorf(exit.Failure, "read kubeconfig: %w", err).
+			WithHint("kubectl config get-contexts ; choose one with --context, or start a sandbox: %s sandbox up", e.Program)
+	}
+	// A command asks a handful of questions and ends; it need not be throttled on this side.
+	config.QPS, config.Burst = -1, -1
+	httpClient, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("build HTTP client: %w", err)
+	}
+	kube, err := kubernetes.NewForConfigAndClient(config, httpClient)
+	if err != nil {
+		return nil, fmt.Errorf("build Kubernetes client: %w", err)
+	}
+	cell, err := client.NewForHTTPClient(config, httpClient)
+	if err != nil {
+		return nil, err
+	}
+	return &Federation{Config: config, Kube: kube, Cell: cell}, nil
+}
+
+// Namespace is the namespace that the user chose, or that of the context, or "default".
+func (e *Env) Namespace() (string, error) {
+	namespace, _, err := e.Flags.ToRawKubeConfigLoader().Namespace()
+	if err != nil {
+		return "", fmt.Errorf("read namespace from kubeconfig: %w", err)
+	}
+	return namespace, nil
+}
+
+// Warn writes one line to standard error.
+func (e *Env) Warn(format string, args ...any) {
+	fmt.Fprintf(e.ErrOut, "warning: "+format+"\n", args...)
+}
+
+// Options is one command's flags and arguments, after parsing.
+type Options interface {
+	// Complete fills in what follows from the arguments and the environment. It may read local
+	// files and fails with a usage error.
+	Complete(args []string) error
+	// Run does the work. Whatever it changed before it fails is part of its error.
+	Run(ctx context.Context) error
+}
+
+// RunE adapts o to cobra.
+func RunE(o Options) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := o.Complete(args); err != nil {
+			return err
+		}
+		return o.Run(cmd.Context())
+	}
+}
+
+// NotInitialised is the error of every command that needs a Ring where there is none.
+func NotInitialised(program string) error {
+	return exit.Errorf(exit.Failure, "this control plane has no Ring %q: it is not a router control plane, or not initialised", v1alpha1.RingName).
+		WithHint("%s init", program)
+}
