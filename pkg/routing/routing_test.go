@@ -1,0 +1,152 @@
+package routing
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/placement"
+)
+
+func layout(cells ...string) *v1alpha1.RingLayout {
+	l := &v1alpha1.RingLayout{PointsPerWeight: 10}
+	for _, cell := range cells {
+		l.Members = append(l.Members, v1alpha1.RingMember{Cell: cell, Weight: 100})
+	}
+	return l
+}
+
+func ringOf(spec, current, target *v1alpha1.RingLayout) *v1alpha1.Ring {
+	return &v1alpha1.Ring{
+		ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.RingName},
+		Spec:       v1alpha1.RingSpec{RingLayout: *spec},
+		Status: v1alpha1.RingStatus{
+			Epoch: 7, Phase: v1alpha1.RingStable, Current: current, Target: target, Unavailable: []string{"dead"},
+		},
+	}
+}
+
+func TestFromRingPlacesByStatusAlone(t *testing.T) {
+	// The spec wants cell-b; data lives in cell-a, and that is what counts.
+	s, err := FromRing(ringOf(layout("cell-b"), layout("cell-a"), nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, ok := s.Table.LookupKey("ns/name")
+	if !ok || p.Old() != "cell-a" || p.New() != "cell-a" {
+		t.Errorf("LookupKey = %v, %v; want cell-a, placed", p, ok)
+	}
+	if s.Epoch != 7 || s.Phase != v1alpha1.RingStable || !s.Unavailable["dead"] {
+		t.Errorf("snapshot = %+v; want epoch 7, Stable, cell dead unavailable", s)
+	}
+}
+
+func TestFromRingFollowsTarget(t *testing.T) {
+	s, err := FromRing(ringOf(layout("cell-a"), layout("cell-a"), layout("cell-b")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, _ := s.Table.LookupKey("ns/name")
+	if p.Old() != "cell-a" || p.New() != "cell-b" || p.Case() != placement.OutToIn {
+		t.Errorf("LookupKey = %v; want cell-a to cell-b, case 1", p)
+	}
+}
+
+func TestWantedGoesFromStatusToSpec(t *testing.T) {
+	s, err := Wanted(ringOf(layout("cell-b"), layout("cell-a"), nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, _ := s.Table.LookupKey("ns/name")
+	if p.Old() != "cell-a" || p.New() != "cell-b" {
+		t.Errorf("LookupKey = %v; want cell-a to cell-b", p)
+	}
+}
+
+func TestNothingIsPlacedBeforeTheFirstLayout(t *testing.T) {
+	s, err := FromRing(&v1alpha1.Ring{Spec: v1alpha1.RingSpec{RingLayout: *layout("cell-a")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, ok := s.Table.LookupKey("ns/name"); ok {
+		t.Errorf("LookupKey = %v; want nothing placed", p)
+	}
+}
+
+func TestClassesComeFromTheCurrentLayout(t *testing.T) {
+	current := layout("cell-a")
+	current.Resources = []v1alpha1.ResourceRule{{Resource: "configmaps", Class: "Sharded", Key: "Name"}}
+	s, err := FromRing(ringOf(layout("cell-a"), current, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	class, key := s.Classes.Of("", "configmaps", "ns")
+	if class != placement.Sharded || key != placement.Name {
+		t.Errorf("configmaps are %v by %v; want Sharded by Name", class, key)
+	}
+}
+
+func TestNonsenseIsRefused(t *testing.T) {
+	bad := layout("cell-a", "cell-a")
+	badClass := layout("cell-a")
+	badClass.Resources = []v1alpha1.ResourceRule{{Resource: "x", Class: "Scattered"}}
+	badKey := layout("cell-a")
+	badKey.Resources = []v1alpha1.ResourceRule{{Resource: "x", Class: "Sharded", Key: "Colour"}}
+	for name, l := range map[string]*v1alpha1.RingLayout{"cell twice": bad, "class": badClass, "key": badKey} {
+		if _, err := FromRing(ringOf(layout("cell-a"), l, nil)); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestSaveAndLoad(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state", "ring.json")
+	if _, err := Load(path); !errors.Is(err, ErrNothingSaved) {
+		t.Fatalf("Load before Save: %v; want ErrNothingSaved", err)
+	}
+	want := &Saved{
+		SavedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		Server:  "https://127.0.0.1:6443",
+		Ring:    *ringOf(layout("cell-a"), layout("cell-a"), nil),
+		Cells:   []SavedCell{{Cell: v1alpha1.Cell{ObjectMeta: metav1.ObjectMeta{Name: "cell-a"}}, Kubeconfig: []byte("secret")}},
+	}
+	for range 2 { // the second replaces the first
+		if err := Save(path, want); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("loaded (-want +got):\n%s", diff)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("mode = %v; want 0600", info.Mode().Perm())
+	}
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(entries) != 1 {
+		t.Errorf("folder holds %v, %v; want one file", entries, err)
+	}
+}
+
+func TestLoadRefusesGarbage(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ring.json")
+	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(path); err == nil || errors.Is(err, ErrNothingSaved) {
+		t.Errorf("Load = %v; want a parse error", err)
+	}
+}

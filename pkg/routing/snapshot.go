@@ -1,0 +1,103 @@
+// Package routing is the routing configuration: what a router or a command must know to say where
+// an object lives, as one immutable value, and its form on disk.
+//
+// A [Snapshot] is built from the Ring alone. It never changes; whoever needs the newest one swaps a
+// pointer. Nothing here asks a server: feeding it is the work of pkg/router and of the commands.
+//
+// Not promised: that a snapshot is the newest. Its epoch says how new it is.
+package routing
+
+import (
+	"fmt"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/placement"
+)
+
+// Snapshot says where every object lives at one epoch.
+type Snapshot struct {
+	// Epoch of the ring that this was built from; 0 when nothing is placed yet.
+	Epoch int64
+	// Phase of that ring; empty when nothing is placed yet.
+	Phase v1alpha1.RingPhase
+	// Table places keys.
+	Table *placement.Table
+	// Classes places resources.
+	Classes *placement.Classes
+	// Unavailable are the cells that were failed over and must not be asked for anything.
+	Unavailable map[string]bool
+}
+
+// FromRing returns the snapshot of where data lives now: Ring.status. A ring without a current
+// layout gives a snapshot that places nothing.
+func FromRing(ring *v1alpha1.Ring) (*Snapshot, error) {
+	return build(ring, ring.Status.Target)
+}
+
+// Wanted returns the snapshot of a rebalance that would be accepted now: from Ring.status.current to
+// Ring.spec. Resource classes are the current ones, since that is where data lives.
+func Wanted(ring *v1alpha1.Ring) (*Snapshot, error) {
+	return build(ring, &ring.Spec.RingLayout)
+}
+
+func build(ring *v1alpha1.Ring, target *v1alpha1.RingLayout) (*Snapshot, error) {
+	currentRing, err := placementRing(ring.Status.Current)
+	if err != nil {
+		return nil, fmt.Errorf("current layout of ring %s: %w", ring.Name, err)
+	}
+	targetRing, err := placementRing(target)
+	if err != nil {
+		return nil, fmt.Errorf("target layout of ring %s: %w", ring.Name, err)
+	}
+	layout := ring.Status.Current
+	if layout == nil {
+		layout = &ring.Spec.RingLayout
+	}
+	classes, err := placementClasses(layout.Resources)
+	if err != nil {
+		return nil, fmt.Errorf("resource classes of ring %s: %w", ring.Name, err)
+	}
+	unavailable := make(map[string]bool, len(ring.Status.Unavailable))
+	for _, cell := range ring.Status.Unavailable {
+		unavailable[cell] = true
+	}
+	return &Snapshot{
+		Epoch:       ring.Status.Epoch,
+		Phase:       ring.Status.Phase,
+		Table:       placement.NewTable(currentRing, targetRing),
+		Classes:     classes,
+		Unavailable: unavailable,
+	}, nil
+}
+
+// placementRing is nil, an empty ring, for an absent layout or one without members.
+func placementRing(layout *v1alpha1.RingLayout) (*placement.Ring, error) {
+	if layout == nil || len(layout.Members) == 0 {
+		return nil, nil
+	}
+	members := make([]placement.Member, len(layout.Members))
+	for i, m := range layout.Members {
+		members[i] = placement.Member{Cell: m.Cell, Weight: int(m.Weight)}
+	}
+	points := int(layout.PointsPerWeight)
+	if points == 0 {
+		points = placement.DefaultPointsPerWeight
+	}
+	return placement.NewRing(members, points)
+}
+
+func placementClasses(rules []v1alpha1.ResourceRule) (*placement.Classes, error) {
+	overrides := make([]placement.Rule, len(rules))
+	for i, r := range rules {
+		class, err := placement.ParseClass(string(r.Class))
+		if err != nil {
+			return nil, fmt.Errorf("resource %s.%s: %w", r.Resource, r.Group, err)
+		}
+		key, err := placement.ParseKeyRule(string(r.Key))
+		if err != nil {
+			return nil, fmt.Errorf("resource %s.%s: %w", r.Resource, r.Group, err)
+		}
+		overrides[i] = placement.Rule{Group: r.Group, Resource: r.Resource, Class: class, Key: key}
+	}
+	return placement.NewClasses(overrides)
+}
