@@ -1,0 +1,96 @@
+package daemon
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+const (
+	// maxLog is the size in bytes from which a log is put aside at the next start.
+	maxLog = 8 << 20
+	// tailBytes and tailLines limit what an error repeats of the log.
+	tailBytes = 16 << 10
+	tailLines = 12
+	// PreviousLog is appended to the name of a log that was put aside; there is one of them.
+	PreviousLog = ".1"
+)
+
+// openLog opens the log for appending and returns the offset at which this run begins.
+func openLog(path string) (*os.File, int64, error) {
+	if info, err := os.Stat(path); err == nil && info.Size() > maxLog {
+		if err := os.Rename(path, path+PreviousLog); err != nil {
+			return nil, 0, fmt.Errorf("put log aside: %w", err)
+		}
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, 0, fmt.Errorf("open log: %w", err)
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return nil, 0, errors.Join(fmt.Errorf("open log: %w", err), file.Close())
+	}
+	return file, info.Size(), nil
+}
+
+// logReader follows a log line by line while another process writes it.
+type logReader struct {
+	path    string
+	offset  int64
+	partial []byte
+}
+
+// lines returns the whole lines that were added since the last call.
+func (r *logReader) lines() ([]string, error) {
+	file, err := os.Open(r.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read log: %w", err)
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.NewSectionReader(file, r.offset, 1<<62))
+	if err != nil {
+		return nil, fmt.Errorf("read log: %w", err)
+	}
+	r.offset += int64(len(data))
+	r.partial = append(r.partial, data...)
+	end := bytes.LastIndexByte(r.partial, '\n')
+	if end < 0 {
+		return nil, nil
+	}
+	lines := strings.Split(string(r.partial[:end]), "\n")
+	r.partial = append([]byte(nil), r.partial[end+1:]...)
+	return lines, nil
+}
+
+// tail returns the last lines of the log from the offset on, each indented, or "".
+func tail(path string, from int64) string {
+	file, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return ""
+	}
+	from = max(from, info.Size()-tailBytes)
+	data, err := io.ReadAll(io.NewSectionReader(file, from, tailBytes))
+	if err != nil {
+		return ""
+	}
+	text := strings.TrimSpace(string(data))
+	if text == "" {
+		return ""
+	}
+	lines := strings.Split(text, "\n")
+	lines = lines[max(0, len(lines)-tailLines):]
+	return "\n    " + strings.Join(lines, "\n    ")
+}
