@@ -40,7 +40,7 @@ func (t *Table) Explain(key string) (Explanation, bool) {
 	if len(t.segments) == 0 {
 		return Explanation{}, false
 	}
-	h := hashKey("", key)
+	h := t.sines.hashKey("", key)
 	digest := h.digest()
 	return Explanation{
 		Key:     key,

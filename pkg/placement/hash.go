@@ -48,28 +48,41 @@ func (h hash) compare(other hash) int {
 const inlineKey = 320
 
 // hashKey hashes "head/tail", or tail alone when head is empty.
-func hashKey(head, tail string) hash {
-	if len(head)+1+len(tail) > inlineKey {
-		if head == "" {
-			return newHash(md5.Sum([]byte(tail)))
-		}
-		return newHash(md5.Sum([]byte(head + "/" + tail)))
+func (k *sines) hashKey(head, tail string) hash {
+	if len(head)+1+len(tail) > oneBlock {
+		return hashLongKey(head, tail)
 	}
-	var buffer [inlineKey]byte
+	var block [64]byte
 	n := 0
 	if head != "" {
-		n = copy(buffer[:], head)
-		buffer[n] = '/'
+		n = copy(block[:], head)
+		block[n] = '/'
 		n++
 	}
-	n += copy(buffer[n:], tail)
-	return newHash(md5.Sum(buffer[:n]))
+	n += copy(block[n:], tail)
+	return k.sumBlock(&block, n)
 }
 
-// appendPointName writes the string that is hashed for a point of a cell: "<cell>-<index>".
-// No two points share it, because the index holds no '-'.
-func appendPointName(buffer []byte, cell string, index int) []byte {
-	buffer = append(buffer, cell...)
-	buffer = append(buffer, '-')
-	return strconv.AppendInt(buffer, int64(index), 10)
+func hashLongKey(head, tail string) hash {
+	var buffer [inlineKey]byte
+	key := buffer[:0]
+	if head != "" {
+		key = append(key, head...)
+		key = append(key, '/')
+	}
+	return newHash(md5.Sum(append(key, tail...)))
+}
+
+// hashPoint hashes "<cell>-<index>", the name of a point of a cell. No two points share a name,
+// because the index holds no '-'.
+func (k *sines) hashPoint(cell string, index int) hash {
+	var block [64]byte
+	name := append(block[:0], cell...)
+	name = append(name, '-')
+	name = strconv.AppendInt(name, int64(index), 10)
+	if len(name) > oneBlock {
+		return newHash(md5.Sum(name))
+	}
+	// The name lies in the block unless it outgrew it, which the line above has excluded.
+	return k.sumBlock(&block, len(name))
 }

