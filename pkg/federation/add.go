@@ -1,0 +1,253 @@
+package federation
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/retry"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/replication"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
+)
+
+// AnnotationControlPlane, on a Cell, is the UID of the namespace kube-system of its control plane:
+// what tells that two names, or two addresses, are one control plane.
+const AnnotationControlPlane = v1alpha1.GroupName + "/control-plane-uid"
+
+// AddReport is what [AddCell] found and did.
+type AddReport struct {
+	// Name of the cell.
+	Name string
+	// Checks are the checks in the order in which they were made; all passed.
+	Checks []Check
+	// Created is true when there was no Cell of that name before.
+	Created bool
+	// Updated is true when there was one, and its labels, endpoints or credentials were changed.
+	Updated bool
+	// Change of the wanted ring; zero for a founder, whose ring is written for all at once.
+	Change RingChange
+}
+
+// Already says that nothing was left to do.
+func (r AddReport) Already() bool { return !r.Created && !r.Updated && !r.Change.Changed }
+
+// AddCell checks a control plane, stores it as a cell, copies the Replicated objects to it, and makes
+// it a member of the wanted ring. Nothing moves before a rebalance accepts the ring.
+//
+// Adding the same cell again completes what was cut off. A different kubeconfig for the same control
+// plane replaces the stored one, which is how credentials are renewed; for another control plane it
+// is refused, since that would send the cell's keys to where their objects are not. A weight other
+// than the wanted one is refused, too: that is SetWeight's.
+func AddCell(ctx context.Context, rcp *rest.Config, cell NewCell, options Options) (AddReport, error) {
+	if err := cell.check(); err != nil {
+		return AddReport{}, err
+	}
+	c, err := connect(rcp)
+	if err != nil {
+		return AddReport{}, err
+	}
+	// First of all, whether the ring would take it: this refuses before anything is written.
+	change, err := c.changeRing(ctx, Options{DryRun: true}, joinAs(cell))
+	if err != nil {
+		return AddReport{}, err
+	}
+	inspected, err := c.checkCell(ctx, cell)
+	if err != nil {
+		return AddReport{}, err
+	}
+	report, err := c.storeCell(ctx, inspected, change.Before, options)
+	if err != nil {
+		return report, err
+	}
+	if options.DryRun {
+		report.Change = change
+		return report, nil
+	}
+	report.Change, err = c.changeRing(ctx, options, joinAs(cell))
+	var refused *exit.Error
+	if errors.As(err, &refused) && report.Created {
+		// The ring changed since it was asked and will not take the cell: leave nothing behind.
+		// Any other error leaves the Cell to the next attempt.
+		err = errors.Join(err, c.withdraw(ctx, cell.Name))
+	}
+	return report, err
+}
+
+// joinAs makes the cell a member of the wanted ring.
+func joinAs(cell NewCell) edit {
+	return func(ring *v1alpha1.Ring) (bool, error) {
+		for _, dead := range ring.Status.Unavailable {
+			if dead == cell.Name {
+				return false, exit.Refusedf("cell %s was failed over and is fenced; it comes back by a failback", cell.Name).
+					WithHint("kubectl cell failback %s", cell.Name)
+			}
+		}
+		i := memberIndex(ring.Spec.Members, cell.Name)
+		if i >= 0 && cell.Weight != 0 && ring.Spec.Members[i].Weight != cell.Weight {
+			return false, exit.Refusedf("cell %s is wanted with weight %d already", cell.Name, ring.Spec.Members[i].Weight).
+				WithHint("kubectl cell weight %s %d", cell.Name, cell.Weight)
+		}
+		return join(ring, cell.Name, cell.weight()), nil
+	}
+}
+
+// storeCell writes Cell and Secret and copies the Replicated objects. The Cell comes first: its name
+// and its control plane are claimed by it, and of two that claim the same at once none or one
+// stays. The ring may be nil: then nothing is replicated yet, in a dry run.
+func (c *connection) storeCell(ctx context.Context, i *inspection, ring *v1alpha1.Ring, options Options) (AddReport, error) {
+	report := AddReport{Name: i.cell.Name, Checks: i.checks}
+	if options.DryRun {
+		report.Created = i.stored == nil
+		return report, nil
+	}
+	if err := c.storeObjects(ctx, i, &report); err != nil {
+		return report, err
+	}
+	snap, err := routing.FromRing(ring)
+	if err != nil {
+		return report, err
+	}
+	copied, err := replication.Sync(ctx, c.config, i.config, i.cell.Name, snap.Classes)
+	if err != nil {
+		return report, exit.Errorf(exit.Partial, "cell %s is stored but not in the ring: some objects could not be copied to it: %w", i.cell.Name, err).
+			WithHint("kubectl cell add %s --kubeconfig FILE   # again; it goes on where it stopped", i.cell.Name)
+	}
+	i.checks = nil
+	if err := c.checkDefinitions(ctx, i); err != nil {
+		return report, err
+	}
+	report.Checks = append(withoutCheck(report.Checks, "CRDs match"), i.checks...)
+	report.Checks = append(report.Checks, Check{Name: "replicated", Detail: fmt.Sprintf("%d objects", copied.Objects)})
+	return report, nil
+}
+
+func withoutCheck(checks []Check, name string) []Check {
+	var out []Check
+	for _, check := range checks {
+		if check.Name != name {
+			out = append(out, check)
+		}
+	}
+	return out
+}
+
+func (c *connection) storeObjects(ctx context.Context, i *inspection, report *AddReport) error {
+	cell, err := c.claim(ctx, i, report)
+	if err != nil {
+		return err
+	}
+	changed, err := c.storeSecret(ctx, cell, i.cell.Kubeconfig)
+	if err != nil {
+		return err
+	}
+	report.Updated = report.Updated || (changed && !report.Created)
+	if cell.Status.Version == i.version {
+		return nil
+	}
+	cell.Status.Version = i.version
+	// The version is for people; the daemons that watch the cells write it again.
+	_, err = c.cell.Cells().UpdateStatus(ctx, cell, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})
+	if apierrors.IsConflict(err) {
+		return nil
+	}
+	return passOn("write status of cell "+cell.Name, err)
+}
+
+// claim creates or updates the Cell.
+func (c *connection) claim(ctx context.Context, i *inspection, report *AddReport) (*v1alpha1.Cell, error) {
+	create := metav1.CreateOptions{FieldManager: v1alpha1.FieldManager}
+	cell, err := c.cell.Cells().Create(ctx, i.cell.object(i.controlPlane), create)
+	if err == nil {
+		report.Created = true
+		return cell, c.soleOwner(ctx, i)
+	}
+	if !apierrors.IsAlreadyExists(err) {
+		return nil, passOn("create cell "+i.cell.Name, err)
+	}
+	err = retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		cell, err = c.cell.Cells().Get(ctx, i.cell.Name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		// It may have been made a moment ago, after the checks, by somebody else.
+		if id := cell.Annotations[AnnotationControlPlane]; id != "" && id != i.controlPlane {
+			return exit.Refusedf("there is a cell %s already, and it is another control plane", cell.Name).
+				WithHint("kubectl cell add OTHER-NAME --kubeconfig FILE")
+		}
+		if !i.cell.fill(cell, i.controlPlane) {
+			return nil
+		}
+		report.Updated = true
+		cell, err = c.cell.Cells().Update(ctx, cell, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})
+		return err
+	})
+	return cell, passOn("update cell "+i.cell.Name, err)
+}
+
+// soleOwner looks again, after the Cell is there, whether another one claims the same control plane.
+// Whoever sees another gives up, so that two at once may both fail, but never both stay.
+func (c *connection) soleOwner(ctx context.Context, i *inspection) error {
+	others, err := c.cells(ctx)
+	if err != nil {
+		return err
+	}
+	for name, other := range others {
+		if name != i.cell.Name && other.Annotations[AnnotationControlPlane] == i.controlPlane {
+			refused := exit.Refusedf("cell %s and cell %s would be the same control plane", i.cell.Name, name).
+				WithHint("kubectl cell status")
+			return errors.Join(refused, c.withdraw(ctx, i.cell.Name))
+		}
+	}
+	return nil
+}
+
+// withdraw removes a Cell that this call created, and its Secret.
+func (c *connection) withdraw(ctx context.Context, name string) error {
+	ctx = context.WithoutCancel(ctx)
+	err := c.cell.Cells().Delete(ctx, name, metav1.DeleteOptions{})
+	if err == nil || apierrors.IsNotFound(err) {
+		err = c.kube.CoreV1().Secrets(v1alpha1.Namespace).Delete(ctx, secretName(name), metav1.DeleteOptions{})
+	}
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("take back cell %s: %w", name, err)
+	}
+	return nil
+}
+
+// storeSecret writes the kubeconfig to where the Cell says. The Secret goes when the Cell goes.
+func (c *connection) storeSecret(ctx context.Context, cell *v1alpha1.Cell, kubeconfig []byte) (changed bool, err error) {
+	secrets := c.kube.CoreV1().Secrets(v1alpha1.Namespace)
+	name := cell.Spec.KubeconfigSecretRef.Name
+	err = retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		secret, err := secrets.Get(ctx, name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			secret = &corev1.Secret{ObjectMeta: meta(v1alpha1.Namespace, name), Type: corev1.SecretTypeOpaque}
+			secret.OwnerReferences = []metav1.OwnerReference{
+				*metav1.NewControllerRef(cell, v1alpha1.GroupVersion().WithKind("Cell")),
+			}
+			secret.Data = map[string][]byte{v1alpha1.KubeconfigKey: kubeconfig}
+			changed = true
+			_, err = secrets.Create(ctx, secret, metav1.CreateOptions{FieldManager: v1alpha1.FieldManager})
+			return err
+		}
+		if err != nil || bytes.Equal(secret.Data[v1alpha1.KubeconfigKey], kubeconfig) {
+			return err
+		}
+		if secret.Data == nil {
+			secret.Data = map[string][]byte{}
+		}
+		secret.Data[v1alpha1.KubeconfigKey] = kubeconfig
+		changed = true
+		_, err = secrets.Update(ctx, secret, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})
+		return err
+	})
+	return changed, passOn("store the kubeconfig of cell "+cell.Name, err)
+}
