@@ -1,0 +1,106 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/kubecell/kubectl-cell/pkg/daemon"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+)
+
+// Loopback is the only address that a sandbox listens on.
+const Loopback = "127.0.0.1"
+
+// stopGrace is how long a daemon of a sandbox gets to end in order.
+const stopGrace = 15 * time.Second
+
+// ControlPlane is one control plane as a process: embedded etcd, apiserver and controllers, with all
+// its files below one directory. The value only describes it; the truth is the lock in the directory.
+type ControlPlane struct {
+	// Name is a DNS label.
+	Name string
+	// Binary is the path of cell-controlplane.
+	Binary string
+	// Dir holds everything of this control plane and is made where missing.
+	Dir string
+	// LogPath is the log of the process.
+	LogPath string
+	// Port of the apiserver; 0: the one of the last run, or a free one.
+	Port int
+	// DieWithParent ties the process to this one, for tests.
+	DieWithParent bool
+}
+
+// Start starts the process where it does not run and returns when the apiserver is ready.
+func (c ControlPlane) Start(ctx context.Context) (daemon.Result, error) {
+	result, err := daemon.Start(ctx, daemon.Spec{
+		Name: c.Name,
+		Command: []string{
+			c.Binary, "run", "--dir", c.Dir, "--name", c.Name,
+			"--bind", Loopback, "--port", strconv.Itoa(c.Port),
+		},
+		LockPath:      c.lockPath(),
+		LogPath:       c.LogPath,
+		Grace:         stopGrace,
+		DieWithParent: c.DieWithParent,
+	})
+	if err != nil {
+		return result, c.explain(err)
+	}
+	return result, nil
+}
+
+// Stop ends the process; false when it did not run.
+func (c ControlPlane) Stop(ctx context.Context) (bool, error) {
+	return daemon.Stop(ctx, c.lockPath(), stopGrace)
+}
+
+// Holder is the running process, or false.
+func (c ControlPlane) Holder() (daemon.Holder, bool, error) { return daemon.Inspect(c.lockPath()) }
+
+// AdminKubeconfig is the path of the administrator's kubeconfig, which exists once it has started.
+func (c ControlPlane) AdminKubeconfig() string {
+	return filepath.Join(c.Dir, "kubeconfig", "admin.conf")
+}
+
+// Config connects as the administrator.
+func (c ControlPlane) Config() (*rest.Config, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", c.AdminKubeconfig())
+	if err != nil {
+		return nil, fmt.Errorf("read kubeconfig of %s: %w", c.Name, err)
+	}
+	// A sandbox has nobody to protect from its own tools.
+	config.QPS, config.Burst = -1, -1
+	return config, nil
+}
+
+func (c ControlPlane) lockPath() string { return filepath.Join(c.Dir, "lock") }
+func (c ControlPlane) caCert() string   { return filepath.Join(c.Dir, "pki", "ca.crt") }
+func (c ControlPlane) caKey() string    { return filepath.Join(c.Dir, "pki", "ca.key") }
+
+// explain adds what a user can do about a start that failed.
+func (c ControlPlane) explain(err error) error {
+	if ended, ok := errors.AsType[*daemon.StartError](err); ok && ended.Exit >= 0 {
+		return exit.Errorf(exit.Failure, "start %s: %w", c.Name, err).
+			WithHint("tail -n 50 %s", c.LogPath)
+	}
+	return err
+}
+
+// portFree is true when a server could listen on the port of the loopback address.
+func portFree(port int) bool {
+	listener, err := net.Listen("tcp", net.JoinHostPort(Loopback, strconv.Itoa(port)))
+	if err != nil {
+		return false
+	}
+	_ = listener.Close() // it accepted nothing; the port is free either way
+	return true
+}
