@@ -26,7 +26,7 @@ func parseColumns(spec string) (columns, error) {
 	for part := range strings.SplitSeq(spec, ",") {
 		header, path, found := strings.Cut(part, ":")
 		if !found || header == "" || path == "" {
-			return nil, fmt.Errorf("column %q is not HEADER:.path", clip(part))
+			return nil, fmt.Errorf("column %q is not HEADER:.path", Clip(part))
 		}
 		path = strings.TrimSuffix(strings.TrimPrefix(path, "{"), "}")
 		parsed := jsonpath.New(header).AllowMissingKeys(true)

@@ -77,7 +77,7 @@ func (o Output) Printer() (*Printer, error) {
 		p.object, err = template(o.Format)
 	}
 	if err != nil {
-		return nil, exit.Usagef("output format %q: %w", clip(o.Format), err).
+		return nil, exit.Usagef("output format %q: %w", Clip(o.Format), err).
 			WithHint("-o %s", strings.Join(Formats(), " | -o "))
 	}
 	return p, nil
@@ -140,8 +140,9 @@ func template(format string) (printers.ResourcePrinter, error) {
 	return wholeNumbers{printer}, nil
 }
 
-// clip keeps an error on one line when a whole template is wrong.
-func clip(s string) string {
+// Clip shortens s to 80 characters, to keep an error on one line when a whole template or file was
+// passed in place of a word.
+func Clip(s string) string {
 	const most = 80
 	if runes := []rune(s); len(runes) > most {
 		return string(runes[:most]) + "…"

@@ -108,7 +108,7 @@ func TestRefusedFormats(t *testing.T) {
 		"custom-columns", "custom-columns=", "custom-columns=NAME", "custom-columns=:.a", "custom-columns=A:{.b",
 		"custom-columns=A:[", "=", strings.Repeat("x", 10_000),
 	} {
-		t.Run(clip(format), func(t *testing.T) {
+		t.Run(Clip(format), func(t *testing.T) {
 			_, err := Output{Format: format}.Printer()
 			if format == "custom-columns=A:{.b" {
 				if err != nil {

@@ -1,0 +1,38 @@
+// Command kubectl-cell runs a Kubernetes federation as several independent cells. It is a kubectl
+// plugin: kubectl runs it for `kubectl cell …`.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/term"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/utils/clock"
+
+	"github.com/kubecell/kubectl-cell/pkg/cli"
+	"github.com/kubecell/kubectl-cell/pkg/cli/command"
+)
+
+func main() {
+	os.Exit(run())
+}
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// The first signal asks a command to end; after it, a second one ends the process at once.
+	context.AfterFunc(ctx, stop)
+	env := &command.Env{
+		IOStreams:   genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr},
+		Flags:       genericclioptions.NewConfigFlags(true),
+		Clock:       clock.RealClock{},
+		Getenv:      os.Getenv,
+		Interactive: term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd())),
+		Program:     cli.ProgramName(os.Args[0]),
+	}
+	return int(cli.Run(ctx, env, os.Args))
+}

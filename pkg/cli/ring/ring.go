@@ -1,0 +1,136 @@
+// Package ring reads the Ring for commands, and keeps the last one on disk for when no server
+// answers.
+//
+// The copy is a convenience: a command that cannot write it works all the same. It holds no
+// credentials.
+package ring
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/klog/v2"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/cli/command"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
+)
+
+// freshFor is for how long an unchanged copy is left as it is: writing it costs a sync of the disk.
+const freshFor = time.Minute
+
+// Read returns the Ring that the server of the federation has, and keeps a copy. Its errors are
+// for people.
+func Read(ctx context.Context, env *command.Env, federation *command.Federation) (*v1alpha1.Ring, error) {
+	ring, err := federation.Cell.Rings().Get(ctx, v1alpha1.RingName, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, command.NotInitialised(env.Program)
+	case apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err):
+		return nil, exit.Errorf(exit.Failure, "read ring: %w", err).
+			WithHint("kubectl auth can-i get rings.kubecell.io ; the cluster role kubecell-viewer allows it")
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("read ring: %w", context.Cause(ctx))
+	case err != nil:
+		return nil, unreachable(env, federation.Config.Host, err)
+	}
+	if err := keep(env, federation.Config.Host, ring); err != nil {
+		klog.FromContext(ctx).V(2).Info("Ring not kept for offline use", "reason", err.Error())
+	}
+	return ring, nil
+}
+
+// noServer is where client-go looks when no kubeconfig names a server.
+const noServer = "http://localhost:8080"
+
+func unreachable(env *command.Env, server string, err error) error {
+	var request *url.Error
+	if errors.As(err, &request) {
+		err = request.Err // without the URL, which repeats the server
+	}
+	failure := exit.Errorf(exit.Failure, "read ring from %s: %w", server, err)
+	if server == noServer {
+		return failure.WithHint("no kubeconfig names a server: choose one with --context, or start a sandbox: %s sandbox up", env.Program)
+	}
+	return failure.WithHint("%s where NAME --offline uses the ring that was read last", env.Program)
+}
+
+// keep writes the copy, unless there is a fresh one of the same version.
+func keep(env *command.Env, server string, ring *v1alpha1.Ring) error {
+	path, err := copyPath(env, server)
+	if err != nil {
+		return err
+	}
+	now := env.Clock.Now()
+	old, err := routing.Load(path)
+	if err == nil && old.Ring.UID == ring.UID && old.Ring.ResourceVersion == ring.ResourceVersion &&
+		now.Sub(old.SavedAt) < freshFor {
+		return nil
+	}
+	return routing.Save(path, &routing.Saved{SavedAt: now, Server: server, Ring: *ring})
+}
+
+// ReadSaved returns the last Ring that was read from the server of the chosen context, with its
+// time. It makes no request. The error says what to do where there is none.
+func ReadSaved(env *command.Env) (*routing.Saved, error) {
+	config, err := env.Flags.ToRESTConfig()
+	if err != nil {
+		return nil, exit.Errorf(exit.Failure, "read kubeconfig: %w", err).
+			WithHint("kubectl config get-contexts ; choose one with --context")
+	}
+	path, err := copyPath(env, config.Host)
+	if err != nil {
+		return nil, err
+	}
+	saved, err := routing.Load(path)
+	if errors.Is(err, routing.ErrNothingSaved) {
+		return nil, exit.Errorf(exit.Failure, "no ring of %s is saved on this machine: %w", config.Host, routing.ErrNothingSaved).
+			WithHint("%s version reads and saves it, once the server answers", env.Program)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return saved, nil
+}
+
+// copyPath is $KUBECTL_CELL_HOME/rings/<hash>.json, or below the state folder of XDG. The hash is
+// of the server's URL, so that contexts that share a server share the copy.
+func copyPath(env *command.Env, server string) (string, error) {
+	sum := sha256.Sum256([]byte(server))
+	name := filepath.Join("rings", hex.EncodeToString(sum[:8])+".json")
+	if home := env.Getenv("KUBECTL_CELL_HOME"); home != "" {
+		return filepath.Join(home, name), nil
+	}
+	if state := env.Getenv("XDG_STATE_HOME"); filepath.IsAbs(state) {
+		return filepath.Join(state, "kubectl-cell", name), nil
+	}
+	home := env.Getenv("HOME")
+	if home == "" {
+		return "", errors.New("no place to keep the ring: neither KUBECTL_CELL_HOME nor HOME is set")
+	}
+	return filepath.Join(home, ".local", "state", "kubectl-cell", name), nil
+}
+
+// Age is the time since t in the words of kubectl's AGE column's precision: seconds, minutes, hours
+// or days.
+func Age(env *command.Env, t time.Time) string {
+	age := env.Clock.Since(t)
+	switch {
+	case age < time.Minute:
+		return fmt.Sprintf("%ds", int(max(age, 0).Seconds()))
+	case age < time.Hour:
+		return fmt.Sprintf("%dm", int(age.Minutes()))
+	case age < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(age.Hours()))
+	}
+	return fmt.Sprintf("%dd", int(age.Hours()/24))
+}

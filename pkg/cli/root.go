@@ -1,0 +1,91 @@
+// Package cli puts the commands of kubectl cell together: one root command, its groups, the flags
+// that all commands share, and how wrong command lines are answered.
+//
+// A command lives in its own package below this one and is registered in [NewCommand]. Nothing here
+// or there reads the process's own state; main makes a [command.Env] of it.
+package cli
+
+import (
+	"flag"
+
+	"github.com/spf13/cobra"
+	"k8s.io/klog/v2"
+
+	"github.com/kubecell/kubectl-cell/pkg/cli/command"
+	"github.com/kubecell/kubectl-cell/pkg/cli/completion"
+	"github.com/kubecell/kubectl-cell/pkg/cli/explain"
+	"github.com/kubecell/kubectl-cell/pkg/cli/simulate"
+	"github.com/kubecell/kubectl-cell/pkg/cli/version"
+)
+
+// group is a heading of the help text and the commands below it, in their order.
+type group struct {
+	id, title string
+	commands  []*cobra.Command
+}
+
+// groups lists every command of kubectl cell.
+func groups(env *command.Env) []group {
+	return []group{
+		{"inspect", "Inspect:", nil},
+		{"plan", "Plan:", []*cobra.Command{
+			simulate.NewCommand(env),
+		}},
+		{"operate", "Operate:", nil},
+		{"daemons", "Daemons:", nil},
+		{"sandbox", "Sandbox:", nil},
+		{"support", "Support:", []*cobra.Command{
+			explain.NewCommand(env), completion.NewCommand(env), version.NewCommand(env), newOptionsCommand(env),
+		}},
+	}
+}
+
+// NewCommand returns the root command in the environment env.
+func NewCommand(env *command.Env) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "kubectl-cell",
+		Short: "Run a Kubernetes federation as several independent cells",
+		Long: "Run a Kubernetes federation as several independent cells.\n\n" +
+			"A cell is one small control plane. Each workload lives in exactly one cell, which one is\n" +
+			"computed by consistent hashing; a router makes all cells look like one Kubernetes API.",
+		Example: "  # Try it on this machine\n  " + env.Program + " sandbox up --cells 3\n\n" +
+			"  # In which cell does a deployment live?\n  " + env.Program + " where deploy/checkout -n payments\n\n" +
+			"  # What would a changed ring move?\n  " + env.Program + " diff",
+		Annotations:       map[string]string{cobra.CommandDisplayNameAnnotation: env.Program},
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		DisableAutoGenTag: true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	root.SetIn(env.In)
+	root.SetOut(env.Out)
+	root.SetErr(env.ErrOut)
+	for _, g := range groups(env) {
+		if len(g.commands) == 0 {
+			continue
+		}
+		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
+		for _, cmd := range g.commands {
+			cmd.GroupID = g.id
+			root.AddCommand(cmd)
+		}
+	}
+	root.SetHelpCommandGroupID("support")
+	root.SetUsageFunc(printUsage)
+	addGlobalFlags(root, env)
+	completion.Register(root, env)
+	usageErrors(root)
+	return root
+}
+
+// addGlobalFlags binds kubectl's connection flags, and -v, the verbosity of the client libraries'
+// log on standard error.
+func addGlobalFlags(root *cobra.Command, env *command.Env) {
+	env.Flags.AddFlags(root.PersistentFlags())
+	if cache := root.PersistentFlags().Lookup("cache-dir"); cache != nil {
+		cache.DefValue = "$HOME/.kube/cache" // help texts and documentation are the same for everyone
+	}
+	flags := flag.NewFlagSet("klog", flag.ContinueOnError)
+	klog.InitFlags(flags)
+	root.PersistentFlags().AddGoFlag(flags.Lookup("v"))
+}

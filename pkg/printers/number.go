@@ -1,0 +1,26 @@
+package printers
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// Count writes a number with a comma between thousands: 10,000,000.
+func Count(n int64) string {
+	digits := strconv.FormatInt(n, 10)
+	sign := ""
+	if n < 0 {
+		sign, digits = "-", digits[1:]
+	}
+	out := make([]byte, 0, len(digits)*4/3+1)
+	for i := range len(digits) {
+		if i > 0 && (len(digits)-i)%3 == 0 {
+			out = append(out, ',')
+		}
+		out = append(out, digits[i])
+	}
+	return sign + string(out)
+}
+
+// Percent writes a part of 1 with one decimal: 0.168 is 16.8%.
+func Percent(share float64) string { return fmt.Sprintf("%.1f%%", share*100) }
