@@ -37,7 +37,7 @@ type Explanation struct {
 // Explain tells how a key (made by KeyRule.Key) is placed; false when nothing is placed yet. It
 // searches the rings and allocates: for people, not for requests.
 func (t *Table) Explain(key string) (Explanation, bool) {
-	if len(t.segments) == 0 {
+	if len(t.buckets) == 0 {
 		return Explanation{}, false
 	}
 	h := t.sines.hashKey("", key)
