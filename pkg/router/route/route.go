@@ -1,0 +1,168 @@
+// Package route decides where a request goes, from its path and the routing snapshot alone.
+//
+// It is the whole routing policy of the router and does no I/O: what is decided here is carried out
+// by pkg/router. The decision for a request never depends on an earlier one.
+package route
+
+import (
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apiserver/pkg/endpoints/request"
+
+	"github.com/kubecell/kubectl-cell/pkg/placement"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
+)
+
+// RCP is the name of the router control plane where a cell's name is expected. No cell can have it:
+// it is not a DNS label.
+const RCP = "@rcp"
+
+// Action is what the router does with a request.
+type Action int
+
+const (
+	// Forward sends the request to one control plane, Route.Source.
+	Forward Action = iota + 1
+	// Place reads the name out of the body, since it decides the cell, and forwards.
+	Place
+	// Find asks all control planes for the object at once and forwards to the one that has it.
+	Find
+	// Merge sends the request to all control planes and makes one answer of theirs.
+	Merge
+	// Replicate sends a write to the RCP and copies the result to every cell before it answers.
+	Replicate
+	// Refuse answers Route.Refusal.
+	Refuse
+)
+
+func (a Action) String() string {
+	return [...]string{"?", "Forward", "Place", "Find", "Merge", "Replicate", "Refuse"}[a]
+}
+
+// Route is the decision for one request.
+type Route struct {
+	Action Action
+	// Source is the control plane of Forward: a cell's name or [RCP].
+	Source string
+	// Sources are the control planes of Find and Merge; for Find the likeliest comes first.
+	Sources []string
+	// Refusal is the answer of Refuse.
+	Refusal *apierrors.StatusError
+}
+
+// Decide routes one request. info is what the generic server's resolver made of its path.
+func Decide(info *request.RequestInfo, snap *routing.Snapshot) Route {
+	if !info.IsResourceRequest {
+		return Route{Action: Forward, Source: RCP}
+	}
+	class, key := snap.Classes.Of(info.APIGroup, info.Resource, info.Namespace)
+	switch class {
+	case placement.Sharded:
+		return sharded(info, snap, key)
+	case placement.Local, placement.Dependent:
+		return local(info, snap, key)
+	case placement.Replicated:
+		if writes(info.Verb) {
+			return Route{Action: Replicate}
+		}
+	}
+	return Route{Action: Forward, Source: RCP}
+}
+
+// Owner returns the control plane in which an object is visible through the router, or "" where every
+// control plane's own copy counts (Local) or nothing is placed.
+func Owner(group, resource, namespace, name string, snap *routing.Snapshot) string {
+	class, key := snap.Classes.Of(group, resource, namespace)
+	switch class {
+	case placement.Sharded:
+		p, ok := snap.Table.Lookup(key, namespace, name)
+		if !ok {
+			return ""
+		}
+		return p.Old()
+	case placement.Local, placement.Dependent:
+		return ""
+	}
+	return RCP
+}
+
+// Named routes a request whose object's name became known from its body.
+func Named(info *request.RequestInfo, snap *routing.Snapshot, name string) Route {
+	named := *info
+	named.Name = name
+	return Decide(&named, snap)
+}
+
+func sharded(info *request.RequestInfo, snap *routing.Snapshot, key placement.KeyRule) Route {
+	switch {
+	case info.Name == "" && info.Verb == "create":
+		return Route{Action: Place}
+	case info.Name == "", acrossNamespaces(info):
+		return merged(info, snap)
+	}
+	p, ok := snap.Table.Lookup(key, info.Namespace, info.Name)
+	switch {
+	case !ok:
+		return refuse(unplaced())
+	case p.Moves():
+		return refuse(moving(info, p))
+	case snap.Unavailable[p.Old()]:
+		return refuse(Unavailable(p.Old(), "it was failed over"))
+	}
+	return Route{Action: Forward, Source: p.Old()}
+}
+
+// acrossNamespaces recognises a list or watch of one name over all namespaces: the name alone does
+// not tell the cell.
+func acrossNamespaces(info *request.RequestInfo) bool {
+	return info.Namespace == "" && (info.Verb == "list" || info.Verb == "watch" || info.Verb == "deletecollection")
+}
+
+func local(info *request.RequestInfo, snap *routing.Snapshot, key placement.KeyRule) Route {
+	switch {
+	case info.Name == "" && info.Verb == "create":
+		return Route{Action: Place}
+	case info.Name == "", isCollection(info.Verb):
+		return merged(info, snap)
+	}
+	p, ok := snap.Table.Lookup(key, info.Namespace, info.Name)
+	if !ok {
+		return refuse(unplaced())
+	}
+	if info.Verb == "create" && info.Subresource == "" {
+		return Route{Action: Forward, Source: p.Old()}
+	}
+	sources := cells(snap)
+	// A Local object that came through a router is where its key hashes to: ask there first.
+	if i := slices.Index(sources, p.Old()); i > 0 {
+		sources[0], sources[i] = sources[i], sources[0]
+	}
+	return Route{Action: Find, Sources: sources}
+}
+
+func isCollection(verb string) bool {
+	return verb == "list" || verb == "watch" || verb == "deletecollection"
+}
+
+func merged(info *request.RequestInfo, snap *routing.Snapshot) Route {
+	sources := cells(snap)
+	if info.Namespace == "" {
+		// The objects of the system's own namespaces are in the RCP, whatever their resource.
+		sources = append(sources, RCP)
+	}
+	return Route{Action: Merge, Sources: sources}
+}
+
+// cells returns the cells that hold data: all of the current and the target ring.
+func cells(snap *routing.Snapshot) []string {
+	return snap.Table.Cells()
+}
+
+func writes(verb string) bool {
+	switch verb {
+	case "create", "update", "patch", "delete", "deletecollection":
+		return true
+	}
+	return false
+}
