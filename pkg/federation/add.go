@@ -86,8 +86,8 @@ func joinAs(cell NewCell) edit {
 	return func(ring *v1alpha1.Ring) (bool, error) {
 		for _, dead := range ring.Status.Unavailable {
 			if dead == cell.Name {
-				return false, exit.Refusedf("cell %s was failed over and is fenced; it comes back by a failback", cell.Name).
-					WithHint("kubectl cell failback %s", cell.Name)
+				return false, exit.Refusedf("cell %s was failed over and is fenced; choose another name, or fail it back first", cell.Name).
+					WithHint("kubectl cell status %s", cell.Name)
 			}
 		}
 		i := memberIndex(ring.Spec.Members, cell.Name)

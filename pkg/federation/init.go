@@ -108,7 +108,7 @@ func (c *connection) ensureRing(ctx context.Context, options InitOptions) (*v1al
 	}
 	if p := options.PointsPerWeight; p != 0 && p != ring.Spec.PointsPerWeight && ring.Status.Epoch > 0 {
 		return nil, exit.Refusedf("the ring has %d points per weight already; %d would move workloads", ring.Spec.PointsPerWeight, p).
-			WithHint("kubectl cell simulate   # what it would move; then edit Ring.spec.pointsPerWeight and rebalance")
+			WithHint("kubectl edit ring.kubecell.io default ; kubectl cell diff   # what it would move")
 	}
 	return ring, nil
 }
@@ -198,7 +198,7 @@ func sameFounders(ring *v1alpha1.Ring, options InitOptions) error {
 	if sameMembers(current, want) {
 		return nil
 	}
-	hint := "kubectl cell get cells"
+	hint := "kubectl cell status"
 	for _, m := range want {
 		if memberIndex(current, m.Cell) < 0 {
 			hint = fmt.Sprintf("kubectl cell add %s --kubeconfig FILE --weight %d", m.Cell, m.Weight)

@@ -147,10 +147,10 @@ func checkOutside(ring *v1alpha1.Ring, name string) error {
 		return exit.Refusedf("cell %s is in the wanted ring", name).WithHint("kubectl cell drain %s", name)
 	case in(ring.Status.Target):
 		return exit.Refusedf("a rebalance is running, and cell %s is in its target ring", name).
-			WithHint("kubectl cell rebalance status")
+			WithHint("kubectl cell status")
 	case in(ring.Status.Current):
 		return exit.Refusedf("cell %s is in the current ring: its workloads are still there", name).
-			WithHint("kubectl cell diff ; kubectl cell rebalance --window 50   # moves them away")
+			WithHint("kubectl cell diff   # what a rebalance would move away; remove the cell when that is done")
 	}
 	return nil
 }
@@ -172,7 +172,7 @@ func refuseRemains(ring *v1alpha1.Ring, name string, r Remains) error {
 	}
 	refused := exit.Refusedf("cell %s still holds %s", name, strings.Join(parts, "; "))
 	if r.Objects > 0 {
-		return refused.WithHint("kubectl cell verify   # whose they are; to leave them where they are: kubectl cell remove %s --force", name)
+		return refused.WithHint("kubectl cell remove %s --force   # leaves them in that control plane, out of the federation's sight", name)
 	}
 	return refused.WithHint("kubectl cell status %s   # and remove it later", name)
 }
