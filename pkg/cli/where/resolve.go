@@ -1,0 +1,74 @@
+package where
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/printers"
+)
+
+// resolver finds kinds: in the table of those that are always there, then in the rules of the
+// ring, then by asking the server, and there only for words that cannot be anything else.
+type resolver struct {
+	known kinds
+	// mapper asks the server; nil where none may be asked.
+	mapper func() (meta.RESTMapper, error)
+}
+
+// addRules makes the resources known that the ring has rules for.
+func (r *resolver) addRules(ring *v1alpha1.Ring) {
+	layout := ring.Status.Current
+	if layout == nil {
+		return
+	}
+	for _, rule := range layout.Resources {
+		if _, exists := r.known.find(rule.Resource + "." + rule.Group); !exists && rule.Resource != "*" {
+			r.known.add(rule.Group, false, rule.Resource)
+		}
+	}
+}
+
+// find returns nil without an error for a word that is no known kind and may be a namespace.
+func (r *resolver) find(word string, sure bool) (*kind, error) {
+	if found, ok := r.known.find(word); ok {
+		return &found, nil
+	}
+	if !sure {
+		return nil, nil
+	}
+	unknown := fmt.Errorf("unknown kind %q", printers.Clip(word))
+	if r.mapper == nil {
+		return nil, unknown
+	}
+	mapper, err := r.mapper()
+	if err != nil {
+		return nil, fmt.Errorf("kind %q: %w", printers.Clip(word), err)
+	}
+	gr := schema.ParseGroupResource(word)
+	gvk, err := mapper.KindFor(gr.WithVersion(""))
+	if err != nil {
+		return nil, unknown
+	}
+	mapping, err := mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+	if err != nil {
+		return nil, unknown
+	}
+	found := kind{GroupResource: mapping.Resource.GroupResource(), clusterScoped: mapping.Scope.Name() == meta.RESTScopeNameRoot}
+	r.known[word] = found // the next line of a file asks no server
+	return &found, nil
+}
+
+// assume is find for when the ring is not read yet: whatever can only be a kind is taken for one,
+// so that the rest of a name can be checked.
+func (r *resolver) assume(word string, sure bool) (*kind, error) {
+	if found, ok := r.known.find(word); ok {
+		return &found, nil
+	}
+	if sure {
+		return &kind{}, nil
+	}
+	return nil, nil
+}
