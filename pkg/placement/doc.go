@@ -8,7 +8,7 @@
 // Invariants:
 //
 //   - Placement is pure: no client, no clock, no I/O, no randomness. The same members give the
-//     same answers in every process, forever; testdata/golden.json holds it to that.
+//     same answers in every process, forever; testdata/golden.txt holds it to that.
 //   - A [Ring], a [Table] and [Classes] never change after they are built. Share them between
 //     goroutines without locks and swap them whole.
 //   - A cell's points depend on its own name alone. Adding, removing or reweighting a cell never

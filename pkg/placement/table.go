@@ -70,7 +70,8 @@ type bucket struct {
 func NewTable(current, target *Ring) *Table {
 	t := &Table{current: current, target: target, sines: newSines()}
 	if current.Empty() {
-		t.current, t.target, t.cells = &Ring{}, &Ring{}, []string{""}
+		t.current, t.cells = &Ring{}, []string{""}
+		t.target = t.current
 		return t
 	}
 	if target.Empty() || current.Equal(target) {
