@@ -82,6 +82,9 @@ func (t *tally) preview() Preview {
 		}
 	}
 	for _, c := range p.Cells {
+		if p.Workloads == 0 {
+			break // nothing can be uneven
+		}
 		p.SkewBefore = max(p.SkewBefore, deviation(c.ShareBefore, c.ExpectedBefore))
 		p.SkewAfter = max(p.SkewAfter, deviation(c.ShareAfter, c.ExpectedAfter))
 		if c.Before == 0 || c.WeightAfter == 0 {
