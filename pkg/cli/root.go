@@ -13,9 +13,11 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/cli/completion"
+	"github.com/kubecell/kubectl-cell/pkg/cli/diff"
 	"github.com/kubecell/kubectl-cell/pkg/cli/explain"
 	"github.com/kubecell/kubectl-cell/pkg/cli/simulate"
 	"github.com/kubecell/kubectl-cell/pkg/cli/version"
+	"github.com/kubecell/kubectl-cell/pkg/cli/where"
 )
 
 // group is a heading of the help text and the commands below it, in their order.
@@ -27,9 +29,11 @@ type group struct {
 // groups lists every command of kubectl cell.
 func groups(env *command.Env) []group {
 	return []group{
-		{"inspect", "Inspect:", nil},
+		{"inspect", "Inspect:", []*cobra.Command{
+			where.NewCommand(env),
+		}},
 		{"plan", "Plan:", []*cobra.Command{
-			simulate.NewCommand(env),
+			diff.NewCommand(env), simulate.NewCommand(env),
 		}},
 		{"operate", "Operate:", nil},
 		{"daemons", "Daemons:", nil},

@@ -1,0 +1,133 @@
+// Package diff is the command `diff`: what a rebalance to the wanted ring would move, counted on the
+// workloads that there are. It changes nothing.
+//
+// Exit codes are those of diff(1), not those of the other commands: 0 for no differences, 1 for
+// differences, 2 and more for errors.
+package diff
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/cli/command"
+	"github.com/kubecell/kubectl-cell/pkg/cli/ring"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/placement"
+	"github.com/kubecell/kubectl-cell/pkg/plan"
+	"github.com/kubecell/kubectl-cell/pkg/printers"
+)
+
+type options struct {
+	env          *command.Env
+	summary      bool
+	perNamespace bool
+	output       printers.Output
+	printer      *printers.Printer
+}
+
+// NewCommand returns `diff`.
+func NewCommand(env *command.Env) *cobra.Command {
+	o := &options{env: env}
+	cmd := &cobra.Command{
+		Use:   "diff",
+		Short: "Preview what a rebalance to the wanted ring would move",
+		Long: "Preview what a rebalance to the wanted ring would move: how many workloads, from which cell to which,\n" +
+			"how many backups find a new cell, and how even the load is before and after. Nothing is changed.\n\n" +
+			"The exit code is that of diff: 0 where wanted and current ring are the same, 1 where they differ,\n" +
+			"2 and more for errors. -o name prints the workloads that would move, one a line.",
+		Example: "  # What would move?\n  " + env.Program + " diff\n\n" +
+			"  # Which namespaces are concerned?\n  " + env.Program + " diff --per-namespace\n\n" +
+			"  # In a script\n  " + env.Program + " diff --summary || echo differs",
+		Args: cobra.NoArgs,
+	}
+	run := command.RunE(o)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return asDiff(run(cmd, args)) }
+	cmd.Flags().BoolVar(&o.summary, "summary", false, "Print the total alone")
+	cmd.Flags().BoolVar(&o.perNamespace, "per-namespace", false, "Count for each namespace")
+	o.output.AddFlags(cmd.Flags())
+	return cmd
+}
+
+// asDiff keeps exit code 1 for differences.
+func asDiff(err error) error {
+	if exit.CodeOf(err) != exit.Failure || err.Error() == "" {
+		return err
+	}
+	failure := exit.Errorf(exit.Usage, "%w", err)
+	failure.Hint = hintOf(err)
+	return failure
+}
+
+// Complete checks the flags.
+func (o *options) Complete([]string) (err error) {
+	if o.printer, err = o.output.Printer(); err != nil {
+		return err
+	}
+	if o.summary && o.perNamespace {
+		return exit.Usagef("--summary and --per-namespace exclude each other").WithHint("%s diff --help", o.env.Program)
+	}
+	return nil
+}
+
+// Run counts and prints.
+func (o *options) Run(ctx context.Context) error {
+	server, err := o.env.Connect()
+	if err != nil {
+		return err
+	}
+	current, err := ring.Read(ctx, o.env, server)
+	if err != nil {
+		return err
+	}
+	r := newReport(current)
+	if r.differs() && current.Status.Current != nil {
+		if err := o.count(ctx, server, current, r); err != nil {
+			return err
+		}
+	}
+	for _, warning := range r.warnings {
+		o.env.Warn("%s", warning)
+	}
+	err = o.printer.Print(o.env.Out, printers.View{
+		Document: printers.NewDocument("RingDiff", r.Epoch, r, r.warnings...),
+		Names:    func() []string { return r.names },
+		Text:     o.text(r),
+	})
+	switch {
+	case err != nil:
+		return err
+	case r.incomplete:
+		return exit.Errorf(exit.Partial, "not every cell could be counted").WithHint("%s status", o.env.Program)
+	case r.differs():
+		return exit.Silent(exit.Failure)
+	}
+	return nil
+}
+
+// count fills in what would move.
+func (o *options) count(ctx context.Context, server *command.Federation, current *v1alpha1.Ring, r *report) error {
+	options := plan.DiffOptions{PerNamespace: o.perNamespace}
+	if o.output.Format == "name" {
+		options.Each = func(w plan.Workload, p placement.Placement) {
+			if p.Moves() {
+				r.names = append(r.names, w.Namespace+"/"+w.Name)
+			}
+		}
+	}
+	counted, err := federation.Preview(ctx, server.Config, current, options)
+	if err != nil {
+		return fmt.Errorf("count workloads: %w", err)
+	}
+	slices.Sort(r.names)
+	r.Preview = &counted.Preview
+	for _, missing := range counted.Missing {
+		r.warnings = append(r.warnings, "numbers are without "+missing.Error())
+		r.incomplete = true
+	}
+	return nil
+}
