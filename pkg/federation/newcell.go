@@ -45,7 +45,7 @@ func (n NewCell) check() error {
 		return exit.Usagef("%w", err).WithHint("kubectl cell add cell-1 --kubeconfig FILE")
 	}
 	if n.Weight != 0 {
-		if err := checkWeight(n.Weight); err != nil {
+		if err := CheckWeight(n.Weight); err != nil {
 			return err
 		}
 	}

@@ -103,7 +103,7 @@ func Undrain(ctx context.Context, rcp *rest.Config, name string, options Options
 
 // SetWeight sets the wanted weight of a member, 1 to placement.MaxWeight; 100 is an ordinary cell.
 func SetWeight(ctx context.Context, rcp *rest.Config, name string, weight int32, options Options) (RingChange, error) {
-	if err := checkWeight(weight); err != nil {
+	if err := CheckWeight(weight); err != nil {
 		return RingChange{}, err
 	}
 	c, err := connect(rcp)
@@ -127,8 +127,8 @@ func SetWeight(ctx context.Context, rcp *rest.Config, name string, weight int32,
 	})
 }
 
-// checkWeight is the CEL rule of RingMember.weight, for a better error and before any request.
-func checkWeight(weight int32) error {
+// CheckWeight is the CEL rule of RingMember.weight, before any request. The error is a usage error.
+func CheckWeight(weight int32) error {
 	if weight >= 1 && weight <= placement.MaxWeight {
 		return nil
 	}
