@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -13,7 +12,6 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kubecell/kubectl-cell/pkg/daemon"
-	"github.com/kubecell/kubectl-cell/pkg/exit"
 )
 
 // Loopback is the only address that a sandbox listens on.
@@ -41,7 +39,7 @@ type ControlPlane struct {
 
 // Start starts the process where it does not run and returns when the apiserver is ready.
 func (c ControlPlane) Start(ctx context.Context) (daemon.Result, error) {
-	result, err := daemon.Start(ctx, daemon.Spec{
+	return daemon.Start(ctx, daemon.Spec{
 		Name: c.Name,
 		Command: []string{
 			c.Binary, "run", "--dir", c.Dir, "--name", c.Name,
@@ -52,10 +50,6 @@ func (c ControlPlane) Start(ctx context.Context) (daemon.Result, error) {
 		Grace:         stopGrace,
 		DieWithParent: c.DieWithParent,
 	})
-	if err != nil {
-		return result, c.explain(err)
-	}
-	return result, nil
 }
 
 // Stop ends the process; false when it did not run.
@@ -85,15 +79,6 @@ func (c ControlPlane) Config() (*rest.Config, error) {
 func (c ControlPlane) lockPath() string { return filepath.Join(c.Dir, "lock") }
 func (c ControlPlane) caCert() string   { return filepath.Join(c.Dir, "pki", "ca.crt") }
 func (c ControlPlane) caKey() string    { return filepath.Join(c.Dir, "pki", "ca.key") }
-
-// explain adds what a user can do about a start that failed.
-func (c ControlPlane) explain(err error) error {
-	if ended, ok := errors.AsType[*daemon.StartError](err); ok && ended.Exit >= 0 {
-		return exit.Errorf(exit.Failure, "start %s: %w", c.Name, err).
-			WithHint("tail -n 50 %s", c.LogPath)
-	}
-	return err
-}
 
 // portFree is true when a server could listen on the port of the loopback address.
 func portFree(port int) bool {

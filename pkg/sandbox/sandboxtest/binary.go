@@ -9,14 +9,11 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/sandbox"
 )
 
-// CellEnv names the variable that holds the path of kubectl-cell for tests.
-const CellEnv = "KUBECELL_BINARY"
-
 func controlPlaneBinary() (string, error) {
 	return binary(sandbox.ControlPlaneEnv, sandbox.ControlPlaneBinary)
 }
 
-func cellBinary() (string, error) { return binary(CellEnv, "kubectl-cell") }
+func cellBinary() (string, error) { return binary(sandbox.CellEnv, "kubectl-cell") }
 
 // binary is the path that the environment names, else the program in bin/ of this module.
 func binary(env, name string) (string, error) {

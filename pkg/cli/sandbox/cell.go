@@ -1,0 +1,100 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kubecell/kubectl-cell/pkg/cli/command"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox"
+)
+
+// cellOptions are those of `cell add` and `cell remove`.
+type cellOptions struct {
+	env     *command.Env
+	sandbox string
+	cell    string
+	run     func(ctx context.Context, o *cellOptions, m *sandbox.Manager) error
+}
+
+func newCellAdd(env *command.Env) *cobra.Command {
+	o := &cellOptions{env: env, run: addCell}
+	cmd := &cobra.Command{
+		Use:   "add [NAME]",
+		Short: "Start one more cell and add it to the wanted ring",
+		Long: "Start one more control plane and add it to the wanted ring. No workload moves before a rebalance\n" +
+			"accepts that ring. Without a name, the next free one of cell-1, cell-2, … is taken.\n\n" +
+			"Exit codes: 0 it is in the wanted ring; 1 failed, the cell is taken away again; 2 command line not\n" +
+			"understood; 4 refused; 130 interrupted, the cell is taken away again.",
+		Example: "  " + env.Program + " sandbox cell add cell-4\n  " + env.Program + " diff",
+		Args:    cobra.MaximumNArgs(1),
+		RunE:    command.RunE(o),
+	}
+	nameFlag(cmd, &o.sandbox)
+	return cmd
+}
+
+func newCellRemove(env *command.Env) *cobra.Command {
+	o := &cellOptions{env: env, run: removeCell}
+	cmd := &cobra.Command{
+		Use:   "remove NAME",
+		Short: "Remove a cell that holds no workloads",
+		Long: "Take a cell out of the federation, end its control plane and delete its data. A cell that is in the\n" +
+			"current or the target ring, or that holds workloads, is refused: drain it and rebalance first.\n\n" +
+			"Exit codes: 0 it is gone; 1 failed; 2 command line not understood; 4 refused.",
+		Example: "  " + env.Program + " sandbox cell remove cell-4",
+		Args:    cobra.ExactArgs(1),
+		RunE:    command.RunE(o),
+	}
+	nameFlag(cmd, &o.sandbox)
+	return cmd
+}
+
+// Complete takes the cell's name.
+func (o *cellOptions) Complete(args []string) error {
+	if len(args) > 0 {
+		o.cell = args[0]
+	}
+	return nil
+}
+
+// Run adds or removes the cell.
+func (o *cellOptions) Run(ctx context.Context) error {
+	return withProgress(o.env, "sandbox "+o.sandbox, func(progress func(sandbox.Event)) error {
+		m, err := manager(o.env, progress)
+		if err != nil {
+			return err
+		}
+		return o.run(ctx, o, m)
+	})
+}
+
+func addCell(ctx context.Context, o *cellOptions, m *sandbox.Manager) error {
+	report, err := m.CellAdd(ctx, o.sandbox, o.cell)
+	if err != nil {
+		return err
+	}
+	if !report.Changed {
+		fmt.Fprintf(o.env.Out, "cell %s of sandbox %s is in the wanted ring already; nothing to do\n", report.Cell, o.sandbox)
+		return nil
+	}
+	fmt.Fprintf(o.env.Out, "cell %s is up and in the wanted ring\n", report.Cell)
+	fmt.Fprintf(o.env.ErrOut, "next: %s diff\n", o.env.Program)
+	undo(o.env, "sandbox cell remove %s%s", report.Cell, named(o.sandbox))
+	return nil
+}
+
+func removeCell(ctx context.Context, o *cellOptions, m *sandbox.Manager) error {
+	report, err := m.CellRemove(ctx, o.sandbox, o.cell)
+	if err != nil {
+		return err
+	}
+	if !report.Changed {
+		fmt.Fprintf(o.env.Out, "sandbox %s has no cell %s; nothing to do\n", o.sandbox, report.Cell)
+		return nil
+	}
+	fmt.Fprintf(o.env.Out, "cell %s is removed, its data is deleted\n", report.Cell)
+	undo(o.env, "sandbox cell add %s%s   # an empty one", report.Cell, named(o.sandbox))
+	return nil
+}

@@ -1,0 +1,78 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kubecell/kubectl-cell/pkg/cli/command"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox"
+)
+
+type downOptions struct {
+	env  *command.Env
+	cmd  *cobra.Command
+	name string
+	all  bool
+}
+
+func newDown(env *command.Env) *cobra.Command {
+	o := &downOptions{env: env}
+	o.cmd = &cobra.Command{
+		Use:   "down",
+		Short: "End a sandbox and delete its data",
+		Long: "End a sandbox: its processes, its data and its contexts. The context that was current before the\n" +
+			"sandbox becomes current again, unless you have chosen another one. This cannot be undone.\n\n" +
+			"Exit codes: 0 it is gone; 1 failed; 2 command line not understood; 4 refused, because another command\n" +
+			"is changing it.",
+		Example: "  " + env.Program + " sandbox down\n\n  # All of them\n  " + env.Program + " sandbox down --all",
+		Args:    cobra.NoArgs,
+	}
+	nameFlag(o.cmd, &o.name)
+	o.cmd.Flags().BoolVar(&o.all, "all", false, "End all sandboxes")
+	o.cmd.RunE = command.RunE(o)
+	return o.cmd
+}
+
+// Complete checks that --name and --all are not both given.
+func (o *downOptions) Complete([]string) error {
+	if o.all && o.cmd.Flags().Changed("name") {
+		return exit.Usagef("--all and --name exclude each other").WithHint("%s sandbox down --all", o.env.Program)
+	}
+	return nil
+}
+
+// Run ends the sandboxes. It goes on past one that cannot be ended.
+func (o *downOptions) Run(ctx context.Context) error {
+	return withProgress(o.env, "sandbox down", func(progress func(sandbox.Event)) error {
+		m, err := manager(o.env, progress)
+		if err != nil {
+			return err
+		}
+		names := []string{o.name}
+		if o.all {
+			if names, err = m.Names(); err != nil {
+				return err
+			}
+			if len(names) == 0 {
+				fmt.Fprintln(o.env.Out, "there are no sandboxes; nothing to do")
+			}
+		}
+		var failed []error
+		for _, name := range names {
+			existed, err := m.Down(ctx, name)
+			switch {
+			case err != nil:
+				failed = append(failed, err)
+			case existed:
+				fmt.Fprintf(o.env.Out, "sandbox %s is down, its data is deleted\n", name)
+			default:
+				fmt.Fprintf(o.env.Out, "there is no sandbox %s; nothing to do\n", name)
+			}
+		}
+		return errors.Join(failed...)
+	})
+}

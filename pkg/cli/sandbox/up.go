@@ -1,0 +1,85 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kubecell/kubectl-cell/pkg/cli/command"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox"
+)
+
+type upOptions struct {
+	env *command.Env
+	sandbox.UpOptions
+	cmd *cobra.Command
+}
+
+func newUp(env *command.Env) *cobra.Command {
+	o := &upOptions{env: env}
+	o.cmd = &cobra.Command{
+		Use:   "up",
+		Short: "Start a sandbox, or what does not run of it",
+		Long: "Start a sandbox: the router control plane, the cells, the router; and contexts in your kubeconfig, of\n" +
+			"which the one through the router becomes the current one. Returns when kubectl works there.\n\n" +
+			"Of a sandbox that exists, what does not run is started again with its data; a command that was cut\n" +
+			"off is completed. When the first start fails or is interrupted, nothing is left behind.\n\n" +
+			"Exit codes: 0 it runs; 1 failed; 2 command line not understood; 4 refused, such as for a sandbox with\n" +
+			"another number of cells; 130 interrupted, everything that was started is stopped.",
+		Example: "  " + env.Program + " sandbox up\n\n" +
+			"  # A second one beside it, with five cells\n" +
+			"  " + env.Program + " sandbox up --name demo --cells 5",
+		Args: cobra.NoArgs,
+	}
+	nameFlag(o.cmd, &o.Name)
+	o.cmd.Flags().IntVar(&o.Cells, "cells", sandbox.DefaultCells, "Number of cells of a new sandbox: cell-1, cell-2, …")
+	o.cmd.Flags().IntVar(&o.Port, "port", 0, "Port of the router on 127.0.0.1; 0: the one of the last time, or a free one")
+	o.cmd.RunE = command.RunE(o)
+	return o.cmd
+}
+
+// Complete finds the user's kubeconfig.
+func (o *upOptions) Complete([]string) (err error) {
+	if o.cmd.Flags().Changed("cells") {
+		if o.Cells < 1 {
+			return exit.Usagef("--cells is %d; a sandbox has 1 cell or more", o.Cells).
+				WithHint("%s sandbox up --cells %d", o.env.Program, sandbox.DefaultCells)
+		}
+	} else {
+		o.Cells = 0 // as many as there are
+	}
+	o.KubeconfigFiles, err = kubeconfigFiles(o.env)
+	return err
+}
+
+// Run brings the sandbox up.
+func (o *upOptions) Run(ctx context.Context) error {
+	begin := o.env.Clock.Now()
+	var status sandbox.Status
+	changed := false
+	err := withProgress(o.env, "sandbox "+o.Name, func(progress func(sandbox.Event)) error {
+		m, err := manager(o.env, func(e sandbox.Event) {
+			changed = changed || e.State == sandbox.Done && e.Step != "kubeconfig"
+			progress(e)
+		})
+		if err != nil {
+			return err
+		}
+		status, err = m.Up(ctx, o.UpOptions)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if !changed {
+		fmt.Fprintf(o.env.Out, "sandbox %s is already running: %d cells, router %s\n", status.Name, len(status.Cells), status.Router.Address)
+		return nil
+	}
+	fmt.Fprintf(o.env.Out, "sandbox %s is up: %d cells, router %s, %s\n", status.Name, len(status.Cells),
+		status.Router.Address, seconds(o.env.Clock.Since(begin)))
+	fmt.Fprintf(o.env.ErrOut, "next: kubectl get deployments   # context %s is current\n", status.Context)
+	undo(o.env, "sandbox down%s", named(o.Name))
+	return nil
+}

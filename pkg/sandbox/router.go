@@ -1,0 +1,148 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubecell/kubectl-cell/pkg/daemon"
+	"github.com/kubecell/kubectl-cell/pkg/federation"
+)
+
+const (
+	// adminUser is who the contexts of a sandbox log in as.
+	adminUser = "cell-sandbox-admin"
+	// federationUser is who a router is in a cell. It acts there for all users and copies RBAC,
+	// which takes every right: in a sandbox it simply is an administrator.
+	federationUser = "kubecell:federation"
+	routerUser     = "kubecell:router"
+	mastersGroup   = "system:masters"
+)
+
+func (b *box) routerLock() string { return b.dir(routerName, "lock") }
+
+func (b *box) routerAddress() string {
+	return "https://" + net.JoinHostPort(Loopback, strconv.Itoa(b.Ports[routerName]))
+}
+
+// startRouter starts the router where it does not run. The RCP must be up.
+func (b *box) startRouter(ctx context.Context) (daemon.Result, error) {
+	if err := os.MkdirAll(b.dir(routerName), 0o700); err != nil {
+		return daemon.Result{}, unusable(b.m.StateDir, err)
+	}
+	if err := b.writeRouterFiles(); err != nil {
+		return daemon.Result{}, err
+	}
+	result, err := daemon.Start(ctx, daemon.Spec{
+		Name: routerName,
+		Command: []string{
+			b.m.Executable, "router", "run",
+			"--rcp-kubeconfig", b.dir(routerName, "rcp.kubeconfig"),
+			"--state-dir", b.dir(routerName),
+			"--bind-address", Loopback,
+			"--secure-port", strconv.Itoa(b.Ports[routerName]),
+			"--tls-cert-file", b.dir(routerName, "serving.crt"),
+			"--tls-private-key-file", b.dir(routerName, "serving.key"),
+			"--client-ca-file", b.dir(routerName, "ca.crt"),
+		},
+		LockPath: b.routerLock(), LogPath: b.logPath(routerName),
+		Grace: stopGrace, DieWithParent: b.m.DieWithParent,
+	})
+	if err != nil {
+		return result, b.explain(routerName, err)
+	}
+	return result, nil
+}
+
+// writeRouterFiles issues what the router needs. Certificates are made once; the kubeconfig is
+// written each time, since the RCP may have another port now.
+func (b *box) writeRouterFiles() error {
+	rcp := b.controlPlane(rcpName)
+	ca, err := rcp.authority()
+	if err != nil {
+		return err
+	}
+	if err := writeFile(b.dir(routerName, "ca.crt"), ca.certPEM); err != nil {
+		return err
+	}
+	serving := b.dir(routerName, "serving")
+	if _, err := os.Stat(serving + ".key"); err != nil {
+		issued, err := ca.server(b.m.Clock.Now())
+		if err != nil {
+			return err
+		}
+		if err := issued.write(serving); err != nil {
+			return err
+		}
+	}
+	user, err := ca.client(routerUser, federation.GroupRouters, b.m.Clock.Now())
+	if err != nil {
+		return err
+	}
+	kubeconfig, err := entry{server: b.planeAddress(rcpName), ca: ca.certPEM, credentials: user}.encode(rcpName)
+	if err != nil {
+		return err
+	}
+	return writeFile(b.dir(routerName, "rcp.kubeconfig"), kubeconfig)
+}
+
+// routerEntry is the context through the router.
+func (b *box) routerEntry() (entry, error) {
+	ca, err := b.controlPlane(rcpName).authority()
+	if err != nil {
+		return entry{}, err
+	}
+	admin, err := ca.client(adminUser, mastersGroup, b.m.Clock.Now())
+	if err != nil {
+		return entry{}, err
+	}
+	return entry{server: b.routerAddress(), ca: ca.certPEM, credentials: admin}, nil
+}
+
+// planeEntry is the context of the RCP or a cell.
+func (b *box) planeEntry(part string) (entry, error) {
+	ca, err := b.controlPlane(part).authority()
+	if err != nil {
+		return entry{}, err
+	}
+	admin, err := ca.client(adminUser, mastersGroup, b.m.Clock.Now())
+	if err != nil {
+		return entry{}, err
+	}
+	return entry{server: b.planeAddress(part), ca: ca.certPEM, credentials: admin}, nil
+}
+
+// awaitServing returns when a list of deployments through the router works. The error is the last
+// answer when ctx ends first.
+func awaitServing(ctx context.Context, e entry) error {
+	client, err := kubernetes.NewForConfig(&rest.Config{
+		Host:            e.server,
+		TLSClientConfig: rest.TLSClientConfig{CAData: e.ca, CertData: e.credentials.cert, KeyData: e.credentials.key},
+		QPS:             -1,
+	})
+	if err != nil {
+		return fmt.Errorf("build client of the router: %w", err)
+	}
+	var last error
+	err = wait.PollUntilContextCancel(ctx, 50*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+		asked, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		_, err := client.AppsV1().Deployments(metav1.NamespaceDefault).List(asked, metav1.ListOptions{Limit: 1})
+		if err != nil && ctx.Err() == nil {
+			last = err
+		}
+		return err == nil, nil
+	})
+	if err != nil && last != nil {
+		return fmt.Errorf("list deployments through the router: %w (%w)", last, err)
+	}
+	return err
+}

@@ -1,0 +1,38 @@
+package sandbox
+
+import (
+	"fmt"
+	"syscall"
+
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+)
+
+// neededSpace is what one control plane writes before its first user does: etcd allocates 64 MB
+// pieces of its log ahead, one in use and one in reserve.
+const neededSpace = 160 << 20
+
+// checkSpace refuses to start n control planes where the disk could not hold them: etcd ends its
+// process when it cannot write.
+func (b *box) checkSpace(n int) error {
+	ask := b.m.FreeSpace
+	if ask == nil {
+		ask = freeSpace
+	}
+	free, err := ask(b.dir())
+	if err != nil {
+		return err
+	}
+	if need := uint64(n) * neededSpace; free < need {
+		return exit.Errorf(exit.Failure, "disk of %s has %d MiB free, %d control planes need %d MiB", b.dir(), free>>20, n, need>>20).
+			WithHint("free some space, or choose a directory on another disk: export %s=/path", HomeEnv)
+	}
+	return nil
+}
+
+func freeSpace(dir string) (uint64, error) {
+	var stat syscall.Statfs_t
+	if err := syscall.Statfs(dir, &stat); err != nil {
+		return 0, fmt.Errorf("ask for free space of %s: %w", dir, err)
+	}
+	return uint64(stat.Bavail) * uint64(stat.Bsize), nil //nolint:unconvert // int64 on some systems
+}
