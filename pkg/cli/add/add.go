@@ -115,7 +115,7 @@ func (o *options) Run(ctx context.Context) error {
 	}
 	report, err := ringchange.New(ctx, fed, added.Change, ringchange.Report{
 		Cell: added.Name, Result: result(added), Changed: !added.Already(), DryRun: o.dryRun, Checks: added.Checks,
-		Next: ringchange.Next(o.env, added.Change.After),
+		Next: ringchange.Next(o.env.Program, added.Change.After),
 		Undo: undo(o.env, added),
 	})
 	if err != nil {

@@ -90,7 +90,7 @@ func (o *options) Run(ctx context.Context) error {
 	}
 	report, err := ringchange.New(ctx, fed, change, ringchange.Report{
 		Cell: o.cell, Result: result, DryRun: o.dryRun,
-		Next: ringchange.Next(o.env, change.After), Undo: o.env.Program + " " + o.undo + " " + o.cell,
+		Next: ringchange.Next(o.env.Program, change.After), Undo: o.env.Program + " " + o.undo + " " + o.cell,
 	})
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/placement"
 	"github.com/kubecell/kubectl-cell/pkg/plan"
 	"github.com/kubecell/kubectl-cell/pkg/printers"
 )
@@ -168,17 +169,17 @@ func Checks(env *command.Env, checks []federation.Check) string {
 	return strings.Join(parts, "  ") + "\n"
 }
 
-// Next is the command that accepts the wanted ring, or founds the first one.
-func Next(env *command.Env, ring *v1alpha1.Ring) string {
+// Next is the command that looks at the wanted ring, or founds the first one.
+func Next(program string, ring *v1alpha1.Ring) string {
 	if ring.Status.Epoch > 0 {
-		return env.Program + " diff"
+		return program + " diff"
 	}
 	founders := make([]string, len(ring.Spec.Members))
 	for i, m := range ring.Spec.Members {
 		founders[i] = " --founder " + m.Cell
-		if m.Weight != 100 {
+		if m.Weight != placement.DefaultWeight {
 			founders[i] += fmt.Sprintf(",weight=%d", m.Weight)
 		}
 	}
-	return env.Program + " init" + strings.Join(founders, "")
+	return program + " init" + strings.Join(founders, "")
 }

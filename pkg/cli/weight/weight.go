@@ -75,7 +75,7 @@ func (o *options) Run(ctx context.Context) error {
 	}
 	report, err := ringchange.New(ctx, fed, change, ringchange.Report{
 		Cell: o.cell, Result: result, DryRun: o.dryRun,
-		Next: ringchange.Next(o.env, change.After),
+		Next: ringchange.Next(o.env.Program, change.After),
 		Undo: fmt.Sprintf("%s weight %s %d", o.env.Program, o.cell, before),
 	})
 	if err != nil {

@@ -1,0 +1,64 @@
+package status
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/kubecell/kubectl-cell/pkg/cli/overview"
+	"github.com/kubecell/kubectl-cell/pkg/cli/ringchange"
+)
+
+// Finding is something that an administrator should look at.
+type Finding struct {
+	// Cell is empty for a finding about the ring.
+	Cell string `json:"cell,omitempty"`
+	// Message says what is the matter, Next is a command that helps.
+	Message string `json:"message"`
+	Next    string `json:"next"`
+}
+
+// find judges what was seen. It is pure.
+func find(program string, seen *overview.Overview) []Finding {
+	out := []Finding{}
+	ring := seen.Ring
+	switch differs := ringchange.Differences(ring); {
+	case ring.Status.Epoch == 0 && len(ring.Spec.Members) == 0:
+		out = append(out, Finding{Message: "the ring has no cells yet", Next: program + " init --founder cell-1=FILE"})
+	case ring.Status.Epoch == 0:
+		out = append(out, Finding{Message: "cells are wanted, but the ring was not founded", Next: ringchange.Next(program, ring)})
+	case len(differs) > 0:
+		out = append(out, Finding{Message: "the wanted ring differs from the current one: " + strings.Join(differs, " "), Next: program + " diff"})
+	}
+	for _, cell := range ring.Status.Unavailable {
+		out = append(out, Finding{Cell: cell, Message: "cell " + cell + " was failed over and is fenced", Next: program + " status " + cell})
+	}
+	for _, cell := range seen.Cells {
+		switch {
+		case cell.State == overview.Unreachable && cell.Object == nil:
+			out = append(out, Finding{Cell: cell.Name, Message: "cell " + cell.Name + " is in the ring, but there is no such Cell", Next: fmt.Sprintf("%s add %s --kubeconfig FILE", program, cell.Name)})
+		case cell.State == overview.Unreachable:
+			out = append(out, Finding{Cell: cell.Name, Message: "cell " + cell.Name + " does not answer: " + cell.Problem, Next: program + " status " + cell.Name})
+		case cell.State == overview.Idle:
+			out = append(out, Finding{Cell: cell.Name, Message: "cell " + cell.Name + " is in no ring", Next: fmt.Sprintf("%s undrain %s   # or: %s remove %s", program, cell.Name, program, cell.Name)})
+		}
+		out = append(out, conditionFindings(program, cell)...)
+	}
+	return out
+}
+
+func conditionFindings(program string, cell overview.Cell) []Finding {
+	if cell.Object == nil {
+		return nil
+	}
+	var out []Finding
+	for _, condition := range cell.Object.Status.Conditions {
+		if condition.Status == "False" {
+			out = append(out, Finding{
+				Cell:    cell.Name,
+				Message: fmt.Sprintf("cell %s is not %s: %s", cell.Name, condition.Type, condition.Message),
+				Next:    program + " status " + cell.Name,
+			})
+		}
+	}
+	return out
+}

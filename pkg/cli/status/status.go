@@ -1,0 +1,136 @@
+// Package status is the command `status`: the state of the whole federation, or of one cell, with what
+// is wrong and the command that helps.
+package status
+
+import (
+	"context"
+	"io"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/cli/command"
+	"github.com/kubecell/kubectl-cell/pkg/cli/overview"
+	"github.com/kubecell/kubectl-cell/pkg/cli/ring"
+	"github.com/kubecell/kubectl-cell/pkg/cli/ringchange"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/printers"
+)
+
+type options struct {
+	env        *command.Env
+	exitStatus bool
+	output     printers.Output
+	printer    *printers.Printer
+	cell       string
+}
+
+// Data is the data of `status -o json`.
+type Data struct {
+	Phase v1alpha1.RingPhase `json:"phase"`
+	Epoch int64              `json:"epoch"`
+	// Differs is how the wanted ring differs from the current one; empty where it does not.
+	Differs   []string        `json:"differs"`
+	Workloads int64           `json:"workloads"`
+	Cells     []overview.Cell `json:"cells"`
+	Routers   []Router        `json:"routers"`
+	Findings  []Finding       `json:"findings"`
+}
+
+// NewCommand returns `status`.
+func NewCommand(env *command.Env) *cobra.Command {
+	o := &options{env: env}
+	cmd := &cobra.Command{
+		Use:   "status [CELL]",
+		Short: "Show the state of the federation, or of one cell",
+		Long: "Show the ring with its epoch and phase, the cells, the routers, and what needs attention with the\n" +
+			"command that helps. With a cell's name, show that cell and its conditions.\n\n" +
+			"With --exit-status the exit code is 3 when anything needs attention.",
+		Example: "  # Everything\n  " + env.Program + " status\n\n" +
+			"  # One cell\n  " + env.Program + " status cell-3\n\n" +
+			"  # In a script\n  " + env.Program + " status --exit-status -o json",
+		Args: cobra.MaximumNArgs(1),
+		RunE: command.RunE(o),
+	}
+	cmd.Flags().BoolVar(&o.exitStatus, "exit-status", false, "Exit with code 3 when anything needs attention")
+	o.output.AddFlags(cmd.Flags())
+	return cmd
+}
+
+// Complete checks the output format.
+func (o *options) Complete(args []string) (err error) {
+	if len(args) > 0 {
+		o.cell = args[0]
+	}
+	o.printer, err = o.output.Printer()
+	return err
+}
+
+// Run looks and prints.
+func (o *options) Run(ctx context.Context) error {
+	fed, err := o.env.Connect()
+	if err != nil {
+		return err
+	}
+	r, err := ring.Read(ctx, o.env, fed)
+	if err != nil {
+		return err
+	}
+	seen, err := overview.Look(ctx, fed, r)
+	if err != nil {
+		return err
+	}
+	data := Data{
+		Phase: r.Status.Phase, Epoch: r.Status.Epoch, Differs: ringchange.Differences(r),
+		Workloads: seen.Workloads, Cells: seen.Cells, Findings: find(o.env.Program, seen),
+	}
+	if data.Routers, err = routers(ctx, fed.Kube); err != nil {
+		return err
+	}
+	if o.cell != "" {
+		if err := data.narrow(o.env, o.cell); err != nil {
+			return err
+		}
+	}
+	if err := o.print(data, seen); err != nil {
+		return err
+	}
+	if o.exitStatus && len(data.Findings) > 0 {
+		return exit.Silent(exit.Findings)
+	}
+	return nil
+}
+
+// narrow leaves one cell and its findings.
+func (d *Data) narrow(env *command.Env, name string) error {
+	var known []string
+	for _, cell := range d.Cells {
+		known = append(known, cell.Name)
+	}
+	if !slices.Contains(known, name) {
+		return overview.Unknown(env, name, known)
+	}
+	d.Cells = slices.DeleteFunc(d.Cells, func(c overview.Cell) bool { return c.Name != name })
+	d.Findings = slices.DeleteFunc(d.Findings, func(f Finding) bool { return f.Cell != name })
+	return nil
+}
+
+func (o *options) print(data Data, seen *overview.Overview) error {
+	return o.printer.Print(o.env.Out, printers.View{
+		Document: printers.NewDocument("Status", data.Epoch, data, seen.Warnings...),
+		Text: func(w io.Writer, layout printers.Layout) error {
+			if o.cell != "" {
+				return o.cellText(w, data)
+			}
+			return o.text(w, data, layout)
+		},
+		Names: func() []string {
+			names := make([]string, len(data.Cells))
+			for i, cell := range data.Cells {
+				names[i] = cell.Name
+			}
+			return names
+		},
+	})
+}
