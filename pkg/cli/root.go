@@ -11,12 +11,19 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/klog/v2"
 
+	"github.com/kubecell/kubectl-cell/pkg/cli/add"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/cli/completion"
 	"github.com/kubecell/kubectl-cell/pkg/cli/diff"
+	"github.com/kubecell/kubectl-cell/pkg/cli/drain"
 	"github.com/kubecell/kubectl-cell/pkg/cli/explain"
+	"github.com/kubecell/kubectl-cell/pkg/cli/get"
+	"github.com/kubecell/kubectl-cell/pkg/cli/initcmd"
+	"github.com/kubecell/kubectl-cell/pkg/cli/remove"
 	"github.com/kubecell/kubectl-cell/pkg/cli/simulate"
+	"github.com/kubecell/kubectl-cell/pkg/cli/status"
 	"github.com/kubecell/kubectl-cell/pkg/cli/version"
+	"github.com/kubecell/kubectl-cell/pkg/cli/weight"
 	"github.com/kubecell/kubectl-cell/pkg/cli/where"
 )
 
@@ -30,12 +37,15 @@ type group struct {
 func groups(env *command.Env) []group {
 	return []group{
 		{"inspect", "Inspect:", []*cobra.Command{
-			where.NewCommand(env),
+			where.NewCommand(env), get.NewCommand(env), status.NewCommand(env),
 		}},
 		{"plan", "Plan:", []*cobra.Command{
 			diff.NewCommand(env), simulate.NewCommand(env),
 		}},
-		{"operate", "Operate:", nil},
+		{"operate", "Operate:", []*cobra.Command{
+			initcmd.NewCommand(env), add.NewCommand(env), drain.NewCommand(env), drain.NewUndrainCommand(env),
+			remove.NewCommand(env), weight.NewCommand(env),
+		}},
 		{"daemons", "Daemons:", nil},
 		{"sandbox", "Sandbox:", nil},
 		{"support", "Support:", []*cobra.Command{
