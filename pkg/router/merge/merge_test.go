@@ -134,7 +134,7 @@ func TestNegotiate(t *testing.T) {
 		"*/*":              {Upstream: "application/json"},
 		"application/json": {Upstream: "application/json"},
 		"application/yaml": {Upstream: "application/json", YAML: true},
-		"application/vnd.kubernetes.protobuf,application/json":         {Upstream: "application/json"},
+		"application/vnd.kubernetes.protobuf,application/json":          {Upstream: "application/json"},
 		"application/json;as=Table;v=v1;g=meta.k8s.io,application/json": {Upstream: "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"},
 		"application/json, application/yaml":                            {Upstream: "application/json,application/json"},
 		"application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1": {

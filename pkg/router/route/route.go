@@ -63,7 +63,8 @@ func Decide(info *request.RequestInfo, snap *routing.Snapshot) Route {
 	case placement.Local, placement.Dependent:
 		return local(info, snap, key)
 	case placement.Replicated:
-		if writes(info.Verb) {
+		// A subresource (status, token, finalize) is the RCP's own; copies do not have it.
+		if writes(info.Verb) && info.Subresource == "" {
 			return Route{Action: Replicate}
 		}
 	}

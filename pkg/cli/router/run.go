@@ -1,0 +1,162 @@
+// Package router holds the commands for the router daemon.
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	genericoptions "k8s.io/apiserver/pkg/server/options"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+
+	"github.com/kubecell/kubectl-cell/pkg/cli/command"
+	"github.com/kubecell/kubectl-cell/pkg/daemon"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/router"
+	"github.com/kubecell/kubectl-cell/pkg/version"
+)
+
+// lockName of the daemon's lock below its state directory.
+const lockName = "lock"
+
+// NewCommand returns "router" and its subcommands.
+func NewCommand(env *command.Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "router",
+		Short: "Run the proxy that makes all cells look like one Kubernetes API",
+		Example: "  # Serve in the foreground\n  " + env.Program + " router run --rcp-kubeconfig rcp.conf" +
+			" --client-ca-file ca.crt --state-dir /var/lib/kubectl-cell/router",
+	}
+	cmd.AddCommand(newRun(env))
+	return cmd
+}
+
+// runOptions are the flags of "router run".
+type runOptions struct {
+	env        *command.Env
+	kubeconfig string
+	context    string
+	clientCA   string
+	stateDir   string
+	serving    *genericoptions.SecureServingOptions
+}
+
+func newRun(env *command.Env) *cobra.Command {
+	o := &runOptions{env: env, serving: genericoptions.NewSecureServingOptions()}
+	o.serving.ServerCert.PairName = "router"
+	cmd := &cobra.Command{
+		Use:   "run --rcp-kubeconfig FILE --client-ca-file FILE --state-dir DIR",
+		Short: "Serve in the foreground until SIGTERM",
+		Long: `Serve in the foreground until SIGTERM, which lets requests in flight finish.
+
+The router reads Ring and Cell from the router control plane and follows them. The last good
+configuration is kept in the state directory, so that it can start while that control plane is
+down. One line "ready URL" on standard output says that it serves; logs are JSON on standard
+error.
+
+Exit codes: 0 stopped by a signal, 1 cannot serve, 2 usage, 4 another router uses the state
+directory.`,
+		Example: "  " + env.Program + " router run --rcp-kubeconfig rcp.conf --client-ca-file ca.crt" +
+			" --state-dir /var/lib/kubectl-cell/router --secure-port 6443",
+		Args: cobra.NoArgs,
+		RunE: command.RunE(o),
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.kubeconfig, "rcp-kubeconfig", "", "kubeconfig of the router control plane (required)")
+	flags.StringVar(&o.context, "rcp-context", "", "context in that kubeconfig; its current one where empty")
+	flags.StringVar(&o.clientCA, "client-ca-file", "", "CA bundle of client certificates (required)")
+	flags.StringVar(&o.stateDir, "state-dir", "", "directory for the lock and the last good configuration (required)")
+	addServingFlags(flags, o.serving)
+	return cmd
+}
+
+// addServingFlags takes over the flags of the generic server that an administrator of a router needs.
+func addServingFlags(flags *pflag.FlagSet, serving *genericoptions.SecureServingOptions) {
+	all := pflag.NewFlagSet("serving", pflag.ContinueOnError)
+	serving.AddFlags(all)
+	for _, name := range []string{"bind-address", "secure-port", "tls-cert-file", "tls-private-key-file", "tls-min-version", "tls-cipher-suites"} {
+		flags.AddFlag(all.Lookup(name))
+	}
+}
+
+// Complete checks what can be checked without the network.
+func (o *runOptions) Complete([]string) error {
+	for _, required := range []struct{ flag, value string }{
+		{"rcp-kubeconfig", o.kubeconfig}, {"client-ca-file", o.clientCA}, {"state-dir", o.stateDir},
+	} {
+		if required.value == "" {
+			return exit.Usagef("--%s is required", required.flag).WithHint("%s router run --help", o.env.Program)
+		}
+	}
+	if o.serving.ServerCert.CertKey.CertFile == "" {
+		// A certificate that the router signs for itself is kept, so that a restart does not change it.
+		o.serving.ServerCert.CertDirectory = filepath.Join(o.stateDir, "pki")
+	}
+	return nil
+}
+
+// Run serves until ctx ends.
+func (o *runOptions) Run(ctx context.Context) error {
+	config, err := o.rcpConfig()
+	if err != nil {
+		return err
+	}
+	lock, err := o.lock()
+	if err != nil {
+		return err
+	}
+	logger := slog.New(slog.NewJSONHandler(o.env.ErrOut, nil))
+	klog.SetSlogLogger(logger)
+	err = router.Run(ctx, router.Config{
+		RCP:          config,
+		Serving:      o.serving,
+		ClientCAFile: o.clientCA,
+		StateDir:     o.stateDir,
+		Logger:       logger,
+		Ready: func(url string) {
+			o.record(lock, logger, url)
+			fmt.Fprintf(o.env.Out, "%s%s\n", daemon.ReadyPrefix, url)
+		},
+	})
+	return errors.Join(err, lock.Release())
+}
+
+func (o *runOptions) rcpConfig() (*rest.Config, error) {
+	loader := &clientcmd.ClientConfigLoadingRules{ExplicitPath: o.kubeconfig}
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(loader,
+		&clientcmd.ConfigOverrides{CurrentContext: o.context}).ClientConfig()
+	if err != nil {
+		return nil, exit.Errorf(exit.Failure, "read --rcp-kubeconfig: %w", err).
+			WithHint("kubectl --kubeconfig %s get rings", o.kubeconfig)
+	}
+	config.UserAgent = "kubectl-cell-router/" + version.Get().Version
+	return config, nil
+}
+
+func (o *runOptions) lock() (*daemon.Lock, error) {
+	if err := os.MkdirAll(o.stateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make state directory: %w", err)
+	}
+	lock, err := daemon.AcquireLock(filepath.Join(o.stateDir, lockName))
+	var held *daemon.HeldError
+	if errors.As(err, &held) {
+		return nil, exit.Refusedf("another router (pid %d) uses the state directory %s", held.Holder.PID, o.stateDir).
+			WithHint("give each router a --state-dir of its own")
+	}
+	return lock, err
+}
+
+// record tells whoever inspects the lock where this router serves.
+func (o *runOptions) record(lock *daemon.Lock, logger *slog.Logger, url string) {
+	holder := daemon.Holder{PID: os.Getpid(), StartTime: o.env.Clock.Now(), Address: url, Version: version.Get().Version}
+	if err := lock.Record(holder); err != nil {
+		logger.Error("cannot write the lock file", "err", err)
+	}
+}

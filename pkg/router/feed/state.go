@@ -1,0 +1,89 @@
+package feed
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/cells"
+	"github.com/kubecell/kubectl-cell/pkg/router/route"
+	"github.com/kubecell/kubectl-cell/pkg/router/upstream"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
+)
+
+// State is everything that serving a request needs. It never changes.
+type State struct {
+	// Snapshot places objects.
+	Snapshot *routing.Snapshot
+	rcp      *upstream.ControlPlane
+	cells    map[string]cell
+}
+
+// cell is the way to a cell and what it was built from, so that a new State keeps the connections of
+// a cell that did not change.
+type cell struct {
+	saved routing.SavedCell
+	plane *upstream.ControlPlane
+	// broken says why plane is nil.
+	broken error
+}
+
+// ControlPlane returns the way to a cell, or to the RCP under route.RCP. The error says why there is
+// none; it is the administrator's to mend.
+func (s *State) ControlPlane(name string) (*upstream.ControlPlane, error) {
+	if name == route.RCP {
+		return s.rcp, nil
+	}
+	c, ok := s.cells[name]
+	if !ok {
+		return nil, fmt.Errorf("there is no Cell %s", name)
+	}
+	return c.plane, c.broken
+}
+
+// newState builds a State, reusing the connections of previous (which may be nil). A ring that makes
+// no sense is an error; a cell without usable credentials is not, since it harms only its own keys.
+func newState(ring *v1alpha1.Ring, saved []routing.SavedCell, rcp *upstream.ControlPlane, previous *State, respond upstream.ErrorResponder) (*State, error) {
+	snapshot, err := routing.FromRing(ring)
+	if err != nil {
+		return nil, err
+	}
+	s := &State{Snapshot: snapshot, rcp: rcp, cells: make(map[string]cell, len(saved))}
+	for _, sc := range saved {
+		name := sc.Cell.Name
+		if previous != nil {
+			if old, ok := previous.cells[name]; ok && old.plane != nil && sameConnection(old.saved, sc) {
+				s.cells[name] = cell{saved: sc, plane: old.plane}
+				continue
+			}
+		}
+		plane, err := connect(sc, respond)
+		s.cells[name] = cell{saved: sc, plane: plane, broken: err}
+	}
+	return s, nil
+}
+
+func sameConnection(a, b routing.SavedCell) bool {
+	return bytes.Equal(a.Kubeconfig, b.Kubeconfig) && slices.Equal(a.Cell.Spec.Endpoints, b.Cell.Spec.Endpoints)
+}
+
+func connect(sc routing.SavedCell, respond upstream.ErrorResponder) (*upstream.ControlPlane, error) {
+	if len(sc.Kubeconfig) == 0 {
+		return nil, fmt.Errorf("cell %s: Secret %s/%s holds no kubeconfig", sc.Cell.Name, v1alpha1.Namespace, sc.Cell.Spec.KubeconfigSecretRef.Name)
+	}
+	config, err := cells.ParseKubeconfig(sc.Kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("cell %s: %w", sc.Cell.Name, err)
+	}
+	if len(sc.Cell.Spec.Endpoints) > 0 {
+		config.Host = sc.Cell.Spec.Endpoints[0]
+	}
+	return upstream.New(sc.Cell.Name, config, respond)
+}
+
+func newRCP(config Config) (*upstream.ControlPlane, error) {
+	return upstream.New(route.RCP, rest.CopyConfig(config.RCP), config.Respond)
+}

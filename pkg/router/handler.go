@@ -1,0 +1,115 @@
+package router
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+	genericfilters "k8s.io/apiserver/pkg/endpoints/filters"
+	"k8s.io/apiserver/pkg/endpoints/filters/impersonation"
+	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
+	"k8s.io/apiserver/pkg/endpoints/request"
+	serverfilters "k8s.io/apiserver/pkg/server/filters"
+
+	"github.com/kubecell/kubectl-cell/pkg/router/feed"
+	"github.com/kubecell/kubectl-cell/pkg/router/route"
+)
+
+// handler carries out what package route decides. Its fields are set once and never change.
+type handler struct {
+	// state returns the newest configuration; each request reads it once and keeps to it.
+	state  func() *feed.State
+	codecs runtime.NegotiatedSerializer
+}
+
+// buildChain wraps h in the generic server's filters. The order matters; from the outside in:
+//
+//  1. panic recovery, so that a bug costs one request and not the router;
+//  2. request received time, then request info, which all others read, with /cells/NAME taken off the path first,
+//     so that a raw request is understood like any other;
+//  3. health, before authentication: a probe has no identity;
+//  4. authentication: who the client is. Its credentials end here;
+//  5. impersonation: who the client wants to be, where the RCP allows it;
+//  6. the router itself.
+//
+// Authorisation is not here: the control plane that serves the request does it, with its own RBAC,
+// for the user that it is told.
+func (h *handler) buildChain(authn authenticator.Request, authz authorizer.Authorizer, health http.Handler) http.Handler {
+	resolver := requestInfoResolver()
+	var chain http.Handler = http.HandlerFunc(h.serve)
+	chain = impersonation.WithImpersonation(chain, authz, h.codecs)
+	chain = genericfilters.WithAuthentication(chain, authn, genericfilters.Unauthorized(h.codecs), nil, nil)
+	chain = withHealth(chain, health)
+	chain = genericfilters.WithRequestInfo(chain, resolver)
+	chain = withRawCell(chain)
+	chain = genericfilters.WithCacheControl(chain)
+	chain = genericfilters.WithRequestReceivedTimestamp(chain)
+	chain = genericfilters.WithWarningRecorder(chain)
+	chain = serverfilters.WithPanicRecovery(chain, resolver)
+	return chain
+}
+
+func withHealth(next, health http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if slices.Contains([]string{"/healthz", "/livez", "/readyz"}, r.URL.Path) {
+			health.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// serve sends one authenticated request where it belongs.
+func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
+	info, ok := request.RequestInfoFrom(r.Context())
+	if !ok {
+		responsewriters.InternalError(w, r, errNoRequestInfo)
+		return
+	}
+	state := h.state()
+	if cell := rawCellFrom(r.Context()); cell != "" {
+		h.forward(w, r, state, cell)
+		return
+	}
+	h.act(w, r, state, info, route.Decide(info, state.Snapshot))
+}
+
+// act carries out one decision. Place and Find end in another decision.
+func (h *handler) act(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo, to route.Route) {
+	switch to.Action {
+	case route.Forward:
+		h.forward(w, r, state, to.Source)
+	case route.Place:
+		h.place(w, r, state, info)
+	case route.Find:
+		h.find(w, r, state, info, to.Sources)
+	case route.Merge:
+		h.merge(w, r, state, info, to.Sources)
+	case route.Replicate:
+		h.replicate(w, r, state, info)
+	default:
+		h.fail(w, r, to.Refusal)
+	}
+}
+
+func (h *handler) forward(w http.ResponseWriter, r *http.Request, state *feed.State, source string) {
+	plane, err := state.ControlPlane(source)
+	if err != nil {
+		h.fail(w, r, route.Unavailable(source, err.Error()))
+		return
+	}
+	plane.ServeHTTP(w, r)
+}
+
+// fail answers with a Status, in the encoding that the client asked for.
+func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {
+	gv := schema.GroupVersion{Version: "v1"}
+	if info, ok := request.RequestInfoFrom(r.Context()); ok && strings.HasPrefix(info.Path, "/api") {
+		gv = schema.GroupVersion{Group: info.APIGroup, Version: info.APIVersion}
+	}
+	responsewriters.ErrorNegotiated(err, h.codecs, gv, w, r)
+}

@@ -1,0 +1,51 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apiserver/pkg/endpoints/request"
+)
+
+var errNoRequestInfo = errors.New("no RequestInfo found in the context")
+
+// rawPrefix begins the path of a request for one cell: /cells/NAME/api/v1/pods.
+const rawPrefix = "/cells/"
+
+type rawCellKey struct{}
+
+// rawCellFrom returns the cell that a raw request names, or "".
+func rawCellFrom(ctx context.Context) string {
+	cell, _ := ctx.Value(rawCellKey{}).(string)
+	return cell
+}
+
+// withRawCell takes /cells/NAME off the path, so that the filters inside judge the request by what it
+// does in the cell.
+func withRawCell(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rest, ok := strings.CutPrefix(r.URL.Path, rawPrefix)
+		if !ok {
+			next.ServeHTTP(w, r)
+			return
+		}
+		cell, path, _ := strings.Cut(rest, "/")
+		inner := r.WithContext(context.WithValue(r.Context(), rawCellKey{}, cell))
+		inner.URL = &url.URL{Path: "/" + path, RawQuery: r.URL.RawQuery}
+		if raw, ok := strings.CutPrefix(r.URL.EscapedPath(), rawPrefix+cell); ok && raw != "" {
+			inner.URL.RawPath = raw
+		}
+		next.ServeHTTP(w, inner)
+	})
+}
+
+func requestInfoResolver() *request.RequestInfoFactory {
+	return &request.RequestInfoFactory{
+		APIPrefixes:          sets.NewString("api", "apis"),
+		GrouplessAPIPrefixes: sets.NewString("api"),
+	}
+}

@@ -1,0 +1,149 @@
+// Package router is the Global Cell Router: it makes all cells look like one Kubernetes API.
+//
+//	request ─▶ filters of the generic server ─▶ route.Decide ─┬▶ Forward ─▶ upstream (cell or RCP)
+//	           (authentication, impersonation)      ▲         ├▶ Place ──── naming ─▶ Decide again
+//	                                                │         ├▶ Find ───── ask all ─▶ Forward
+//	                                   feed.State ──┘         ├▶ Merge ──── ask all ─▶ merge.Lists
+//	                                   (Ring, Cells)          └▶ Replicate ─▶ RCP, then replication.Push
+//
+// A router is stateless: any number of replicas may run, and each request is judged by the one
+// configuration that was newest when it arrived.
+//
+// Not promised here: an order between requests of different clients, or that a list over several
+// cells shows all of them at the same instant.
+//
+// Start reading at [Run], then buildChain in handler.go, then package route.
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	genericserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/server/dynamiccertificates"
+	genericoptions "k8s.io/apiserver/pkg/server/options"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubecell/kubectl-cell/pkg/router/feed"
+	"github.com/kubecell/kubectl-cell/pkg/router/route"
+)
+
+// Config is what a router needs to run.
+type Config struct {
+	// RCP is the client configuration for the router control plane.
+	RCP *rest.Config
+	// Serving says where to listen and with which certificate; the files are watched and reloaded.
+	Serving *genericoptions.SecureServingOptions
+	// ClientCAFile holds the CA bundle of clients' certificates.
+	ClientCAFile string
+	// StateDir holds the last good configuration.
+	StateDir string
+	// Ready is called once with the base URL, when requests are served.
+	Ready  func(url string)
+	Logger *slog.Logger
+}
+
+const (
+	// initialTimeout is how long a starting router waits for the RCP before it uses its file.
+	initialTimeout = 10 * time.Second
+	// drainTimeout is how long a stopping router lets requests finish.
+	drainTimeout = 20 * time.Second
+)
+
+// Run serves until ctx ends, then lets the requests in flight finish and returns nil.
+func Run(ctx context.Context, config Config) error {
+	h := &handler{codecs: codecs()}
+	configuration, err := feed.New(feed.Config{
+		RCP:            config.RCP,
+		StateDir:       config.StateDir,
+		InitialTimeout: initialTimeout,
+		Respond:        h.noAnswer,
+		Logger:         config.Logger,
+		Now:            time.Now,
+	})
+	if err != nil {
+		return err
+	}
+	h.state = configuration.State
+	ctx, stop := context.WithCancel(ctx)
+	defer configuration.Wait()
+	defer stop()
+
+	authn, authz, err := delegated(ctx, config)
+	if err != nil {
+		return err
+	}
+	if err := configuration.Start(ctx); err != nil {
+		return err
+	}
+	serving, err := listen(config)
+	if err != nil {
+		return err
+	}
+	// Serve reads requests before the chain is complete only if it is started before: it is not.
+	chain := h.buildChain(authn, authz, health(configuration.State))
+	stopped, _, err := serving.Serve(chain, drainTimeout, ctx.Done())
+	if err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	config.Ready("https://" + serving.Listener.Addr().String())
+	<-stopped
+	return nil
+}
+
+// listen opens the port before anything else is promised, so that a port in use is an error at once.
+func listen(config Config) (*genericserver.SecureServingInfo, error) {
+	var info *genericserver.SecureServingInfo
+	if errs := config.Serving.Validate(); len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	if err := config.Serving.MaybeDefaultWithSelfSignedCerts("localhost", nil, []net.IP{net.IPv4(127, 0, 0, 1)}); err != nil {
+		return nil, fmt.Errorf("make a serving certificate: %w", err)
+	}
+	if err := config.Serving.ApplyTo(&info); err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	ca, err := dynamiccertificates.NewDynamicCAContentFromFile("client-ca", config.ClientCAFile)
+	if err != nil {
+		return nil, fmt.Errorf("read client CA: %w", err)
+	}
+	info.ClientCA = ca
+	return info, nil
+}
+
+// health answers probes: a router that has a configuration can serve.
+func health(state func() *feed.State) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if state() == nil {
+			http.Error(w, "no configuration yet", http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = io.WriteString(w, "ok")
+	})
+}
+
+// noAnswer answers for a control plane that did not.
+func (h *handler) noAnswer(w http.ResponseWriter, r *http.Request, source string, err error) {
+	if r.Context().Err() != nil {
+		// The client went away; nobody reads an answer.
+		return
+	}
+	h.fail(w, r, route.Unavailable(source, err.Error()))
+}
+
+// codecs encode the router's own answers, which are all of kind Status.
+func codecs() serializer.CodecFactory {
+	scheme := runtime.NewScheme()
+	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
+	return serializer.NewCodecFactory(scheme)
+}
