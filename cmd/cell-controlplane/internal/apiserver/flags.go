@@ -64,6 +64,8 @@ func (c Config) flags() []string {
 		"--disable-admission-plugins=StorageObjectInUseProtection",
 		"--enable-admission-plugins=NodeRestriction",
 
+		// Open watches are ended at shutdown; by default the server waits a minute for them to end.
+		"--shutdown-watch-termination-grace-period=2s",
 		"--profiling=false",
 		"--v=" + strconv.Itoa(c.Verbosity),
 	}

@@ -15,6 +15,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -32,8 +33,15 @@ import (
 // be lost by that: etcd has it on disk.
 const (
 	controllersGrace = 3 * time.Second
-	apiserverGrace   = 3 * time.Second
+	apiserverGrace   = 5 * time.Second
 	storeGrace       = 3 * time.Second
+)
+
+// Collecting garbage less often saves a tenth of the processor time until ready, and memory that is given
+// back soon after. Percentages as in GOGC.
+const (
+	startGC  = 400
+	steadyGC = 100
 )
 
 // Config says what to run.
@@ -80,7 +88,7 @@ func Run(ctx context.Context, c Config) error {
 	p := &parts{address: address, material: material, stdout: c.Stdout}
 	defer p.stop()
 	if err := p.start(ctx, c, dir, listener); err != nil {
-		return err
+		return p.explain(ctx, err)
 	}
 	return p.watch(ctx)
 }
@@ -121,11 +129,12 @@ type parts struct {
 // start brings everything up and returns when it is ready. The child is made first: while it loads,
 // waiting for its cue, the other pieces start.
 func (p *parts) start(ctx context.Context, c Config, dir layout.Dir, listener *net.TCPListener) (err error) {
+	debug.SetGCPercent(startGC)
 	arguments := []string{"controllers", "--dir", string(dir), "--v", strconv.Itoa(c.Verbosity)}
 	if p.controllers, err = child.Start(arguments, c.Stderr); err != nil {
 		return err
 	}
-	if p.store, err = store.Start(ctx, dir); err != nil {
+	if p.store, err = store.Start(ctx, dir, c.Stderr); err != nil {
 		return err
 	}
 	server, err := apiserver.New(ctx, apiserver.Config{
@@ -136,8 +145,9 @@ func (p *parts) start(ctx context.Context, c Config, dir layout.Dir, listener *n
 	}
 	p.serving = serve(server)
 	if err := p.awaitReady(ctx); err != nil {
-		return p.explain(ctx, err)
+		return err
 	}
+	debug.SetGCPercent(steadyGC)
 	_, err = fmt.Fprintf(p.stdout, "ready %s\n", p.address)
 	return err
 }
@@ -169,13 +179,17 @@ func (p *parts) awaitReady(ctx context.Context) error {
 	}
 }
 
-// explain replaces the error of a start that was cut short by its reason: a part that failed, or the
-// administrator's wish, which is no error.
+// explain replaces the error of a start that was cut short by its reason: the administrator's wish,
+// which is no error, or a part that failed.
 func (p *parts) explain(ctx context.Context, err error) error {
-	if !errors.Is(err, context.Canceled) {
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case errors.Is(err, context.Canceled) && p.serving != nil:
+		return p.watch(ctx)
+	default:
 		return err
 	}
-	return p.watch(ctx)
 }
 
 // watch waits for the end of the context or of a part.

@@ -62,6 +62,9 @@ func (d Dir) Ports() string { return d.join("ports.json") }
 // Etcd is etcd's data directory.
 func (d Dir) Etcd() string { return d.join("etcd") }
 
+// EtcdMember exists once etcd has run.
+func (d Dir) EtcdMember() string { return d.join("etcd", "member") }
+
 // Authentication is the apiserver's structured authentication configuration.
 func (d Dir) Authentication() string { return d.join("authentication.yaml") }
 

@@ -12,12 +12,13 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"os"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/storage/wal"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"google.golang.org/grpc/grpclog"
 
 	"github.com/kubecell/kubectl-cell/cmd/cell-controlplane/internal/fault"
@@ -38,25 +39,30 @@ type Store struct {
 	etcd     *embed.Etcd
 	endpoint string
 	remove   func()
+	closing  *atomic.Bool
 }
 
 // Start opens the data directory and returns when the member is ready to serve.
-func Start(ctx context.Context, dir layout.Dir) (*Store, error) {
+//
+// etcd ends the process when it cannot write to its log, on a full disk for example, because it must not
+// acknowledge anything from then on; the reason goes to stderr before.
+func Start(ctx context.Context, dir layout.Dir, stderr io.Writer) (*Store, error) {
 	socket, remove, err := openSocket(dir)
 	if err != nil {
 		return nil, err
 	}
 	wal.SegmentSizeBytes = segmentBytes
 	// Clients that the apiserver opens for a moment and closes again are no news.
-	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, os.Stderr))
+	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, stderr))
 	endpoint := url.URL{Scheme: "unix", Path: socket}
-	etcd, err := embed.StartEtcd(config(dir, endpoint))
+	closing := new(atomic.Bool)
+	etcd, err := embed.StartEtcd(config(dir, endpoint, klogCore{stderr: stderr, closing: closing}))
 	if err != nil {
 		remove()
 		return nil, fault.New(fmt.Errorf("starting etcd on %s: %w", dir.Etcd(), err),
 			"check that the disk has free space and that nobody changed files in that directory")
 	}
-	s := &Store{etcd: etcd, endpoint: endpoint.String(), remove: remove}
+	s := &Store{etcd: etcd, endpoint: endpoint.String(), remove: remove, closing: closing}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	select {
@@ -72,7 +78,7 @@ func Start(ctx context.Context, dir layout.Dir) (*Store, error) {
 	return nil, fmt.Errorf("waiting for etcd: %w", err)
 }
 
-func config(dir layout.Dir, endpoint url.URL) *embed.Config {
+func config(dir layout.Dir, endpoint url.URL, log zapcore.Core) *embed.Config {
 	c := embed.NewConfig()
 	c.Name = "store"
 	c.Dir = dir.Etcd()
@@ -86,7 +92,7 @@ func config(dir layout.Dir, endpoint url.URL) *embed.Config {
 	c.WarningUnaryRequestDuration = slowRequest
 	// The apiserver compacts; etcd must not compete with it.
 	c.AutoCompactionRetention = "0"
-	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(klogCore{}))
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(log))
 	return c
 }
 
@@ -98,6 +104,7 @@ func (s *Store) Failed() <-chan struct{} { return s.etcd.Server.StopNotify() }
 
 // Close ends etcd. Clients should be gone, it waits some seconds for them.
 func (s *Store) Close() {
+	s.closing.Store(true)
 	s.etcd.Close()
 	s.remove()
 }
