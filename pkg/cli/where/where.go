@@ -86,7 +86,7 @@ func (o *options) Complete(args []string) (err error) {
 	o.style = printers.NewStyle(o.env.Interactive && o.printer.Text(), o.env.Getenv)
 	namespace, err := o.env.Namespace()
 	if err != nil {
-		return err
+		return exit.Errorf(exit.Failure, "%w", err).WithHint("kubectl config get-contexts ; choose one with --context")
 	}
 	explicit := o.env.Flags.Namespace != nil && *o.env.Flags.Namespace != ""
 	o.resolver = &resolver{known: builtinKinds()}

@@ -1,0 +1,163 @@
+package cli_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"sigs.k8s.io/yaml"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/client"
+	"github.com/kubecell/kubectl-cell/pkg/federation"
+)
+
+// TestScriptsWithCells runs the scripts that talk to a federation: a router control plane and three
+// cells, all real. They share it and run one after the other; each begins with the ring of epoch 1.
+func TestScriptsWithCells(t *testing.T) {
+	b := newBed(t)
+	scripts, err := filepath.Glob("testdata/cells/*.txtar")
+	if err != nil || len(scripts) == 0 {
+		t.Fatalf("scripts: %v, %v", scripts, err)
+	}
+	for _, script := range scripts {
+		// One call for each script, since scripts of one call run at the same time.
+		t.Run(filepath.Base(script), func(t *testing.T) {
+			testscript.Run(t, testscript.Params{
+				Files: []string{script}, Setup: b.setup, UpdateScripts: *update, RequireUniqueNames: true,
+				Cmds: map[string]func(*testscript.TestScript, bool, []string){
+					"cell": runCell, "repeat": repeat, "ring": b.setRing, "create": b.create,
+				},
+			})
+		})
+	}
+}
+
+// bed is a federation that was founded with cell-1 to cell-3.
+type bed struct {
+	kubeconfig []byte
+	client     *client.Client
+	planes     map[string]dynamic.Interface
+}
+
+func newBed(t *testing.T) *bed {
+	t.Helper()
+	configs := planes.Configs(t)
+	b := &bed{kubeconfig: kubeconfig(t, configs[0]), planes: map[string]dynamic.Interface{}}
+	var err error
+	if b.client, err = client.New(configs[0]); err != nil {
+		t.Fatal(err)
+	}
+	var founders []federation.NewCell
+	for i, config := range configs {
+		name := fmt.Sprintf("cell-%d", i)
+		if i == 0 {
+			name = "rcp"
+		} else {
+			founders = append(founders, federation.NewCell{Name: name, Kubeconfig: kubeconfig(t, config)})
+		}
+		if b.planes[name], err = dynamic.NewForConfig(config); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := federation.Init(t.Context(), configs[0], federation.InitOptions{Founders: founders}); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func kubeconfig(t *testing.T, config *rest.Config) []byte {
+	t.Helper()
+	if err := rest.LoadTLSFiles(config); err != nil {
+		t.Fatal(err)
+	}
+	out := clientcmdapi.NewConfig()
+	out.Clusters["it"] = &clientcmdapi.Cluster{Server: config.Host, CertificateAuthorityData: config.CAData}
+	out.AuthInfos["it"] = &clientcmdapi.AuthInfo{ClientCertificateData: config.CertData, ClientKeyData: config.KeyData}
+	out.Contexts["it"] = &clientcmdapi.Context{Cluster: "it", AuthInfo: "it"}
+	out.CurrentContext = "it"
+	data, err := clientcmd.Write(*out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// setup gives a script access to the RCP.
+func (b *bed) setup(env *testscript.Env) error {
+	if err := isolate(env); err != nil {
+		return err
+	}
+	path := filepath.Join(env.WorkDir, "kubeconfig")
+	env.Setenv("KUBECONFIG", path)
+	return os.WriteFile(path, b.kubeconfig, 0o600)
+}
+
+// setRing is the command of scripts that replaces the Ring's spec and status by those of a file:
+//
+//	ring FILE
+//
+// The previous ones come back at the end of the script.
+func (b *bed) setRing(ts *testscript.TestScript, _ bool, args []string) {
+	ring := &v1alpha1.Ring{}
+	ts.Check(yaml.UnmarshalStrict([]byte(ts.ReadFile(args[0])), ring))
+	before, err := b.client.Rings().Get(context.Background(), v1alpha1.RingName, metav1.GetOptions{})
+	ts.Check(err)
+	ts.Check(b.writeRing(ring))
+	ts.Defer(func() { ts.Check(b.writeRing(before)) })
+}
+
+func (b *bed) writeRing(wanted *v1alpha1.Ring) error {
+	ctx := context.Background()
+	ring, err := b.client.Rings().Get(ctx, v1alpha1.RingName, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	ring.Spec = wanted.Spec
+	if ring, err = b.client.Rings().Update(ctx, ring, metav1.UpdateOptions{}); err != nil {
+		return err
+	}
+	ring.Status = wanted.Status
+	_, err = b.client.Rings().UpdateStatus(ctx, ring, metav1.UpdateOptions{})
+	return err
+}
+
+// create is the command of scripts that makes a ConfigMap in a cell, and its namespace where that is
+// missing; it is deleted at the end of the script.
+//
+//	create CELL NAMESPACE NAME [REBALANCE-STATUS]
+func (b *bed) create(ts *testscript.TestScript, _ bool, args []string) {
+	ctx := context.Background()
+	cell, namespace, name := b.planes[args[0]], args[1], args[2]
+	namespaces := schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
+	configMaps := schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
+	object := func(kind, name string) *unstructured.Unstructured {
+		return &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "v1", "kind": kind, "metadata": map[string]any{"name": name},
+		}}
+	}
+	_, err := cell.Resource(namespaces).Create(ctx, object("Namespace", namespace), metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		ts.Fatalf("create namespace: %v", err)
+	}
+	configMap := object("ConfigMap", name)
+	if len(args) > 3 {
+		configMap.SetLabels(map[string]string{v1alpha1.LabelRebalanceStatus: args[3]})
+	}
+	_, err = cell.Resource(configMaps).Namespace(namespace).Create(ctx, configMap, metav1.CreateOptions{})
+	ts.Check(err)
+	ts.Defer(func() {
+		ts.Check(cell.Resource(configMaps).Namespace(namespace).Delete(ctx, name, metav1.DeleteOptions{}))
+	})
+}
