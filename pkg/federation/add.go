@@ -226,26 +226,31 @@ func (c *connection) withdraw(ctx context.Context, name string) error {
 func (c *connection) storeSecret(ctx context.Context, cell *v1alpha1.Cell, kubeconfig []byte) (changed bool, err error) {
 	secrets := c.kube.CoreV1().Secrets(v1alpha1.Namespace)
 	name := cell.Spec.KubeconfigSecretRef.Name
-	err = retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+	owner := *metav1.NewControllerRef(cell, v1alpha1.GroupVersion().WithKind("Cell"))
+	// Somebody else may create or change it in between: then it is looked at again.
+	again := func(err error) bool { return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) }
+	err = retry.OnError(retry.DefaultBackoff, again, func() error {
 		secret, err := secrets.Get(ctx, name, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
+		missing := apierrors.IsNotFound(err)
+		if missing {
 			secret = &corev1.Secret{ObjectMeta: meta(v1alpha1.Namespace, name), Type: corev1.SecretTypeOpaque}
-			secret.OwnerReferences = []metav1.OwnerReference{
-				*metav1.NewControllerRef(cell, v1alpha1.GroupVersion().WithKind("Cell")),
-			}
-			secret.Data = map[string][]byte{v1alpha1.KubeconfigKey: kubeconfig}
-			changed = true
-			_, err = secrets.Create(ctx, secret, metav1.CreateOptions{FieldManager: v1alpha1.FieldManager})
+		} else if err != nil {
 			return err
 		}
-		if err != nil || bytes.Equal(secret.Data[v1alpha1.KubeconfigKey], kubeconfig) {
-			return err
+		// One that an earlier Cell of this name left is about to be collected, unless it is adopted.
+		owned := metav1.IsControlledBy(secret, cell)
+		if changed = !bytes.Equal(secret.Data[v1alpha1.KubeconfigKey], kubeconfig); owned && !changed {
+			return nil
 		}
+		secret.OwnerReferences = []metav1.OwnerReference{owner}
 		if secret.Data == nil {
 			secret.Data = map[string][]byte{}
 		}
 		secret.Data[v1alpha1.KubeconfigKey] = kubeconfig
-		changed = true
+		if missing {
+			_, err = secrets.Create(ctx, secret, metav1.CreateOptions{FieldManager: v1alpha1.FieldManager})
+			return err
+		}
 		_, err = secrets.Update(ctx, secret, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})
 		return err
 	})

@@ -1,0 +1,282 @@
+package federation_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/federation"
+)
+
+func (b *bed) add(t *testing.T, name string, i int) (federation.AddReport, error) {
+	t.Helper()
+	return federation.AddCell(t.Context(), b.rcp, federation.NewCell{Name: name, Kubeconfig: kubeconfig(t, b.cells[i])}, federation.Options{})
+}
+
+func TestAddWantsTheCellAndMovesNothing(t *testing.T) {
+	b := newBed(t)
+	b.init(t, 2)
+	if _, err := b.kube.CoreV1().Namespaces().Create(t.Context(), namespace("replicated"), metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		t.Fatal(err)
+	}
+	cell := federation.NewCell{
+		Name: "cell-3", Kubeconfig: kubeconfig(t, b.cells[2]), Weight: 200,
+		Labels: map[string]string{"topology.kubernetes.io/zone": "b"}, Endpoints: []string{b.cells[2].Host},
+	}
+	report, err := federation.AddCell(t.Context(), b.rcp, cell, federation.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !report.Created || !report.Change.Changed || report.Already() {
+		t.Errorf("report = %+v; want created and changed", report)
+	}
+	ring := b.ring(t)
+	if members(ring.Spec.Members) != "cell-1 cell-2 cell-3" || ring.Spec.Members[2].Weight != 200 {
+		t.Errorf("wanted %+v; want cell-3 with 200", ring.Spec.Members)
+	}
+	if members(ring.Status.Current.Members) != "cell-1 cell-2" || ring.Status.Epoch != 1 {
+		t.Errorf("status %+v; want it untouched", ring.Status)
+	}
+	stored, err := b.cell.Cells().Get(t.Context(), "cell-3", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stored.Labels["topology.kubernetes.io/zone"] != "b" || !slices.Equal(stored.Spec.Endpoints, cell.Endpoints) || stored.Status.Version == "" {
+		t.Errorf("cell = %+v; want label, endpoint and version", stored)
+	}
+	access, err := federation.Cells(t.Context(), b.rcp)
+	if err != nil || access["cell-3"].Err != nil {
+		t.Fatalf("stored credentials: %v, %v", err, access["cell-3"].Err)
+	}
+	inCell, err := kubernetes.NewForConfig(access["cell-3"].Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := inCell.CoreV1().Namespaces().Get(t.Context(), "replicated", metav1.GetOptions{}); err != nil {
+		t.Errorf("namespace in the new cell: %v; want it copied", err)
+	}
+
+	again, err := federation.AddCell(t.Context(), b.rcp, cell, federation.Options{})
+	if err != nil || !again.Already() {
+		t.Errorf("the same again: %+v, %v; want nothing to do", again, err)
+	}
+	cell.Weight = 100
+	_, err = federation.AddCell(t.Context(), b.rcp, cell, federation.Options{})
+	wantError(t, err, exit.Refused, "weight 200 already", "kubectl cell weight cell-3 100")
+}
+
+func TestAddDryRunWritesNothing(t *testing.T) {
+	b := newBed(t)
+	b.init(t, 1)
+	before := b.ring(t).ResourceVersion
+	report, err := federation.AddCell(t.Context(), b.rcp, federation.NewCell{Name: "cell-2", Kubeconfig: kubeconfig(t, b.cells[1])}, federation.Options{DryRun: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !report.Created || members(report.Change.After.Spec.Members) != "cell-1 cell-2" {
+		t.Errorf("report = %+v; want the plan", report)
+	}
+	cells, secrets := b.stored(t)
+	if len(cells) != 1 || len(secrets) != 1 || b.ring(t).ResourceVersion != before {
+		t.Errorf("after a dry run: cells %v, secrets %v, ring changed %v", cells, secrets, b.ring(t).ResourceVersion != before)
+	}
+}
+
+func TestAddResumes(t *testing.T) {
+	for _, lost := range []string{"secret", "member", "both"} {
+		t.Run(lost, func(t *testing.T) {
+			b := newBed(t)
+			b.init(t, 1)
+			if _, err := b.add(t, "cell-2", 1); err != nil {
+				t.Fatal(err)
+			}
+			if lost != "member" {
+				if err := b.kube.CoreV1().Secrets(v1alpha1.Namespace).Delete(t.Context(), "cell-cell-2", metav1.DeleteOptions{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if lost != "secret" {
+				if _, err := federation.Drain(t.Context(), b.rcp, "cell-2", federation.Options{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			report, err := b.add(t, "cell-2", 1)
+			if err != nil || report.Already() {
+				t.Fatalf("add again: %+v, %v; want it to complete", report, err)
+			}
+			if got := b.wanted(t); got != "cell-1 cell-2" {
+				t.Errorf("wanted %q", got)
+			}
+			if _, secrets := b.stored(t); len(secrets) != 2 {
+				t.Errorf("secrets %v; want two", secrets)
+			}
+		})
+	}
+}
+
+func TestAddRenewsCredentialsOfTheSameControlPlane(t *testing.T) {
+	b := newBed(t)
+	b.init(t, 1)
+	renamed := kubeconfig(t, b.cells[0], func(c *clientcmdapi.Config) {
+		c.Clusters["it"].Server = strings.Replace(c.Clusters["it"].Server, "127.0.0.1", "localhost", 1)
+	})
+	report, err := federation.AddCell(t.Context(), b.rcp, federation.NewCell{Name: "cell-1", Kubeconfig: renamed}, federation.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !report.Updated || report.Change.Changed {
+		t.Errorf("report = %+v; want updated, ring unchanged", report)
+	}
+	secret, err := b.kube.CoreV1().Secrets(v1alpha1.Namespace).Get(t.Context(), "cell-cell-1", metav1.GetOptions{})
+	if err != nil || string(secret.Data[v1alpha1.KubeconfigKey]) != string(renamed) {
+		t.Errorf("stored kubeconfig was not replaced (%v)", err)
+	}
+}
+
+func TestAddRefuses(t *testing.T) {
+	b := newBed(t)
+	b.init(t, 1)
+	fenced := b.ring(t)
+	fenced.Status.Unavailable = []string{"cell-dead"}
+	if _, err := b.cell.Rings().UpdateStatus(t.Context(), fenced, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	edit := func(f func(*clientcmdapi.Config)) []byte { return kubeconfig(t, b.cells[1], f) }
+	good := kubeconfig(t, b.cells[1])
+	before := b.ring(t).ResourceVersion
+	for name, test := range map[string]struct {
+		cell  federation.NewCell
+		code  exit.Code
+		words []string
+	}{
+		"name": {federation.NewCell{Name: "Cell_2", Kubeconfig: good}, exit.Usage, []string{"63 characters a-z"}},
+		"weight -1": {
+			federation.NewCell{Name: "cell-2", Kubeconfig: good, Weight: -1}, exit.Usage, []string{"1 to 1000"},
+		},
+		"weight 1001": {
+			federation.NewCell{Name: "cell-2", Kubeconfig: good, Weight: 1001}, exit.Usage, []string{"1 to 1000"},
+		},
+		"label": {
+			federation.NewCell{Name: "cell-2", Kubeconfig: good, Labels: map[string]string{"a b": "c"}}, exit.Usage, []string{"a b"},
+		},
+		"endpoint": {
+			federation.NewCell{Name: "cell-2", Kubeconfig: good, Endpoints: []string{"http://x"}}, exit.Usage, []string{"https://"},
+		},
+		"garbage": {federation.NewCell{Name: "cell-2", Kubeconfig: []byte("\tgarbage: [")}, exit.Usage, []string{"parse kubeconfig"}},
+		"exec": {
+			federation.NewCell{Name: "cell-2", Kubeconfig: edit(func(c *clientcmdapi.Config) {
+				c.AuthInfos["it"].Exec = &clientcmdapi.ExecConfig{Command: "true", APIVersion: "client.authentication.k8s.io/v1"}
+			})}, exit.Usage, []string{"runs a program", "create token"},
+		},
+		"nobody listens": {
+			federation.NewCell{Name: "cell-2", Kubeconfig: edit(func(c *clientcmdapi.Config) { c.Clusters["it"].Server = "https://127.0.0.1:1" })},
+			exit.Failure, []string{"cannot be reached", "127.0.0.1:1"},
+		},
+		"wrong CA": {
+			federation.NewCell{Name: "cell-2", Kubeconfig: edit(func(c *clientcmdapi.Config) {
+				c.Clusters["it"].CertificateAuthorityData = b.caData(t, 0)
+			})}, exit.Failure, []string{"certificate", "certificate-authority-data"},
+		},
+		"wrong credentials": {
+			federation.NewCell{Name: "cell-2", Kubeconfig: edit(func(c *clientcmdapi.Config) {
+				c.AuthInfos["it"] = &clientcmdapi.AuthInfo{Token: "nonsense"}
+			})}, exit.Failure, []string{"does not accept the credentials", "auth whoami"},
+		},
+		"the RCP itself": {
+			federation.NewCell{Name: "cell-2", Kubeconfig: kubeconfig(t, b.rcp)}, exit.Refused, []string{"router control plane itself"},
+		},
+		"a control plane twice": {
+			federation.NewCell{Name: "cell-2", Kubeconfig: kubeconfig(t, b.cells[0])}, exit.Refused, []string{"cell-1 would be the same control plane"},
+		},
+		"a name twice": {
+			federation.NewCell{Name: "cell-1", Kubeconfig: good}, exit.Refused, []string{"cell-1 already", "another control plane"},
+		},
+		"two control planes in one": {
+			federation.NewCell{Name: "cell-2", Kubeconfig: kubeconfig(t, b.cells[1], func(c *clientcmdapi.Config) {
+				c.Clusters["it"].InsecureSkipTLSVerify, c.Clusters["it"].CertificateAuthorityData = true, nil
+			}), Endpoints: []string{b.cells[1].Host, b.cells[2].Host}}, exit.Failure, []string{b.cells[2].Host},
+		},
+		"failed over": {federation.NewCell{Name: "cell-dead", Kubeconfig: good}, exit.Refused, []string{"failed over"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := federation.AddCell(t.Context(), b.rcp, test.cell, federation.Options{})
+			wantError(t, err, test.code, test.words...)
+			cells, secrets := b.stored(t)
+			if len(cells) != 1 || len(secrets) != 1 || b.ring(t).ResourceVersion != before {
+				t.Errorf("left behind: cells %v, secrets %v, ring changed %v", cells, secrets, b.ring(t).ResourceVersion != before)
+			}
+		})
+	}
+}
+
+func TestAddNeedsRights(t *testing.T) {
+	b := newBed(t)
+	b.init(t, 1)
+	inCell, err := kubernetes.NewForConfig(b.cells[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "weak", Namespace: "default"}}
+	if _, err := inCell.CoreV1().ServiceAccounts("default").Create(t.Context(), account, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	token, err := inCell.CoreV1().ServiceAccounts("default").CreateToken(t.Context(), "weak", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	weak := federation.NewCell{Name: "cell-2", Kubeconfig: kubeconfig(t, b.cells[1], func(c *clientcmdapi.Config) {
+		c.AuthInfos["it"] = &clientcmdapi.AuthInfo{Token: token.Status.Token}
+	})}
+	_, err = federation.AddCell(t.Context(), b.rcp, weak, federation.Options{})
+	wantError(t, err, exit.Refused, "may not use it", "cluster-admin")
+
+	binding := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "weak"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "weak"},
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Name: "weak", Namespace: "default"}},
+	}
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "weak"}, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{"*"}, Resources: []string{"*"}, Verbs: []string{"get", "list", "watch"}},
+	}}
+	if _, err := inCell.RbacV1().ClusterRoles().Create(t.Context(), role, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := inCell.RbacV1().ClusterRoleBindings().Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	// The apiserver learns of the binding by a watch; until then the refusal is the first one.
+	for err == nil || !strings.Contains(err.Error(), "impersonate") {
+		if t.Context().Err() != nil {
+			t.Fatal(err)
+		}
+		_, err = federation.AddCell(t.Context(), b.rcp, weak, federation.Options{})
+	}
+	wantError(t, err, exit.Refused, "impersonate users", "create *")
+	if strings.Contains(err.Error(), "get *") {
+		t.Errorf("%v: names a right that is there", err)
+	}
+}
+
+func (b *bed) caData(t *testing.T, i int) []byte {
+	t.Helper()
+	config := rest.CopyConfig(b.cells[i])
+	if err := rest.LoadTLSFiles(config); err != nil {
+		t.Fatal(err)
+	}
+	return config.CAData
+}
+
+func namespace(name string) *corev1.Namespace {
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+}
