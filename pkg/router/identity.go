@@ -1,7 +1,6 @@
 package router
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 )
 
 const (
@@ -25,16 +25,11 @@ const (
 
 // delegated returns who authenticates clients (their certificate, or the RCP by TokenReview) and who
 // allows impersonation (the RCP by SubjectAccessReview). Anonymous clients are refused.
-func delegated(ctx context.Context, config Config) (authenticator.Request, authorizer.Authorizer, error) {
-	kube, err := kubernetes.NewForConfig(config.RCP)
+func delegated(rcp *rest.Config, ca dynamiccertificates.CAContentProvider) (authenticator.Request, authorizer.Authorizer, error) {
+	kube, err := kubernetes.NewForConfig(rcp)
 	if err != nil {
 		return nil, nil, fmt.Errorf("build client of the RCP: %w", err)
 	}
-	ca, err := dynamiccertificates.NewDynamicCAContentFromFile("client-ca", config.ClientCAFile)
-	if err != nil {
-		return nil, nil, fmt.Errorf("read client CA: %w", err)
-	}
-	go ca.Run(ctx, 1)
 	authn, _, err := authenticatorfactory.DelegatingAuthenticatorConfig{
 		TokenAccessReviewClient:            kube.AuthenticationV1(),
 		TokenAccessReviewTimeout:           tokenReviewTimeout,

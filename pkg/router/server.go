@@ -23,6 +23,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -79,18 +80,22 @@ func Run(ctx context.Context, config Config) error {
 	defer configuration.Wait()
 	defer stop()
 
-	authn, authz, err := delegated(ctx, config)
+	// The server that listens follows the file; the authenticator shares what it finds.
+	ca, err := dynamiccertificates.NewDynamicCAContentFromFile("client-ca", config.ClientCAFile)
+	if err != nil {
+		return fmt.Errorf("read client CA: %w", err)
+	}
+	authn, authz, err := delegated(config.RCP, ca)
 	if err != nil {
 		return err
 	}
 	if err := configuration.Start(ctx); err != nil {
 		return err
 	}
-	serving, err := listen(config)
+	serving, err := listen(config, ca)
 	if err != nil {
 		return err
 	}
-	// Serve reads requests before the chain is complete only if it is started before: it is not.
 	chain := h.buildChain(authn, authz, health(configuration.State))
 	stopped, _, err := serving.Serve(chain, drainTimeout, ctx.Done())
 	if err != nil {
@@ -102,22 +107,24 @@ func Run(ctx context.Context, config Config) error {
 }
 
 // listen opens the port before anything else is promised, so that a port in use is an error at once.
-func listen(config Config) (*genericserver.SecureServingInfo, error) {
+func listen(config Config, clientCA dynamiccertificates.CAContentProvider) (*genericserver.SecureServingInfo, error) {
 	var info *genericserver.SecureServingInfo
 	if errs := config.Serving.Validate(); len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
+	address := net.JoinHostPort(config.Serving.BindAddress.String(), strconv.Itoa(config.Serving.BindPort))
+	listener, _, err := genericoptions.CreateListener(config.Serving.BindNetwork, address, net.ListenConfig{})
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	config.Serving.Listener = listener
 	if err := config.Serving.MaybeDefaultWithSelfSignedCerts("localhost", nil, []net.IP{net.IPv4(127, 0, 0, 1)}); err != nil {
 		return nil, fmt.Errorf("make a serving certificate: %w", err)
 	}
 	if err := config.Serving.ApplyTo(&info); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	ca, err := dynamiccertificates.NewDynamicCAContentFromFile("client-ca", config.ClientCAFile)
-	if err != nil {
-		return nil, fmt.Errorf("read client CA: %w", err)
-	}
-	info.ClientCA = ca
+	info.ClientCA = clientCA
 	return info, nil
 }
 

@@ -1,0 +1,157 @@
+package router_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	genericoptions "k8s.io/apiserver/pkg/server/options"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/kubecell/kubectl-cell/pkg/client"
+	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/router"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
+)
+
+// planes are the RCP and three cells that all tests of this package share. Tests keep out of each
+// other's way by namespaces of their own.
+var planes = sandboxtest.NewPool(4)
+
+func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m, planes)) }
+
+// bed is a federation with a router in this process.
+type bed struct {
+	rcp    *rest.Config
+	cells  map[string]*rest.Config
+	router *rest.Config
+	// stateDir is the router's.
+	stateDir string
+}
+
+// newBed initialises the federation, which the first test does and the others find done, and runs a
+// router for this test.
+func newBed(t *testing.T) *bed {
+	t.Helper()
+	configs := planes.Configs(t)
+	b := &bed{rcp: configs[0], cells: map[string]*rest.Config{}}
+	var founders []federation.NewCell
+	for i, name := range []string{"cell-1", "cell-2", "cell-3"} {
+		b.cells[name] = configs[i+1]
+		founders = append(founders, federation.NewCell{Name: name, Kubeconfig: kubeconfig(t, configs[i+1]), Weight: 100})
+	}
+	if _, err := federation.Init(t.Context(), b.rcp, federation.InitOptions{Founders: founders}); err != nil {
+		t.Fatal(err)
+	}
+	b.stateDir = t.TempDir()
+	b.router = runRouter(t, b.rcp, b.stateDir)
+	return b
+}
+
+// runRouter runs a router until the test ends and returns the configuration of the RCP's
+// administrator for it.
+func runRouter(t *testing.T, rcp *rest.Config, stateDir string) *rest.Config {
+	t.Helper()
+	ca := filepath.Join(t.TempDir(), "client-ca.crt")
+	if err := os.WriteFile(ca, rcp.CAData, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	serving := genericoptions.NewSecureServingOptions()
+	serving.BindAddress = net.IPv4(127, 0, 0, 1)
+	serving.BindPort = 0
+	serving.ServerCert.CertDirectory = filepath.Join(t.TempDir(), "pki")
+	serving.ServerCert.PairName = "router"
+	ready := make(chan string, 1)
+	ended := make(chan error, 1)
+	ctx, stop := context.WithCancel(context.Background())
+	go func() {
+		ended <- router.Run(ctx, router.Config{
+			RCP: rcp, Serving: serving, ClientCAFile: ca, StateDir: stateDir,
+			Ready:  func(url string) { ready <- url },
+			Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		})
+	}()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("router: %v", err)
+		}
+	})
+	select {
+	case url := <-ready:
+		serverCA, err := os.ReadFile(filepath.Join(serving.ServerCert.CertDirectory, "router.crt"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		config := rest.CopyConfig(rcp)
+		config.Host, config.CAData = url, serverCA
+		config.QPS = -1
+		return config
+	case err := <-ended:
+		ended <- nil
+		t.Fatalf("router ended before it was ready: %v", err)
+		return nil
+	}
+}
+
+// kubeconfig writes config down as a Cell's Secret holds it.
+func kubeconfig(t *testing.T, config *rest.Config) []byte {
+	t.Helper()
+	out := clientcmdapi.NewConfig()
+	out.Clusters["cell"] = &clientcmdapi.Cluster{Server: config.Host, CertificateAuthorityData: config.CAData}
+	out.AuthInfos["admin"] = &clientcmdapi.AuthInfo{ClientCertificateData: config.CertData, ClientKeyData: config.KeyData}
+	out.Contexts["cell"] = &clientcmdapi.Context{Cluster: "cell", AuthInfo: "admin"}
+	out.CurrentContext = "cell"
+	data, err := clientcmd.Write(*out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func kube(t *testing.T, config *rest.Config) kubernetes.Interface {
+	t.Helper()
+	c := rest.CopyConfig(config)
+	c.QPS = -1
+	client, err := kubernetes.NewForConfig(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+func dyn(t *testing.T, config *rest.Config) dynamic.Interface {
+	t.Helper()
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+// snapshot is the ring as the router must see it.
+func (b *bed) snapshot(t *testing.T) *routing.Snapshot {
+	t.Helper()
+	c, err := client.New(b.rcp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := c.Rings().Get(t.Context(), "default", getOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	snap, err := routing.FromRing(ring)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return snap
+}
