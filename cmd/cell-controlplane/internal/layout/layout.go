@@ -1,7 +1,8 @@
 // Package layout owns the names of the files below a control plane's directory.
 //
 // The names are a contract: the sandbox reads the lock, the kubeconfigs and the CA. Everything is
-// private to the user who runs the control plane: directories 0700, keys and kubeconfigs 0600.
+// private to the user who runs the control plane: directories 0700, keys and kubeconfigs 0600. Only a
+// directory that existed before keeps its mode.
 package layout
 
 import (
@@ -23,13 +24,14 @@ func Open(path string) (Dir, error) {
 		return "", fmt.Errorf("resolving directory %q: %w", path, err)
 	}
 	d := Dir(abs)
-	for _, p := range []string{abs, d.PKI(), d.kubeconfigs(), d.Etcd()} {
+	for _, p := range []string{d.PKI(), d.kubeconfigs(), d.Etcd()} {
 		if err := os.MkdirAll(p, 0o700); err != nil {
 			return "", unusable(abs, err)
 		}
-	}
-	if err := os.Chmod(abs, 0o700); err != nil {
-		return "", unusable(abs, err)
+		// The directory itself may be one that the user made for more than this; what is in it is ours.
+		if err := os.Chmod(p, 0o700); err != nil {
+			return "", unusable(abs, err)
+		}
 	}
 	probe, err := os.CreateTemp(abs, ".probe-")
 	if err != nil {
@@ -61,6 +63,9 @@ func (d Dir) Ports() string { return d.join("ports.json") }
 
 // Etcd is etcd's data directory.
 func (d Dir) Etcd() string { return d.join("etcd") }
+
+// EtcdSocket is where etcd listens, unless that path is too long for a socket.
+func (d Dir) EtcdSocket() string { return d.join("etcd", "client.sock") }
 
 // EtcdMember exists once etcd has run.
 func (d Dir) EtcdMember() string { return d.join("etcd", "member") }

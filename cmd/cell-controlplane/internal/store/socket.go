@@ -18,12 +18,12 @@ const maxSocketPath = 103
 
 // openSocket returns a path for the unix socket and a function that removes what was made for it.
 //
-// The socket lies in the control plane's directory. Where that path is too long for a socket, it lies in
+// The socket lies beside the data, in a directory that only its owner can enter. Where that path is too long for a socket, it lies in
 // a directory of the user below the temporary one, whose name follows from the long path: the next run
 // after a crash finds and cleans the same directory. The caller holds the control plane's lock, so a
 // socket that exists is a leftover.
 func openSocket(dir layout.Dir) (string, func(), error) {
-	path := filepath.Join(string(dir), "etcd.sock")
+	path := dir.EtcdSocket()
 	remove := func() { os.Remove(path) }
 	if len(path) > maxSocketPath {
 		short, err := shortDir(dir)
@@ -31,7 +31,7 @@ func openSocket(dir layout.Dir) (string, func(), error) {
 			return "", nil, fault.New(fmt.Errorf("directory %s is too long for a unix socket: %w", dir, err),
 				"choose a shorter --dir, or a TMPDIR that only you can write to")
 		}
-		path = filepath.Join(short, "etcd.sock")
+		path = filepath.Join(short, filepath.Base(path))
 		remove = func() { os.RemoveAll(short) }
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -43,7 +43,7 @@ func openSocket(dir layout.Dir) (string, func(), error) {
 func shortDir(dir layout.Dir) (string, error) {
 	sum := sha256.Sum256([]byte(dir))
 	short := filepath.Join(os.TempDir(), fmt.Sprintf("kubecell-%d-%x", os.Getuid(), sum[:6]))
-	if len(short)+len("/etcd.sock") > maxSocketPath {
+	if len(filepath.Join(short, filepath.Base(dir.EtcdSocket()))) > maxSocketPath {
 		return "", fmt.Errorf("temporary directory %s is too long as well", os.TempDir())
 	}
 	if err := os.Mkdir(short, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
