@@ -12,14 +12,20 @@ import (
 
 // cellOptions are those of `cell add` and `cell remove`.
 type cellOptions struct {
-	env     *command.Env
+	progress
 	sandbox string
 	cell    string
-	run     func(ctx context.Context, o *cellOptions, m *sandbox.Manager) error
+	// change is the operation, report says what it did.
+	change func(ctx context.Context, m *sandbox.Manager) (sandbox.CellReport, error)
+	report func(done sandbox.CellReport)
 }
 
 func newCellAdd(env *command.Env) *cobra.Command {
-	o := &cellOptions{env: env, run: addCell}
+	o := &cellOptions{progress: progress{env: env}}
+	o.change = func(ctx context.Context, m *sandbox.Manager) (sandbox.CellReport, error) {
+		return m.CellAdd(ctx, o.sandbox, o.cell)
+	}
+	o.report = o.added
 	cmd := &cobra.Command{
 		Use:   "add [NAME]",
 		Short: "Start one more cell and add it to the wanted ring",
@@ -32,11 +38,16 @@ func newCellAdd(env *command.Env) *cobra.Command {
 		RunE:    command.RunE(o),
 	}
 	nameFlag(cmd, &o.sandbox)
+	o.addFlag(cmd)
 	return cmd
 }
 
 func newCellRemove(env *command.Env) *cobra.Command {
-	o := &cellOptions{env: env, run: removeCell}
+	o := &cellOptions{progress: progress{env: env}}
+	o.change = func(ctx context.Context, m *sandbox.Manager) (sandbox.CellReport, error) {
+		return m.CellRemove(ctx, o.sandbox, o.cell)
+	}
+	o.report = o.removed
 	cmd := &cobra.Command{
 		Use:   "remove NAME",
 		Short: "Remove a cell that holds no workloads",
@@ -48,6 +59,7 @@ func newCellRemove(env *command.Env) *cobra.Command {
 		RunE:    command.RunE(o),
 	}
 	nameFlag(cmd, &o.sandbox)
+	o.addFlag(cmd)
 	return cmd
 }
 
@@ -56,45 +68,41 @@ func (o *cellOptions) Complete(args []string) error {
 	if len(args) > 0 {
 		o.cell = args[0]
 	}
-	return nil
+	return o.check()
 }
 
 // Run adds or removes the cell.
 func (o *cellOptions) Run(ctx context.Context) error {
-	return withProgress(o.env, "sandbox "+o.sandbox, func(progress func(sandbox.Event)) error {
-		m, err := manager(o.env, progress)
+	var done sandbox.CellReport
+	err := o.show("sandbox "+o.sandbox, func(tell func(sandbox.Event)) error {
+		m, err := manager(o.env, tell)
 		if err != nil {
 			return err
 		}
-		return o.run(ctx, o, m)
+		done, err = o.change(ctx, m)
+		return err
 	})
+	if err == nil {
+		o.report(done)
+	}
+	return err
 }
 
-func addCell(ctx context.Context, o *cellOptions, m *sandbox.Manager) error {
-	report, err := m.CellAdd(ctx, o.sandbox, o.cell)
-	if err != nil {
-		return err
+func (o *cellOptions) added(done sandbox.CellReport) {
+	if !done.Changed {
+		fmt.Fprintf(o.env.Out, "cell %s of sandbox %s is in the wanted ring already; nothing to do\n", done.Cell, o.sandbox)
+		return
 	}
-	if !report.Changed {
-		fmt.Fprintf(o.env.Out, "cell %s of sandbox %s is in the wanted ring already; nothing to do\n", report.Cell, o.sandbox)
-		return nil
-	}
-	fmt.Fprintf(o.env.Out, "cell %s is up and in the wanted ring\n", report.Cell)
+	fmt.Fprintf(o.env.Out, "cell %s is up and in the wanted ring\n", done.Cell)
 	fmt.Fprintf(o.env.ErrOut, "next: %s diff\n", o.env.Program)
-	undo(o.env, "sandbox cell remove %s%s", report.Cell, named(o.sandbox))
-	return nil
+	undo(o.env, "sandbox cell remove %s%s", done.Cell, named(o.sandbox))
 }
 
-func removeCell(ctx context.Context, o *cellOptions, m *sandbox.Manager) error {
-	report, err := m.CellRemove(ctx, o.sandbox, o.cell)
-	if err != nil {
-		return err
+func (o *cellOptions) removed(done sandbox.CellReport) {
+	if !done.Changed {
+		fmt.Fprintf(o.env.Out, "sandbox %s has no cell %s; nothing to do\n", o.sandbox, done.Cell)
+		return
 	}
-	if !report.Changed {
-		fmt.Fprintf(o.env.Out, "sandbox %s has no cell %s; nothing to do\n", o.sandbox, report.Cell)
-		return nil
-	}
-	fmt.Fprintf(o.env.Out, "cell %s is removed, its data is deleted\n", report.Cell)
-	undo(o.env, "sandbox cell add %s%s   # an empty one", report.Cell, named(o.sandbox))
-	return nil
+	fmt.Fprintf(o.env.Out, "cell %s is removed, its data is deleted\n", done.Cell)
+	undo(o.env, "sandbox cell add %s%s   # an empty one", done.Cell, named(o.sandbox))
 }

@@ -13,14 +13,14 @@ import (
 )
 
 type downOptions struct {
-	env  *command.Env
+	progress
 	cmd  *cobra.Command
 	name string
 	all  bool
 }
 
 func newDown(env *command.Env) *cobra.Command {
-	o := &downOptions{env: env}
+	o := &downOptions{progress: progress{env: env}}
 	o.cmd = &cobra.Command{
 		Use:   "down",
 		Short: "End a sandbox and delete its data",
@@ -33,12 +33,16 @@ func newDown(env *command.Env) *cobra.Command {
 	}
 	nameFlag(o.cmd, &o.name)
 	o.cmd.Flags().BoolVar(&o.all, "all", false, "End all sandboxes")
+	o.progress.addFlag(o.cmd)
 	o.cmd.RunE = command.RunE(o)
 	return o.cmd
 }
 
 // Complete checks that --name and --all are not both given.
 func (o *downOptions) Complete([]string) error {
+	if err := o.check(); err != nil {
+		return err
+	}
 	if o.all && o.cmd.Flags().Changed("name") {
 		return exit.Usagef("--all and --name exclude each other").WithHint("%s sandbox down --all", o.env.Program)
 	}
@@ -47,8 +51,9 @@ func (o *downOptions) Complete([]string) error {
 
 // Run ends the sandboxes. It goes on past one that cannot be ended.
 func (o *downOptions) Run(ctx context.Context) error {
-	return withProgress(o.env, "sandbox down", func(progress func(sandbox.Event)) error {
-		m, err := manager(o.env, progress)
+	var results []string
+	err := o.show("sandbox down", func(tell func(sandbox.Event)) error {
+		m, err := manager(o.env, tell)
 		if err != nil {
 			return err
 		}
@@ -58,7 +63,7 @@ func (o *downOptions) Run(ctx context.Context) error {
 				return err
 			}
 			if len(names) == 0 {
-				fmt.Fprintln(o.env.Out, "there are no sandboxes; nothing to do")
+				results = append(results, "there are no sandboxes; nothing to do")
 			}
 		}
 		var failed []error
@@ -68,11 +73,16 @@ func (o *downOptions) Run(ctx context.Context) error {
 			case err != nil:
 				failed = append(failed, err)
 			case existed:
-				fmt.Fprintf(o.env.Out, "sandbox %s is down, its data is deleted\n", name)
+				results = append(results, fmt.Sprintf("sandbox %s is down, its data is deleted", name))
 			default:
-				fmt.Fprintf(o.env.Out, "there is no sandbox %s; nothing to do\n", name)
+				results = append(results, fmt.Sprintf("there is no sandbox %s; nothing to do", name))
 			}
 		}
 		return errors.Join(failed...)
 	})
+	// Printed when the live view is closed, which would draw over them.
+	for _, line := range results {
+		fmt.Fprintln(o.env.Out, line)
+	}
+	return err
 }

@@ -12,13 +12,13 @@ import (
 )
 
 type upOptions struct {
-	env *command.Env
 	sandbox.UpOptions
+	progress
 	cmd *cobra.Command
 }
 
 func newUp(env *command.Env) *cobra.Command {
-	o := &upOptions{env: env}
+	o := &upOptions{progress: progress{env: env}}
 	o.cmd = &cobra.Command{
 		Use:   "up",
 		Short: "Start a sandbox, or what does not run of it",
@@ -36,12 +36,16 @@ func newUp(env *command.Env) *cobra.Command {
 	nameFlag(o.cmd, &o.Name)
 	o.cmd.Flags().IntVar(&o.Cells, "cells", sandbox.DefaultCells, "Number of cells of a new sandbox: cell-1, cell-2, …")
 	o.cmd.Flags().IntVar(&o.Port, "port", 0, "Port of the router on 127.0.0.1; 0: the one of the last time, or a free one")
+	o.progress.addFlag(o.cmd)
 	o.cmd.RunE = command.RunE(o)
 	return o.cmd
 }
 
 // Complete finds the user's kubeconfig.
 func (o *upOptions) Complete([]string) (err error) {
+	if err := o.check(); err != nil {
+		return err
+	}
 	if o.cmd.Flags().Changed("cells") {
 		if o.Cells < 1 {
 			return exit.Usagef("--cells is %d; a sandbox has 1 cell or more", o.Cells).
@@ -59,10 +63,10 @@ func (o *upOptions) Run(ctx context.Context) error {
 	begin := o.env.Clock.Now()
 	var status sandbox.Status
 	changed := false
-	err := withProgress(o.env, "sandbox "+o.Name, func(progress func(sandbox.Event)) error {
+	err := o.show("sandbox "+o.Name, func(tell func(sandbox.Event)) error {
 		m, err := manager(o.env, func(e sandbox.Event) {
 			changed = changed || e.State == sandbox.Done && e.Step != "kubeconfig"
-			progress(e)
+			tell(e)
 		})
 		if err != nil {
 			return err
