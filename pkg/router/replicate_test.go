@@ -1,0 +1,216 @@
+package router_test
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/rest"
+)
+
+const (
+	pollInterval = 20 * time.Millisecond
+	pollTimeout  = 30 * time.Second
+)
+
+func TestANamespaceIsUsableInTheNextRequest(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "replicated")
+	for cell, config := range b.cells {
+		got, err := kube(t, config).CoreV1().Namespaces().Get(t.Context(), ns, getOptions())
+		if err != nil {
+			t.Errorf("%s: %v", cell, err)
+		} else if got.Annotations["kubecell.io/replicated-from"] == "" {
+			t.Errorf("%s: the copy does not say what it is a copy of", cell)
+		}
+	}
+	b.fill(t, ns, 9) // into every cell, at once
+
+	namespaces := kube(t, b.router).CoreV1().Namespaces()
+	if _, err := namespaces.Patch(t.Context(), ns, types.MergePatchType, []byte(`{"metadata":{"labels":{"team":"a"}}}`), metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	b.wantLabel(t, ns, "team", "a")
+	if _, err := namespaces.Patch(t.Context(), ns, types.MergePatchType, []byte(`{"metadata":{"labels":{"team":null}}}`), metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	b.wantLabel(t, ns, "team", "")
+
+	if err := namespaces.Delete(t.Context(), ns, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for cell, config := range b.all() {
+		err := wait.PollUntilContextTimeout(t.Context(), pollInterval, pollTimeout, true, func(ctx context.Context) (bool, error) {
+			_, err := kube(t, config).CoreV1().Namespaces().Get(ctx, ns, getOptions())
+			return apierrors.IsNotFound(err), nil
+		})
+		if err != nil {
+			t.Errorf("%s still has the namespace: %v", cell, err)
+		}
+	}
+}
+
+func (b *bed) wantLabel(t *testing.T, ns, label, want string) {
+	t.Helper()
+	for cell, config := range b.cells {
+		got, err := kube(t, config).CoreV1().Namespaces().Get(t.Context(), ns, getOptions())
+		if err != nil || got.Labels[label] != want {
+			t.Errorf("%s: label %s = %q, %v; want %q", cell, label, got.Labels[label], err, want)
+		}
+	}
+}
+
+func TestADryRunIsNotReplicated(t *testing.T) {
+	b := newBed(t)
+	_, err := kube(t, b.router).CoreV1().Namespaces().Create(t.Context(),
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "dry"}}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cell, config := range b.all() {
+		if _, err := kube(t, config).CoreV1().Namespaces().Get(t.Context(), "dry", getOptions()); !apierrors.IsNotFound(err) {
+			t.Errorf("%s: %v; want not found", cell, err)
+		}
+	}
+}
+
+func TestACustomResourceIsServedAndSharded(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "custom")
+	crds := schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+	crd := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+		"metadata": map[string]any{"name": "propagationpolicies.core.kubeadmiral.io"},
+		"spec": map[string]any{
+			"group": "core.kubeadmiral.io", "scope": "Namespaced",
+			"names": map[string]any{"plural": "propagationpolicies", "singular": "propagationpolicy", "kind": "PropagationPolicy"},
+			"versions": []any{map[string]any{"name": "v1alpha1", "served": true, "storage": true,
+				"schema": map[string]any{"openAPIV3Schema": map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}},
+		},
+	}}
+	if _, err := dyn(t, b.router).Resource(crds).Create(t.Context(), crd, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	policies := schema.GroupVersionResource{Group: "core.kubeadmiral.io", Version: "v1alpha1", Resource: "propagationpolicies"}
+	for cell, config := range b.all() {
+		err := wait.PollUntilContextTimeout(t.Context(), pollInterval, pollTimeout, true, func(ctx context.Context) (bool, error) {
+			_, err := dyn(t, config).Resource(policies).Namespace(ns).List(ctx, metav1.ListOptions{})
+			return err == nil, nil
+		})
+		if err != nil {
+			t.Fatalf("%s does not serve the resource: %v", cell, err)
+		}
+	}
+	policy := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "core.kubeadmiral.io/v1alpha1", "kind": "PropagationPolicy",
+		"metadata": map[string]any{"name": "p"}, "spec": map[string]any{"x": "y"},
+	}}
+	if _, err := dyn(t, b.router).Resource(policies).Namespace(ns).Create(t.Context(), policy, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for cell, config := range b.all() {
+		got, err := dyn(t, config).Resource(policies).Namespace(ns).Get(t.Context(), "p", getOptions())
+		if err != nil {
+			t.Errorf("%s has no copy: %v", cell, err)
+		} else if x, _, _ := unstructured.NestedString(got.Object, "spec", "x"); x != "y" {
+			t.Errorf("%s: spec.x = %q; want y", cell, x)
+		}
+	}
+}
+
+// TestIdentity gives a user rights through the router and lets every cell judge by them.
+func TestIdentity(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "identity")
+	b.fill(t, ns, 9)
+	admin := kube(t, b.router)
+	if _, err := admin.CoreV1().ServiceAccounts(ns).Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "robot"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "reader"}, Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"get", "list"}}}}
+	if _, err := admin.RbacV1().Roles(ns).Create(t.Context(), role, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	binding := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "robot"}, RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: "reader"},
+		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Name: "robot", Namespace: ns}}}
+	if _, err := admin.RbacV1().RoleBindings(ns).Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	token := b.token(t, ns, "robot")
+	robot := anonymous(b.router)
+	robot.BearerToken = token
+
+	// Every apiserver learns of a new binding through its own watch.
+	err := wait.PollUntilContextTimeout(t.Context(), pollInterval, pollTimeout, true, func(ctx context.Context) (bool, error) {
+		list, err := kube(t, robot).CoreV1().ConfigMaps(ns).List(ctx, metav1.ListOptions{LabelSelector: "parity"})
+		return err == nil && len(list.Items) == 9, nil
+	})
+	if err != nil {
+		t.Errorf("the robot may list and cannot: %v", err)
+	}
+	if err := kube(t, robot).CoreV1().ConfigMaps(ns).Delete(t.Context(), "m-001", metav1.DeleteOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("the robot may not delete: %v; want forbidden", err)
+	}
+	if _, err := kube(t, anonymous(b.router)).CoreV1().ConfigMaps(ns).List(t.Context(), metav1.ListOptions{}); !apierrors.IsUnauthorized(err) {
+		t.Errorf("without credentials: %v; want unauthorized", err)
+	}
+	garbage := anonymous(b.router)
+	garbage.BearerToken = "garbage"
+	if _, err := kube(t, garbage).CoreV1().ConfigMaps(ns).List(t.Context(), metav1.ListOptions{}); !apierrors.IsUnauthorized(err) {
+		t.Errorf("with a garbage token: %v; want unauthorized", err)
+	}
+	pretender := rest.CopyConfig(robot)
+	pretender.Impersonate = rest.ImpersonationConfig{UserName: "cell-admin", Groups: []string{"system:masters"}}
+	if _, err := kube(t, pretender).CoreV1().ConfigMaps(ns).List(t.Context(), metav1.ListOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("impersonating without the right to: %v; want forbidden", err)
+	}
+	allowed := rest.CopyConfig(b.router)
+	allowed.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + ns + ":robot"}
+	if err := kube(t, allowed).CoreV1().ConfigMaps(ns).Delete(t.Context(), "m-001", metav1.DeleteOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("the administrator as the robot: %v; want forbidden, as the robot is", err)
+	}
+	b.wantHeadersIgnored(t, robot, ns)
+}
+
+// wantHeadersIgnored sends the headers by which a front proxy would name a user.
+func (b *bed) wantHeadersIgnored(t *testing.T, robot *rest.Config, ns string) {
+	t.Helper()
+	forged := rest.CopyConfig(robot)
+	forged.Wrap(func(rt http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			r.Header.Set("X-Remote-User", "cell-admin")
+			r.Header.Set("X-Remote-Group", "system:masters")
+			return rt.RoundTrip(r)
+		})
+	})
+	if err := kube(t, forged).CoreV1().ConfigMaps(ns).Delete(t.Context(), "m-001", metav1.DeleteOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("with forged front proxy headers: %v; want forbidden", err)
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func anonymous(config *rest.Config) *rest.Config {
+	return rest.AnonymousClientConfig(config)
+}
+
+func (b *bed) token(t *testing.T, ns, account string) string {
+	t.Helper()
+	answer, err := kube(t, b.router).CoreV1().ServiceAccounts(ns).CreateToken(t.Context(), account, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.Status.Token
+}
