@@ -41,6 +41,7 @@ func printUsage(cmd *cobra.Command) error {
 	if flags := cmd.LocalFlags(); flags.HasAvailableFlags() && cmd.HasParent() {
 		fmt.Fprintf(&b, "\nFlags:\n%s", flagUsages(flags))
 	}
+	b.WriteString(exitCodeText(cmd))
 	program := cmd.Root().CommandPath()
 	b.WriteString("\n")
 	if cmd.HasAvailableSubCommands() {

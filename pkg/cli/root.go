@@ -20,6 +20,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/cli/get"
 	"github.com/kubecell/kubectl-cell/pkg/cli/initcmd"
 	"github.com/kubecell/kubectl-cell/pkg/cli/remove"
+	"github.com/kubecell/kubectl-cell/pkg/cli/sandbox"
 	"github.com/kubecell/kubectl-cell/pkg/cli/simulate"
 	"github.com/kubecell/kubectl-cell/pkg/cli/status"
 	"github.com/kubecell/kubectl-cell/pkg/cli/version"
@@ -47,7 +48,7 @@ func groups(env *command.Env) []group {
 			remove.NewCommand(env), weight.NewCommand(env),
 		}},
 		{"daemons", "Daemons:", nil},
-		{"sandbox", "Sandbox:", nil},
+		{"sandbox", "Sandbox:", []*cobra.Command{sandbox.NewCommand(env)}},
 		{"support", "Support:", []*cobra.Command{
 			explain.NewCommand(env), completion.NewCommand(env), version.NewCommand(env), newOptionsCommand(env),
 		}},

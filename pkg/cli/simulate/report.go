@@ -63,7 +63,11 @@ func (r report) print(w io.Writer, layout printers.Layout) error {
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s workloads · %d cells · %.1fs\n", printers.Count(r.Workloads), before, r.took.Seconds())
+	cells := "cells"
+	if before == 1 {
+		cells = "cell"
+	}
+	fmt.Fprintf(&b, "%s workloads · %d %s · %.1fs\n", printers.Count(r.Workloads), before, cells, r.took.Seconds())
 	if change := r.change(); change != "" {
 		fmt.Fprintf(&b, "%s: moves %s (ideal %s), backups re-homed %s, max load %s, skew %s → %s\n", change,
 			printers.Percent(r.MovedShare), printers.Percent(r.IdealShare), printers.Percent(r.BackupsRehomedShare),

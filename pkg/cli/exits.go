@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+)
+
+// ExitCode is one way in which a command can end.
+type ExitCode struct {
+	Code exit.Code
+	When string
+}
+
+// ExitCodes are those of the command with the given path, without the program's name, such as
+// "completion install"; the empty path gives those that all commands have. They are in the order of
+// the codes. false means that nobody has said how the command ends.
+func ExitCodes(path string) ([]ExitCode, bool) {
+	codes := map[exit.Code]string{
+		exit.OK:       "done, or nothing to do",
+		exit.Failure:  "an error",
+		exit.Usage:    "the command line is wrong; nothing was done",
+		exit.Detached: "ended by Ctrl-C or SIGTERM",
+	}
+	own, known := ownExitCodes()[path]
+	for code, when := range own {
+		codes[code] = when
+	}
+	var out []ExitCode
+	for code, when := range codes {
+		out = append(out, ExitCode{Code: code, When: when})
+	}
+	slices.SortFunc(out, func(a, b ExitCode) int { return int(a.Code) - int(b.Code) })
+	return out, known || path == ""
+}
+
+type codes = map[exit.Code]string
+
+// ownExitCodes says, for each command that does something, how it ends beyond what all commands have
+// in common.
+func ownExitCodes() map[string]codes {
+	const refused = "refused by a check; nothing was changed"
+	const unconfirmed = "needs a confirmation and there is no terminal; nothing was changed"
+	change := codes{exit.Refused: refused}
+	return map[string]codes{
+		"where": {
+			exit.Findings: "with --live: reality differs from the map",
+			exit.Partial:  "lines of the file are no names, or a cell could not be asked; the rest is answered",
+		},
+		"get cells":     {},
+		"get workloads": {exit.Partial: "a cell could not be asked; the rest is listed"},
+		"status":        {exit.Findings: "with --exit-status: something needs attention"},
+		"diff": {
+			exit.OK:      "the wanted ring is as the current one",
+			exit.Failure: "there are differences",
+			exit.Usage:   "an error, or the command line is wrong",
+			exit.Partial: "a cell could not be counted; the numbers are without it",
+		},
+		"simulate": {},
+		"init":     change,
+		"add": {
+			exit.Refused: refused,
+			exit.Partial: "the cell is stored but not in the ring; run the command again",
+		},
+		"drain": change, "undrain": change, "weight": change,
+		"remove":     {exit.Refused: refused, exit.NeedsConfirmation: unconfirmed},
+		"sandbox up": {exit.Refused: refused}, "sandbox down": change, "sandbox ls": {},
+		"sandbox cell add": {exit.Refused: refused}, "sandbox cell remove": change,
+		"explain": {}, "version": {exit.Failure: "an error, or no server answered; the client's version is printed all the same"},
+		"options":         {},
+		"completion bash": {}, "completion zsh": {}, "completion fish": {}, "completion powershell": {},
+		"completion install": {exit.Refused: "there is a file of that name that is not from kubectl-cell"},
+	}
+}
+
+// exitCodeText is what the help of cmd says about exit codes; empty where they are the common ones.
+func exitCodeText(cmd *cobra.Command) string {
+	path := strings.TrimPrefix(strings.TrimPrefix(cmd.CommandPath(), cmd.Root().CommandPath()), " ")
+	if len(ownExitCodes()[path]) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("\nExit codes:\n")
+	all, _ := ExitCodes(path)
+	for _, e := range all {
+		fmt.Fprintf(&b, "  %-3d %s\n", e.Code, e.When)
+	}
+	return b.String()
+}
