@@ -91,14 +91,27 @@ func Undrain(ctx context.Context, rcp *rest.Config, name string, options Options
 		if err := c.requireCell(ctx, ring, name); err != nil {
 			return false, err
 		}
-		weight := int32(placement.DefaultWeight)
-		if current := ring.Status.Current; current != nil {
-			if i := memberIndex(current.Members, name); i >= 0 {
-				weight = current.Members[i].Weight
-			}
-		}
-		return join(ring, name, weight), nil
+		return join(ring, name, ReturnWeight(ring, name)), nil
 	})
+}
+
+// ReturnWeight is the weight with which [Undrain] takes a cell back.
+func ReturnWeight(ring *v1alpha1.Ring, cell string) int32 {
+	if weight := Weight(ring.Status.Current, cell); weight != 0 {
+		return weight
+	}
+	return placement.DefaultWeight
+}
+
+// Weight is the weight of a cell in a layout, 0 where it is not a member of it or there is none.
+func Weight(layout *v1alpha1.RingLayout, cell string) int32 {
+	if layout == nil {
+		return 0
+	}
+	if i := memberIndex(layout.Members, cell); i >= 0 {
+		return layout.Members[i].Weight
+	}
+	return 0
 }
 
 // SetWeight sets the wanted weight of a member, 1 to placement.MaxWeight; 100 is an ordinary cell.

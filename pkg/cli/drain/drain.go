@@ -3,6 +3,7 @@ package drain
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
@@ -90,10 +91,21 @@ func (o *options) Run(ctx context.Context) error {
 	}
 	report, err := ringchange.New(ctx, fed, change, ringchange.Report{
 		Cell: o.cell, Result: result, DryRun: o.dryRun,
-		Next: ringchange.Next(o.env.Program, change.After), Undo: o.env.Program + " " + o.undo + " " + o.cell,
+		Next: ringchange.Next(o.env.Program, change.After), Undo: o.undoCommand(change),
 	})
 	if err != nil {
 		return err
 	}
 	return report.Print(o.env, o.printer)
+}
+
+// undoCommand takes the change back. Undrain gives a cell the weight of the current ring, which a
+// wanted weight may differ from.
+func (o *options) undoCommand(change federation.RingChange) string {
+	undo := o.env.Program + " " + o.undo + " " + o.cell
+	wanted := federation.Weight(&change.Before.Spec.RingLayout, o.cell)
+	if o.undo == "undrain" && wanted != 0 && wanted != federation.ReturnWeight(change.After, o.cell) {
+		undo += fmt.Sprintf(" ; %s weight %s %d", o.env.Program, o.cell, wanted)
+	}
+	return undo
 }

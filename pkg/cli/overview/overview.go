@@ -178,24 +178,13 @@ func (o *Overview) place(census *federation.Counter) {
 	}
 	for i := range o.Cells {
 		cell := &o.Cells[i]
-		cell.Weight, cell.WantedWeight = weight(ring.Status.Current, cell.Name), weight(&ring.Spec.RingLayout, cell.Name)
+		cell.Weight, cell.WantedWeight = federation.Weight(ring.Status.Current, cell.Name), federation.Weight(&ring.Spec.RingLayout, cell.Name)
 		cell.Expected = census.Snapshot.Table.Current().WeightShare(cell.Name)
 		if cell.Weight == 0 && wantedTotal > 0 {
 			cell.Expected = float64(cell.WantedWeight) / float64(wantedTotal)
 		}
 		cell.State = state(ring, cell)
 	}
-}
-
-func weight(layout *v1alpha1.RingLayout, cell string) int32 {
-	if layout != nil {
-		for _, m := range layout.Members {
-			if m.Cell == cell {
-				return m.Weight
-			}
-		}
-	}
-	return 0
 }
 
 func state(ring *v1alpha1.Ring, cell *Cell) State {
@@ -206,7 +195,7 @@ func state(ring *v1alpha1.Ring, cell *Cell) State {
 		return Unreachable
 	case cell.Object.Spec.Maintenance:
 		return Maintenance
-	case cell.Weight == 0 && (cell.WantedWeight > 0 || weight(ring.Status.Target, cell.Name) > 0):
+	case cell.Weight == 0 && (cell.WantedWeight > 0 || federation.Weight(ring.Status.Target, cell.Name) > 0):
 		return Joining
 	case cell.Weight > 0 && cell.WantedWeight == 0:
 		return Draining

@@ -4,12 +4,10 @@ package weight
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
-	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/cli/ringchange"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
@@ -69,7 +67,7 @@ func (o *options) Run(ctx context.Context) error {
 		return err
 	}
 	result := fmt.Sprintf("cell %s has weight %d already; nothing to do", o.cell, o.weight)
-	before := weightOf(change.Before, o.cell)
+	before := federation.Weight(&change.Before.Spec.RingLayout, o.cell)
 	if change.Changed {
 		result = fmt.Sprintf("cell %s weight changed from %d to %d", o.cell, before, o.weight)
 	}
@@ -82,12 +80,4 @@ func (o *options) Run(ctx context.Context) error {
 		return err
 	}
 	return report.Print(o.env, o.printer)
-}
-
-func weightOf(ring *v1alpha1.Ring, cell string) int32 {
-	i := slices.IndexFunc(ring.Spec.Members, func(m v1alpha1.RingMember) bool { return m.Cell == cell })
-	if i < 0 {
-		return 0
-	}
-	return ring.Spec.Members[i].Weight
 }
