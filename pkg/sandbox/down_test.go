@@ -1,7 +1,6 @@
 package sandbox_test
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -67,31 +66,5 @@ func TestDownRestoresEverything(t *testing.T) {
 	existed, err = b.Down(t.Context(), sandbox.DefaultName)
 	if err != nil || existed {
 		t.Errorf("second down: existed %v, error %v; want neither", existed, err)
-	}
-}
-
-// A user who has chosen another context since keeps it.
-func TestDownLeavesAChosenContext(t *testing.T) {
-	s := federation.Sandbox(t)
-	_ = s
-	b := newBed(t)
-	write(t, b.kubeconfig, userKubeconfig)
-	b.Progress = func(e sandbox.Event) {}
-	if _, err := b.Up(t.Context(), b.options(1)); err != nil {
-		t.Fatal(err)
-	}
-	config, err := clientcmd.LoadFromFile(b.kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.CurrentContext = ""
-	if err := clientcmd.WriteToFile(*config, b.kubeconfig); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := b.Down(context.Background(), sandbox.DefaultName); err != nil {
-		t.Fatal(err)
-	}
-	if got := currentContext(t, b.kubeconfig); got != "" {
-		t.Errorf("current context is %q, want the empty one that was chosen", got)
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/daemon"
-	"github.com/kubecell/kubectl-cell/pkg/federation"
 )
 
 const (
@@ -23,8 +22,9 @@ const (
 	// federationUser is who a router is in a cell. It acts there for all users and copies RBAC,
 	// which takes every right: in a sandbox it simply is an administrator.
 	federationUser = "kubecell:federation"
-	routerUser     = "kubecell:router"
-	mastersGroup   = "system:masters"
+	// routerUser is who the router is at the RCP, an administrator for the same reason.
+	routerUser   = "kubecell:router"
+	mastersGroup = "system:masters"
 )
 
 func (b *box) routerLock() string { return b.dir(routerName, "lock") }
@@ -83,7 +83,7 @@ func (b *box) writeRouterFiles() error {
 			return err
 		}
 	}
-	user, err := ca.client(routerUser, federation.GroupRouters, b.m.Clock.Now())
+	user, err := ca.client(routerUser, mastersGroup, b.m.Clock.Now())
 	if err != nil {
 		return err
 	}
@@ -120,8 +120,8 @@ func (b *box) planeEntry(part string) (entry, error) {
 	return entry{server: b.planeAddress(part), ca: ca.certPEM, credentials: admin}, nil
 }
 
-// awaitServing returns when a list of deployments through the router works. The error is the last
-// answer when ctx ends first.
+// awaitServing returns when all that `kubectl get deployments` asks through the router is answered. The
+// error is the last answer when ctx ends first.
 func awaitServing(ctx context.Context, e entry) error {
 	client, err := kubernetes.NewForConfig(&rest.Config{
 		Host:            e.server,
@@ -136,6 +136,9 @@ func awaitServing(ctx context.Context, e entry) error {
 		asked, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
 		_, err := client.AppsV1().Deployments(metav1.NamespaceDefault).List(asked, metav1.ListOptions{Limit: 1})
+		if err == nil {
+			_, err = client.Discovery().ServerGroups() // kubectl asks for these first
+		}
 		if err != nil && ctx.Err() == nil {
 			last = err
 		}
