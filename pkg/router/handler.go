@@ -71,8 +71,8 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	state := h.state()
-	if cell := rawCellFrom(r.Context()); cell != "" {
-		h.forward(w, r, state, cell)
+	if cell, raw := rawCellFrom(r.Context()); raw {
+		h.serveRaw(w, r, state, cell)
 		return
 	}
 	h.act(w, r, state, info, route.Decide(info, state.Snapshot))

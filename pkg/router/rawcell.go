@@ -7,8 +7,13 @@ import (
 	"net/url"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apiserver/pkg/endpoints/request"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/router/feed"
 )
 
 var errNoRequestInfo = errors.New("no RequestInfo found in the context")
@@ -18,10 +23,19 @@ const rawPrefix = "/cells/"
 
 type rawCellKey struct{}
 
-// rawCellFrom returns the cell that a raw request names, or "".
-func rawCellFrom(ctx context.Context) string {
-	cell, _ := ctx.Value(rawCellKey{}).(string)
-	return cell
+// rawCellFrom returns the cell that a raw request names, and whether the request is raw.
+func rawCellFrom(ctx context.Context) (string, bool) {
+	cell, ok := ctx.Value(rawCellKey{}).(string)
+	return cell, ok
+}
+
+// serveRaw sends a raw request to its cell, whatever the ring says.
+func (h *handler) serveRaw(w http.ResponseWriter, r *http.Request, state *feed.State, cell string) {
+	if !state.HasCell(cell) {
+		h.fail(w, r, apierrors.NewNotFound(schema.GroupResource{Group: v1alpha1.GroupName, Resource: "cells"}, cell))
+		return
+	}
+	h.forward(w, r, state, cell)
 }
 
 // withRawCell takes /cells/NAME off the path, so that the filters inside judge the request by what it

@@ -44,6 +44,12 @@ func (s *State) ControlPlane(name string) (*upstream.ControlPlane, error) {
 	return c.plane, c.broken
 }
 
+// HasCell says whether there is a Cell of that name, usable or not.
+func (s *State) HasCell(name string) bool {
+	_, ok := s.cells[name]
+	return ok
+}
+
 // newState builds a State, reusing the connections of previous (which may be nil). A ring that makes
 // no sense is an error; a cell without usable credentials is not, since it harms only its own keys.
 func newState(ring *v1alpha1.Ring, saved []routing.SavedCell, rcp *upstream.ControlPlane, previous *State, respond upstream.ErrorResponder) (*State, error) {

@@ -53,7 +53,8 @@ type Route struct {
 
 // Decide routes one request. info is what the generic server's resolver made of its path.
 func Decide(info *request.RequestInfo, snap *routing.Snapshot) Route {
-	if !info.IsResourceRequest {
+	if !info.IsResourceRequest || info.Verb == "" {
+		// Discovery, OpenAPI and version; and methods that no apiserver has, which the RCP refuses.
 		return Route{Action: Forward, Source: RCP}
 	}
 	class, key := snap.Classes.Of(info.APIGroup, info.Resource, info.Namespace)

@@ -1,0 +1,209 @@
+package router_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubecell/kubectl-cell/pkg/client"
+)
+
+// breakCell points a Cell at a port where nothing listens until the test ends.
+func (b *bed) breakCell(t *testing.T, name string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead := "https://" + listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b.setEndpoints(t, t.Context(), name, []string{dead})
+	t.Cleanup(func() { b.setEndpoints(t, context.Background(), name, nil) })
+}
+
+func (b *bed) setEndpoints(t *testing.T, ctx context.Context, name string, endpoints []string) {
+	t.Helper()
+	c, err := client.New(b.rcp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cell, err := c.Cells().Get(ctx, name, getOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cell.Spec.Endpoints = endpoints
+	if _, err := c.Cells().Update(ctx, cell, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestADeadCellHarmsItsOwnKeysOnly(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "deadcell")
+	names := b.fill(t, ns, 12)
+	snap := b.snapshot(t)
+	maps := kube(t, b.router).CoreV1().ConfigMaps(ns)
+	b.breakCell(t, "cell-2")
+	var ofDead string
+	for _, name := range names {
+		if p, _ := snap.Table.LookupKey(ns + "/" + name); p.Old() == "cell-2" {
+			ofDead = name
+		}
+	}
+	// The router follows the Cell object; from the moment it has, every key is judged alone.
+	err := wait.PollUntilContextTimeout(t.Context(), pollInterval, pollTimeout, true, func(ctx context.Context) (bool, error) {
+		_, err := maps.Get(ctx, ofDead, getOptions())
+		return err != nil, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		p, _ := snap.Table.LookupKey(ns + "/" + name)
+		_, err := maps.Get(t.Context(), name, getOptions())
+		if p.Old() != "cell-2" && err != nil {
+			t.Errorf("%s lives in %s: %v", name, p.Old(), err)
+		}
+		if p.Old() == "cell-2" && (!apierrors.IsServiceUnavailable(err) || !strings.Contains(err.Error(), "cell-2")) {
+			t.Errorf("%s lives in cell-2: %v; want 503 that names it", name, err)
+		}
+	}
+	if _, err := maps.List(t.Context(), metav1.ListOptions{}); !apierrors.IsServiceUnavailable(err) || !strings.Contains(err.Error(), "cell-2") {
+		t.Errorf("list: %v; want 503 that names cell-2, never a short list", err)
+	}
+	b.wantWarning(t, "cell-2")
+}
+
+// wantWarning makes a replicated object while one cell is away: it stands, and the client is told.
+func (b *bed) wantWarning(t *testing.T, cell string) {
+	t.Helper()
+	config := rest.CopyConfig(b.router)
+	var warnings warningRecorder
+	config.WarningHandler = &warnings
+	_, err := kube(t, config).CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "while-away"}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := strings.Join(warnings, "; "); !strings.Contains(text, "cell "+cell+" is not up to date") {
+		t.Errorf("warnings = %q; want one that names %s", text, cell)
+	}
+}
+
+type warningRecorder []string
+
+func (w *warningRecorder) HandleWarningHeader(_ int, _, text string) { *w = append(*w, text) }
+
+// TestARouterStartsWithoutTheRCP restarts one from what an earlier one saved.
+func TestARouterStartsWithoutTheRCP(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "norcp")
+	names := b.fill(t, ns, 6)
+
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := rest.CopyConfig(b.rcp)
+	gone.Host = "https://" + listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	config := runRouter(t, gone, b.stateDir)
+	maps := kube(t, config).CoreV1().ConfigMaps(ns)
+	for _, name := range names {
+		if _, err := maps.Get(t.Context(), name, getOptions()); err != nil {
+			t.Errorf("get %s: %v", name, err)
+		}
+	}
+	list, err := maps.List(t.Context(), metav1.ListOptions{LabelSelector: "parity"})
+	if err != nil || len(list.Items) != len(names) {
+		t.Errorf("list: %d, %v; want %d", len(list.Items), err, len(names))
+	}
+	_, err = kube(t, config).CoreV1().Namespaces().Get(t.Context(), ns, getOptions())
+	if !apierrors.IsServiceUnavailable(err) || !strings.Contains(err.Error(), "router control plane") {
+		t.Errorf("a namespace: %v; want 503 that names the RCP", err)
+	}
+}
+
+func TestBadRequestsAreRefusedAsTheAPIServerDoes(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "bad")
+	client, err := rest.HTTPClientFor(b.router)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := "/api/v1/namespaces/" + ns + "/configmaps"
+	tests := map[string]struct {
+		method, path, contentType string
+		body                      []byte
+		want                      int
+	}{
+		"body too large":        {http.MethodPost, path, "application/json", bytes.Repeat([]byte("x"), 3<<20+1), http.StatusRequestEntityTooLarge},
+		"broken JSON":           {http.MethodPost, path, "application/json", []byte("{"), http.StatusBadRequest},
+		"CBOR":                  {http.MethodPost, path, "application/cbor", []byte{0xa0}, http.StatusUnsupportedMediaType},
+		"no name":               {http.MethodPost, path, "application/json", []byte(`{"kind":"ConfigMap","apiVersion":"v1","metadata":{}}`), http.StatusUnprocessableEntity},
+		"wrong namespace":       {http.MethodPost, path, "application/json", []byte(`{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"x","namespace":"other"}}`), http.StatusBadRequest},
+		"unknown resource":      {http.MethodGet, "/api/v1/namespaces/" + ns + "/nonsense", "", nil, http.StatusNotFound},
+		"unknown method":        {"BREW", path, "", nil, http.StatusMethodNotAllowed},
+		"bad selector":          {http.MethodGet, path + "?labelSelector=%3D%3D", "", nil, http.StatusBadRequest},
+		"namespace is missing":  {http.MethodPost, "/api/v1/namespaces/missing/configmaps", "application/json", []byte(`{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"x"}}`), http.StatusNotFound},
+		"nothing at this path":  {http.MethodGet, "/no/such/path", "", nil, http.StatusNotFound},
+		"dots in the path":      {http.MethodGet, "/api/v1/namespaces/" + ns + "/../../../../etc/passwd", "", nil, http.StatusNotFound},
+		"patch of wrong type":   {http.MethodPatch, path + "/x", "application/json", []byte(`{}`), http.StatusUnsupportedMediaType},
+		"a cell without a name": {http.MethodGet, "/cells/", "", nil, http.StatusNotFound},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			r, err := http.NewRequestWithContext(t.Context(), test.method, b.router.Host+test.path, bytes.NewReader(test.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Content-Type", test.contentType)
+			answer, err := client.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer answer.Body.Close()
+			body, err := io.ReadAll(answer.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if answer.StatusCode != test.want {
+				t.Errorf("%s %s = %d %s; want %d", test.method, test.path, answer.StatusCode, firstLine(body), test.want)
+			}
+		})
+	}
+}
+
+func firstLine(body []byte) string {
+	line, _, _ := bytes.Cut(body, []byte("\n"))
+	return fmt.Sprintf("%.300s", line)
+}
+
+func TestProbesNeedNoIdentity(t *testing.T) {
+	b := newBed(t)
+	for _, path := range []string{"/healthz", "/livez", "/readyz"} {
+		if code, body := get(t, anonymous(b.router), path, ""); code != http.StatusOK || body != "ok" {
+			t.Errorf("%s: %d %q; want 200 ok", path, code, body)
+		}
+	}
+	if code, _ := get(t, anonymous(b.router), "/version", ""); code != http.StatusUnauthorized {
+		t.Errorf("/version without identity: %d; want 401", code)
+	}
+	if code, body := get(t, b.router, "/version", ""); code != http.StatusOK || !strings.Contains(body, "v1.36.3") {
+		t.Errorf("/version: %d %s; want v1.36.3", code, body)
+	}
+}

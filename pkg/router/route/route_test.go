@@ -1,0 +1,152 @@
+package route
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apiserver/pkg/endpoints/request"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
+)
+
+func layout(cells ...string) *v1alpha1.RingLayout {
+	l := &v1alpha1.RingLayout{PointsPerWeight: 100}
+	for _, cell := range cells {
+		l.Members = append(l.Members, v1alpha1.RingMember{Cell: cell, Weight: 100})
+	}
+	return l
+}
+
+func snapshot(t *testing.T, current, target *v1alpha1.RingLayout, unavailable ...string) *routing.Snapshot {
+	t.Helper()
+	ring := &v1alpha1.Ring{
+		ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.RingName},
+		Status:     v1alpha1.RingStatus{Epoch: 1, Current: current, Target: target, Unavailable: unavailable},
+	}
+	snap, err := routing.FromRing(ring)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return snap
+}
+
+// decide routes a request line such as "GET /api/v1/pods".
+func decide(t *testing.T, snap *routing.Snapshot, line string) Route {
+	t.Helper()
+	method, target, _ := strings.Cut(line, " ")
+	resolver := &request.RequestInfoFactory{APIPrefixes: sets.NewString("api", "apis"), GrouplessAPIPrefixes: sets.NewString("api")}
+	info, err := resolver.NewRequestInfo(httptest.NewRequest(method, target, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Decide(info, snap)
+}
+
+func TestDecide(t *testing.T) {
+	snap := snapshot(t, layout("cell-1", "cell-2", "cell-3"), nil)
+	all := []string{"cell-1", "cell-2", "cell-3"}
+	withRCP := append(slices.Clone(all), RCP)
+	owner := func(key string) string { p, _ := snap.Table.LookupKey(key); return p.Old() }
+	forward := func(source string) Route { return Route{Action: Forward, Source: source} }
+	tests := map[string]Route{
+		// What is no resource is the RCP's, and so is what no apiserver understands.
+		"GET /api":          forward(RCP),
+		"GET /openapi/v3":   forward(RCP),
+		"GET /version":      forward(RCP),
+		"BREW /api/v1/pods": forward(RCP),
+
+		// Sharded: the key decides.
+		"GET /api/v1/namespaces/a/configmaps/x":                                     forward(owner("a/x")),
+		"DELETE /api/v1/namespaces/a/configmaps/y":                                  forward(owner("a/y")),
+		"PATCH /apis/apps/v1/namespaces/a/deployments/x/scale":                      forward(owner("a/x")),
+		"GET /api/v1/namespaces/a/configmaps?fieldSelector=metadata.name%3Dx":       forward(owner("a/x")),
+		"GET /api/v1/namespaces/a/configmaps?watch=1&fieldSelector=metadata.name=y": forward(owner("a/y")),
+		"POST /api/v1/namespaces/a/configmaps":                                      {Action: Place},
+		"GET /api/v1/namespaces/a/configmaps":                                       {Action: Merge, Sources: all},
+		"DELETE /api/v1/namespaces/a/configmaps":                                    {Action: Merge, Sources: all},
+		"GET /api/v1/configmaps":                                                    {Action: Merge, Sources: withRCP},
+		"GET /api/v1/configmaps?fieldSelector=metadata.name=x":                      {Action: Merge, Sources: withRCP},
+
+		// The system's namespaces are the RCP's, whatever the resource.
+		"GET /api/v1/namespaces/kube-system/configmaps/x":        forward(RCP),
+		"POST /api/v1/namespaces/kubecell-system/secrets":        forward(RCP),
+		"GET /apis/kubecell.io/v1alpha1/rings/default":           forward(RCP),
+		"PUT /apis/coordination.k8s.io/v1/namespaces/a/leases/x": forward(RCP),
+
+		// Replicated: read at the source, written everywhere.
+		"GET /api/v1/namespaces/a":                                forward(RCP),
+		"GET /api/v1/namespaces":                                  forward(RCP),
+		"POST /api/v1/namespaces":                                 {Action: Replicate},
+		"DELETE /api/v1/namespaces/a":                             {Action: Replicate},
+		"PUT /api/v1/namespaces/a/finalize":                       forward(RCP),
+		"POST /api/v1/namespaces/a/serviceaccounts/x/token":       forward(RCP),
+		"PATCH /apis/rbac.authorization.k8s.io/v1/clusterroles/x": {Action: Replicate},
+
+		// Local: made by hash, found by asking, the likeliest cell first.
+		"POST /api/v1/namespaces/a/pods":      {Action: Place},
+		"GET /api/v1/namespaces/a/events":     {Action: Merge, Sources: all},
+		"GET /api/v1/namespaces/a/pods/x":     {Action: Find, Sources: likeliestFirst(all, owner("a/x"))},
+		"GET /api/v1/namespaces/a/pods/y/log": {Action: Find, Sources: likeliestFirst(all, owner("a/y"))},
+	}
+	for line, want := range tests {
+		if diff := cmp.Diff(want, decide(t, snap, line)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", line, diff)
+		}
+	}
+}
+
+// likeliestFirst swaps one source with the first.
+func likeliestFirst(sources []string, first string) []string {
+	out := slices.Clone(sources)
+	i := slices.Index(out, first)
+	out[0], out[i] = out[i], out[0]
+	return out
+}
+
+func TestDecideRefuses(t *testing.T) {
+	tests := map[string]struct {
+		snap *routing.Snapshot
+		code int32
+		says string
+	}{
+		"before the first layout":     {snapshot(t, nil, nil), http.StatusServiceUnavailable, "no cells"},
+		"a cell that was failed over": {snapshot(t, layout("cell-1"), nil, "cell-1"), http.StatusServiceUnavailable, "cell-1"},
+		"a key that moves":            {snapshot(t, layout("cell-1"), layout("cell-2")), http.StatusTooManyRequests, "from cell cell-1 to cell cell-2"},
+	}
+	for name, test := range tests {
+		got := decide(t, test.snap, "GET /api/v1/namespaces/a/configmaps/x")
+		if got.Action != Refuse {
+			t.Errorf("%s: %v; want a refusal", name, got)
+			continue
+		}
+		status := got.Refusal.Status()
+		if status.Code != test.code || !strings.Contains(status.Message, test.says) || status.Details.RetryAfterSeconds != RetryAfterSeconds {
+			t.Errorf("%s: %+v; want %d, a message with %q, and when to retry", name, status, test.code, test.says)
+		}
+	}
+}
+
+func TestOwner(t *testing.T) {
+	snap := snapshot(t, layout("cell-1"), nil)
+	tests := []struct{ group, resource, namespace, want string }{
+		{"", "configmaps", "a", "cell-1"},
+		{"", "configmaps", "kube-system", RCP},
+		{"", "events", "a", ""},
+		{"", "namespaces", "", RCP},
+	}
+	for _, test := range tests {
+		if got := Owner(test.group, test.resource, test.namespace, "x", snap); got != test.want {
+			t.Errorf("Owner(%s in %q) = %q; want %q", test.resource, test.namespace, got, test.want)
+		}
+	}
+	if got := Owner("", "configmaps", "a", "x", snapshot(t, nil, nil)); got != "" {
+		t.Errorf("Owner before the first layout = %q; want none", got)
+	}
+}
