@@ -1,0 +1,87 @@
+# kubectl-cell. `make help` lists the targets.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PKG     := github.com/kubecell/kubectl-cell
+BIN     := $(CURDIR)/bin
+CONTROL := cmd/cell-controlplane
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+COMMIT  := $(shell git rev-parse HEAD 2>/dev/null)
+LDFLAGS := -s -w -X $(PKG)/pkg/version.version=$(VERSION) -X $(PKG)/pkg/version.commit=$(COMMIT)
+
+# The race detector needs a C compiler; without one the tests run all the same.
+RACE ?= $(if $(shell command -v gcc cc clang 2>/dev/null),-race)
+# Real control planes share this machine: two packages at a time keep it busy, more starve each other.
+TESTFLAGS ?= -p 2
+
+GOLANGCI := go tool -modfile=$(CURDIR)/tools/golangci-lint/go.mod golangci-lint
+CONTROLLER_GEN := go tool -modfile=$(CURDIR)/tools/controller-gen/go.mod controller-gen
+
+export PATH := $(BIN):$(PATH)
+export KUBECELL_CONTROLPLANE := $(BIN)/cell-controlplane
+
+.PHONY: help
+help: ## show this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Everyday
+.PHONY: build
+build: bin/kubectl-cell controlplane kubectl ## build everything into bin/ (control plane: minutes the first time)
+
+.PHONY: demo
+demo: build ## play the main job end to end on real cells, narrated, and clean up
+	@scripts/demo.sh
+
+.PHONY: test
+test: build ## run all tests, with real control planes
+	go test $(RACE) $(TESTFLAGS) ./...
+	cd $(CONTROL) && go test $(TESTFLAGS) ./...
+
+.PHONY: lint
+lint: ## vet and lint both modules
+	go vet ./...
+	cd $(CONTROL) && go vet ./...
+	$(GOLANGCI) run ./...
+	cd $(CONTROL) && $(GOLANGCI) run --config $(CURDIR)/.golangci.yml ./...
+
+.PHONY: bench
+bench: bin/kubectl-cell ## benchmarks, each beside what it is compared with
+	go test -run '^$$' -bench . -benchmem ./pkg/placement/... ./pkg/plan/...
+	@scripts/bench-simulate.sh
+
+.PHONY: fuzz
+fuzz: ## fuzz every target for FUZZTIME (30s)
+	@scripts/fuzz.sh $(or $(FUZZTIME),30s)
+
+##@ Parts
+.PHONY: bin/kubectl-cell
+bin/kubectl-cell: ## the plugin; go build decides what is stale
+	@mkdir -p $(BIN)
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/kubectl-cell
+
+.PHONY: controlplane
+controlplane: ## the embedded control plane; built once, then taken from a cache outside the clone
+	@$(CONTROL)/build.sh $(BIN)/cell-controlplane
+
+.PHONY: kubectl
+kubectl: ## a kubectl in bin/, only where there is none on PATH
+	@command -v kubectl >/dev/null || { \
+		echo 'no kubectl on PATH: building one from k8s.io/kubectl' >&2; \
+		cd tools/kubectl && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(BIN)/kubectl .; }
+
+##@ Generated files
+.PHONY: generate
+generate: ## write what is generated: deepcopy, CRDs, CLI reference, completions
+	$(CONTROLLER_GEN) object paths=./pkg/apis/...
+	$(CONTROLLER_GEN) crd paths=./pkg/apis/... output:crd:dir=config/crd
+	go run ./scripts/generate
+
+.PHONY: verify
+verify: ## fail where a generated file is stale, code is not formatted, or docs name a missing path
+	@scripts/verify.sh
+
+.PHONY: clean
+clean: ## remove bin/; the cache of the control plane stays
+	rm -rf $(BIN)
