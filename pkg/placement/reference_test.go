@@ -61,7 +61,11 @@ func disagreement(t *Table, current, target *reference, key string) string {
 // TestAgreesWithHashring compares at least a million random keys over 220 random pairs of rings,
 // which differ by joins, leaves and weights: owner and backup, in both rings.
 func TestAgreesWithHashring(t *testing.T) {
-	const workers, pairs, keys = 2, 110, 4600
+	const workers, keys = 2, 4600
+	pairs := 110
+	if !thorough {
+		pairs = 8
+	}
 	for worker := range workers {
 		t.Run(fmt.Sprint("seed ", worker), func(t *testing.T) {
 			t.Parallel()
@@ -87,10 +91,14 @@ func TestAgreesWithHashringAtDefaultPoints(t *testing.T) {
 	t.Parallel()
 	members, changed := equalCells(4), equalCells(5)
 	changed[0].Weight = 150
+	keys := 50_000
+	if !thorough {
+		keys = 2_000
+	}
 	table := NewTable(mustRing(t, members, DefaultPointsPerWeight), mustRing(t, changed, DefaultPointsPerWeight))
 	current, target := newReference(members, DefaultPointsPerWeight), newReference(changed, DefaultPointsPerWeight)
 	rng := rand.New(rand.NewPCG(2, 0))
-	for range 50_000 {
+	for range keys {
 		if d := disagreement(table, current, target, randomKey(rng)); d != "" {
 			t.Fatal(d)
 		}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -191,10 +190,9 @@ func TestWithoutIsTheRingOfTheOthers(t *testing.T) {
 // lengths of the segments, of every size of ring that is typical, and of other names.
 func TestSkew(t *testing.T) {
 	t.Parallel()
-	started := time.Now()
 	worst := 0.0
 	for cells := 2; cells <= 64; cells++ {
-		if cells > 16 && cells%8 != 0 && cells != 60 {
+		if cells > 16 && cells != 32 && cells != 64 && cells != 60 || cells > 8 && !thorough {
 			continue // 60 is the worst of all
 		}
 		worst = max(worst, skew(mustRing(t, equalCells(cells), DefaultPointsPerWeight)))
@@ -211,7 +209,6 @@ func TestSkew(t *testing.T) {
 			t.Errorf("%s: skew %.2f%%, want < 3%%", name, 100*s)
 		}
 	}
-	t.Logf("worst skew of cell-1 … cell-n %.2f%% in %v", 100*worst, time.Since(started))
 }
 
 // skew is the largest deviation of a cell's part of the circle from its weight's share, relative

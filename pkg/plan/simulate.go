@@ -63,8 +63,7 @@ type Kill struct {
 }
 
 // Simulate places synthetic workloads in a ring before and after changes and counts. It needs no
-// cluster, and about 10 MiB and 150 ns of one core per workload (nearly all of it md5; see
-// placement.Table).
+// cluster, and about 20 MiB and 150 ns of one core per workload, most of it md5.
 //
 // Errors: a *ChangeError, *placement.MemberError or *placement.LimitError for options that make
 // no sense, ErrWorkloads, and the context's when it ends; then the result is void.
