@@ -196,6 +196,29 @@ func TestStartIsGivenUp(t *testing.T) {
 	}
 }
 
+// Another command has started the daemon a moment ago: it runs, but cannot be used yet.
+func TestStartWaitsForOneThatIsStarting(t *testing.T) {
+	spec := startGood(t, "good")
+	asked := 0
+	spec.Ready = func(context.Context, string) error {
+		if asked++; asked < 3 {
+			return errors.New("not yet")
+		}
+		return nil
+	}
+	result, err := daemon.Start(t.Context(), spec)
+	if err != nil || !result.AlreadyRunning || asked != 3 {
+		t.Errorf("start: %+v, %v after %d questions; want the running one after 3", result, err, asked)
+	}
+	spec.Ready = func(context.Context, string) error {
+		_, err := daemon.Stop(t.Context(), spec.LockPath, time.Second)
+		return errors.Join(errors.New("not yet"), err)
+	}
+	if result, err := daemon.Start(t.Context(), spec); err == nil || !strings.Contains(err.Error(), "it has ended") {
+		t.Errorf("start: %+v, %v; want to be told that it has ended", result, err)
+	}
+}
+
 func TestOldReadyLineIsNotBelieved(t *testing.T) {
 	spec := specIn(t.TempDir(), "fails", nil)
 	if err := os.WriteFile(spec.LogPath, []byte("ready https://last-time\n"), 0o600); err != nil {

@@ -26,7 +26,8 @@ type Spec struct {
 	LockPath string
 	// LogPath is the file to which its standard output and error are appended.
 	LogPath string
-	// Ready, where set, is asked once the ready line was seen; Start returns when it does.
+	// Ready, where set, says by nil that the daemon can be used. It is asked until it does: once
+	// the ready line was seen, and of a daemon that runs already, since that may be starting still.
 	Ready func(ctx context.Context, address string) error
 	// Grace is how long the process gets to end when the start is given up; 5 s where zero.
 	Grace time.Duration
@@ -69,7 +70,7 @@ func Start(ctx context.Context, spec Spec) (Result, error) {
 		return Result{}, err
 	}
 	if held {
-		return Result{Address: holder.Address, AlreadyRunning: true}, nil
+		return spec.adopt(ctx, holder)
 	}
 	log, offset, err := openLog(spec.LogPath)
 	if err != nil {
@@ -118,13 +119,43 @@ func (s Spec) awaitReady(ctx context.Context, log *logReader, ended <-chan error
 		}
 	}()
 	address, err := awaitLine(ctx, log)
-	if err == nil && s.Ready != nil {
-		err = s.Ready(ctx, address)
-	}
-	if cause := context.Cause(ctx); cause != nil {
-		return "", cause
+	if err == nil {
+		err = s.poll(ctx, address, func() error { return nil })
 	}
 	return address, err
+}
+
+// adopt waits for a daemon that somebody else has started.
+func (s Spec) adopt(ctx context.Context, holder Holder) (Result, error) {
+	err := s.poll(ctx, holder.Address, func() error {
+		_, held, err := Inspect(s.LockPath)
+		if err == nil && !held {
+			err = errors.New("it has ended")
+		}
+		return err
+	})
+	if err != nil {
+		return Result{}, fmt.Errorf("wait for %s, which runs as pid %d: %w", s.Name, holder.PID, err)
+	}
+	return Result{Address: holder.Address, AlreadyRunning: true}, nil
+}
+
+// poll asks Ready until it agrees, ctx ends or alive says why there is no point in asking.
+func (s Spec) poll(ctx context.Context, address string, alive func() error) error {
+	for s.Ready != nil {
+		err := s.Ready(ctx, address)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w (%w)", context.Cause(ctx), err)
+		}
+		if err := alive(); err != nil {
+			return err
+		}
+		pause(ctx, poll)
+	}
+	return context.Cause(ctx)
 }
 
 func awaitLine(ctx context.Context, log *logReader) (string, error) {

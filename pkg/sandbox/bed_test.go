@@ -2,8 +2,12 @@ package sandbox_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -23,7 +27,37 @@ import (
 // federation is the sandbox of all tests that leave it as they have found it.
 var federation = sandboxtest.NewFederation(2)
 
-func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m, federation)) }
+// crashEnv makes this test binary a command that kills itself: "<up|down> <step> <home> <kubeconfig>".
+const crashEnv = "SANDBOX_TEST_CRASH"
+
+func TestMain(m *testing.M) {
+	if order := os.Getenv(crashEnv); order != "" {
+		os.Exit(crash(strings.Fields(order)))
+	}
+	os.Exit(sandboxtest.Main(m, federation))
+}
+
+// crash is an up or a down that ends like by kill -9 when the step begins. It returns only if the step
+// never begins.
+func crash(order []string) int {
+	m, err := sandboxtest.NewManager(order[2])
+	if err != nil {
+		return 2
+	}
+	m.DieWithParent = false
+	m.Progress = func(e sandbox.Event) {
+		if strings.ReplaceAll(e.Step, " ", "-") == order[1] {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		}
+	}
+	if order[0] == "up" {
+		_, err = m.Up(context.Background(), sandbox.UpOptions{Cells: 1, KubeconfigFiles: []string{order[3]}})
+	} else {
+		_, err = m.Down(context.Background(), sandbox.DefaultName)
+	}
+	fmt.Fprintln(os.Stderr, "not killed:", err)
+	return 1
+}
 
 // bed is a state directory and a kubeconfig without a sandbox.
 type bed struct {
@@ -60,6 +94,17 @@ func newBed(t *testing.T) *bed {
 
 func (b *bed) options(cells int) sandbox.UpOptions {
 	return sandbox.UpOptions{Cells: cells, KubeconfigFiles: []string{b.kubeconfig}}
+}
+
+// crash has another process run the operation on the bed and die when the step begins.
+func (b *bed) crash(t *testing.T, operation, step string) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), crashEnv+"="+strings.Join([]string{operation, step, b.StateDir, b.kubeconfig}, " "))
+	out, err := cmd.CombinedOutput()
+	if exited, ok := errors.AsType[*exec.ExitError](err); !ok || exited.ExitCode() != -1 {
+		t.Fatalf("%s did not crash at %s: %v\n%s", operation, step, err, out)
+	}
 }
 
 // nothingLeft fails the test when a sandbox has left anything behind.

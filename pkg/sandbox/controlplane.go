@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -19,6 +20,9 @@ const Loopback = "127.0.0.1"
 
 // stopGrace is how long a daemon of a sandbox gets to end in order.
 const stopGrace = 15 * time.Second
+
+// readyTimeout is for one question whether an apiserver is ready.
+const readyTimeout = 5 * time.Second
 
 // ControlPlane is one control plane as a process: embedded etcd, apiserver and controllers, with all
 // its files below one directory. The value only describes it; the truth is the lock in the directory.
@@ -45,11 +49,26 @@ func (c ControlPlane) Start(ctx context.Context) (daemon.Result, error) {
 			c.Binary, "run", "--dir", c.Dir, "--name", c.Name,
 			"--bind", Loopback, "--port", strconv.Itoa(c.Port),
 		},
+		Ready:         c.ready,
 		LockPath:      c.lockPath(),
 		LogPath:       c.LogPath,
 		Grace:         stopGrace,
 		DieWithParent: c.DieWithParent,
 	})
+}
+
+// ready asks the apiserver whether it is, and proves the administrator's access along the way.
+func (c ControlPlane) ready(ctx context.Context, _ string) error {
+	config, err := c.Config()
+	if err != nil {
+		return err
+	}
+	config.Timeout = readyTimeout
+	client, err := discovery.NewDiscoveryClientForConfig(config)
+	if err != nil {
+		return fmt.Errorf("build client of %s: %w", c.Name, err)
+	}
+	return client.RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
 }
 
 // Stop ends the process; false when it did not run.

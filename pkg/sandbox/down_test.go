@@ -68,3 +68,23 @@ func TestDownRestoresEverything(t *testing.T) {
 		t.Errorf("second down: existed %v, error %v; want neither", existed, err)
 	}
 }
+
+// What a kill -9 of the command leaves, in the middle of the first up and in the middle of a down, is
+// completed by the next up.
+func TestUpAfterCrashedCommands(t *testing.T) {
+	b := newBed(t)
+	b.crash(t, "up", "federation")
+	status, err := b.Up(t.Context(), b.options(1))
+	if err != nil || status.State != sandbox.Up {
+		t.Fatalf("up after a cut-off up: %s, %v", status.State, err)
+	}
+	before := pids(status)
+	b.crash(t, "down", "stop-router")
+	status, err = b.Up(t.Context(), b.options(1))
+	if err != nil || status.State != sandbox.Up {
+		t.Fatalf("up after a cut-off down: %s, %v", status.State, err)
+	}
+	for _, pid := range before {
+		awaitGone(t, pid)
+	}
+}

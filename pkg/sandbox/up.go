@@ -51,18 +51,17 @@ func (m *Manager) Up(ctx context.Context, o UpOptions) (status Status, err error
 		return Status{}, err
 	}
 	b, err := m.create(o.Name)
+	if err == nil && b.Removing {
+		m.tell(o.Name, Note, "an earlier down was cut off, finishing it")
+		if err := errors.Join(b.remove(ctx), b.close()); err != nil {
+			return Status{}, err
+		}
+		b, err = m.create(o.Name)
+	}
 	if err != nil {
 		return Status{}, err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
-	if b.Removing {
-		m.tell(o.Name, Note, "an earlier down was cut off, finishing it")
-		if err := b.remove(ctx); err != nil {
-			return Status{}, err
-		}
-		return Status{}, exit.Errorf(exit.Failure, "sandbox %s was half removed; the rest is removed now", o.Name).
-			WithHint("kubectl cell sandbox up --name %s", o.Name)
-	}
 	ctx, cancel := context.WithTimeout(ctx, upPatience)
 	defer cancel()
 	run := &run{box: b, binary: binary}
