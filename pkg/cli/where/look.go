@@ -2,8 +2,10 @@ package where
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -66,10 +68,19 @@ func look(ctx context.Context, env *command.Env, server *command.Federation, sna
 	var warnings []string
 	for _, cell := range slices.Sorted(maps.Keys(o.failed)) {
 		if live || slices.ContainsFunc(answers, func(a Answer) bool { return concerns(a, cell, false) }) {
-			warnings = append(warnings, fmt.Sprintf("%s could not be asked: %v", cell, o.failed[cell]))
+			warnings = append(warnings, fmt.Sprintf("%s could not be asked: %v", cell, withoutURL(o.failed[cell])))
 		}
 	}
 	return warnings, nil
+}
+
+// withoutURL takes the URL out of the error of a request: the cell is named already.
+func withoutURL(err error) error {
+	var request *url.Error
+	if errors.As(err, &request) {
+		return request.Err
+	}
+	return err
 }
 
 // concerns says whether the control plane may hold the object or decide about it.
