@@ -26,7 +26,7 @@ command -v go >/dev/null || fail "there is no go on PATH" "install Go 1.26 or la
 # The hash of all sources, the compiler, and this script with its flags; tests do not count.
 content_hash() {
   {
-    go env GOVERSION GOOS GOARCH CGO_ENABLED GOAMD64 GOARM64
+    go env GOVERSION GOOS GOARCH CGO_ENABLED GOFLAGS GOEXPERIMENT GOAMD64 GOARM64
     find . -type f \( -name '*.go' -o -name go.mod -o -name go.sum -o -name build.sh \) ! -name '*_test.go' |
       LC_ALL=C sort | while read -r file; do
       printf '%s ' "$file"
@@ -37,7 +37,7 @@ content_hash() {
 
 # A link costs neither time nor space, but only works on the same file system.
 install_binary() {
-  mkdir -p "$(dirname "$out")"
+  mkdir -p "$(dirname "$out")" || fail "directory of $out cannot be made" "choose another place for the binary"
   [[ $out -ef $cached ]] && return
   local tmp="$out.$$"
   ln -f "$cached" "$tmp" 2>/dev/null || cp "$cached" "$tmp"

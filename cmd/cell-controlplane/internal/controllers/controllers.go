@@ -43,6 +43,7 @@ const (
 	// discoveryPeriod is how soon the controllers notice a new or removed CRD.
 	discoveryPeriod = 30 * time.Second
 	minResync       = 12 * time.Hour
+	endGrace        = 5 * time.Second
 )
 
 // loop is one controller. It returns when the context ends.
@@ -88,9 +89,25 @@ func Run(ctx context.Context, dir layout.Dir, config *rest.Config, ready func() 
 	if err != nil && ctx.Err() == nil {
 		return err
 	}
-	running.Wait()
-	m.typed.Shutdown()
+	<-ctx.Done()
+	awaitEnd(&running)
 	return nil
+}
+
+// awaitEnd gives the controllers time to finish what they do. One that waits for an apiserver that is
+// gone would never finish.
+func awaitEnd(running *sync.WaitGroup) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		running.Wait()
+	}()
+	timer := time.NewTimer(endGrace)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
 }
 
 func newManager(dir layout.Dir, config *rest.Config) (*manager, error) {
