@@ -71,7 +71,9 @@ func newBed(t *testing.T) *bed {
 			t.Fatal(err)
 		}
 	}
-	if _, err := federation.Init(t.Context(), configs[0], federation.InitOptions{Founders: founders}); err != nil {
+	if _, err := federation.Init(t.Context(), configs[0], federation.InitOptions{
+		Founders: founders, PointsPerWeight: 100, // the placements in the scripts follow from it
+	}); err != nil {
 		t.Fatal(err)
 	}
 	return b
