@@ -124,7 +124,7 @@ func (r *run) adopt(o UpOptions) error {
 	if r.Name != "" {
 		founded := len(r.Cells)
 		if o.Cells != 0 && o.Cells != founded && r.Complete {
-			return exit.Refusedf("sandbox %s has %d cells, not %d", r.name, founded, o.Cells).
+			return exit.Refusedf("sandbox %s is there with another number of cells: %d, not %d", r.name, founded, o.Cells).
 				WithHint("kubectl cell sandbox cell add --name %s", r.name)
 		}
 		return nil

@@ -78,12 +78,19 @@ func (o *upOptions) Run(ctx context.Context) error {
 		return err
 	}
 	if !changed {
-		fmt.Fprintf(o.env.Out, "sandbox %s is already running: %d cells, router %s\n", status.Name, len(status.Cells), status.Router.Address)
+		fmt.Fprintf(o.env.Out, "sandbox %s is already running: %s, router %s\n", status.Name, cellCount(status), status.Router.Address)
 		return nil
 	}
-	fmt.Fprintf(o.env.Out, "sandbox %s is up: %d cells, router %s, %s\n", status.Name, len(status.Cells),
+	fmt.Fprintf(o.env.Out, "sandbox %s is up: %s, router %s, %s\n", status.Name, cellCount(status),
 		status.Router.Address, seconds(o.env.Clock.Since(begin)))
 	fmt.Fprintf(o.env.ErrOut, "next: kubectl get deployments   # context %s is current\n", status.Context)
 	undo(o.env, "sandbox down%s", named(o.Name))
 	return nil
+}
+
+func cellCount(s sandbox.Status) string {
+	if len(s.Cells) == 1 {
+		return "1 cell"
+	}
+	return fmt.Sprintf("%d cells", len(s.Cells))
 }

@@ -9,6 +9,15 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/sandbox"
 )
 
+// Binaries are the paths of cell-controlplane and kubectl-cell, for tests that run commands.
+func Binaries() (controlPlane, cell string, err error) {
+	if controlPlane, err = controlPlaneBinary(); err != nil {
+		return "", "", err
+	}
+	cell, err = cellBinary()
+	return controlPlane, cell, err
+}
+
 func controlPlaneBinary() (string, error) {
 	return binary(sandbox.ControlPlaneEnv, sandbox.ControlPlaneBinary)
 }
