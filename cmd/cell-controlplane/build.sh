@@ -65,6 +65,8 @@ build() {
   # Without -trimpath on purpose: tests and linters then reuse the compiled packages.
   go build -buildvcs=false -ldflags "$(link_flags)" -o "$tmp" . ||
     fail "building cell-controlplane failed" "the compiler's messages are above"
+  # Whoever overwrites OUT in place would write through the link into the cache.
+  chmod a-w "$tmp"
   mv -f "$tmp" "$cached"
   kill "$beat" 2>/dev/null || true
   trap - EXIT
