@@ -72,8 +72,8 @@ type RingLayout struct {
 	Members []RingMember `json:"members"`
 
 	// PointsPerWeight is how many points a cell gets for each unit of its weight.
-	// +kubebuilder:validation:XValidation:rule="self >= 1 && self <= 1000",message="pointsPerWeight must be 1 to 1000; the default, 100, keeps the skew under 3%"
-	// +kubebuilder:default=100
+	// +kubebuilder:validation:XValidation:rule="self >= 1 && self <= 1000",message="pointsPerWeight must be 1 to 1000; the default, 150, keeps the skew under 3%"
+	// +kubebuilder:default=150
 	PointsPerWeight int32 `json:"pointsPerWeight"`
 
 	// Resources override the built-in resource classes.
