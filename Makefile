@@ -59,7 +59,7 @@ fuzz: ## fuzz every target for FUZZTIME (30s)
 .PHONY: bin/kubectl-cell
 bin/kubectl-cell: ## the plugin; go build decides what is stale
 	@mkdir -p $(BIN)
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/kubectl-cell
+	go build -ldflags '$(LDFLAGS)' -o $@ ./cmd/kubectl-cell
 
 .PHONY: controlplane
 controlplane: ## the embedded control plane; built once, then taken from a cache outside the clone
@@ -69,7 +69,7 @@ controlplane: ## the embedded control plane; built once, then taken from a cache
 kubectl: ## a kubectl in bin/, only where there is none on PATH
 	@command -v kubectl >/dev/null || { \
 		echo 'no kubectl on PATH: building one from k8s.io/kubectl' >&2; \
-		cd tools/kubectl && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(BIN)/kubectl .; }
+		cd tools/kubectl && go build -ldflags '-s -w' -o $(BIN)/kubectl .; }
 
 ##@ Generated files
 .PHONY: generate

@@ -20,6 +20,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/cli/get"
 	"github.com/kubecell/kubectl-cell/pkg/cli/initcmd"
 	"github.com/kubecell/kubectl-cell/pkg/cli/remove"
+	"github.com/kubecell/kubectl-cell/pkg/cli/router"
 	"github.com/kubecell/kubectl-cell/pkg/cli/sandbox"
 	"github.com/kubecell/kubectl-cell/pkg/cli/simulate"
 	"github.com/kubecell/kubectl-cell/pkg/cli/status"
@@ -47,7 +48,9 @@ func groups(env *command.Env) []group {
 			initcmd.NewCommand(env), add.NewCommand(env), drain.NewCommand(env), drain.NewUndrainCommand(env),
 			remove.NewCommand(env), weight.NewCommand(env),
 		}},
-		{"daemons", "Daemons:", nil},
+		{"daemons", "Daemons:", []*cobra.Command{
+			router.NewCommand(env),
+		}},
 		{"sandbox", "Sandbox:", []*cobra.Command{sandbox.NewCommand(env)}},
 		{"support", "Support:", []*cobra.Command{
 			explain.NewCommand(env), completion.NewCommand(env), version.NewCommand(env), newOptionsCommand(env),

@@ -67,11 +67,15 @@ func routerRules() []rbacv1.PolicyRule {
 		rule("authorization.k8s.io", []string{"create"}, "subjectaccessreviews"),
 		rule(v1alpha1.GroupName, read(), "rings", "cells", "rebalances", "failovers"),
 		rule("", []string{"impersonate"}, "users", "groups", "serviceaccounts"),
-		rule("authentication.k8s.io", []string{"impersonate"}, "userextras/*", "uids"),
+		// All of the group: "uids", and "userextras/KEY" for keys that nobody can list beforehand. RBAC
+		// knows no "userextras/*".
+		rule("authentication.k8s.io", []string{"impersonate"}, "*"),
 		rule("", read(), "namespaces", "serviceaccounts", "resourcequotas", "limitranges"),
 		rule("apiextensions.k8s.io", read(), "customresourcedefinitions"),
 		rule("rbac.authorization.k8s.io", read(), "roles", "rolebindings", "clusterroles", "clusterrolebindings"),
 		rule("scheduling.k8s.io", read(), "priorityclasses"),
+		rule("core.kubeadmiral.io", read(), "*"),
+		rule("policy.karmada.io", read(), "*"),
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/daemon"
+	"github.com/kubecell/kubectl-cell/pkg/federation"
 )
 
 const (
@@ -22,7 +23,7 @@ const (
 	// federationUser is who a router is in a cell. It acts there for all users and copies RBAC,
 	// which takes every right: in a sandbox it simply is an administrator.
 	federationUser = "kubecell:federation"
-	// routerUser is who the router is at the RCP, an administrator for the same reason.
+	// routerUser is who the router is at the RCP. Its rights come from federation.GroupRouters.
 	routerUser   = "kubecell:router"
 	mastersGroup = "system:masters"
 )
@@ -83,7 +84,7 @@ func (b *box) writeRouterFiles() error {
 			return err
 		}
 	}
-	user, err := ca.client(routerUser, mastersGroup, b.m.Clock.Now())
+	user, err := ca.client(routerUser, federation.GroupRouters, b.m.Clock.Now())
 	if err != nil {
 		return err
 	}
