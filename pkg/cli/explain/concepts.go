@@ -35,17 +35,17 @@ With the router control plane down, routers keep serving with the ring that they
 		},
 		{
 			"rcp", []string{"router control plane"}, "the router control plane: holds Ring and Cell", `
-The RCP is the control plane that stores Ring, Cell, Rebalance and Failover, and every object that is
-not sharded. Only changes of the ring need it; serving does not.`,
+The RCP is the control plane that stores Ring, Cell, Rebalance and Failover, and every object that
+is not sharded. Only changes of the ring need it; serving does not.`,
 			[]string{"ring", "class"},
 		},
 		{
 			"ring", []string{"rings"}, "the consistent-hash ring: cells with weights", `
-The ring is a circle of hashes. Each cell holds weight × pointsPerWeight points on it, computed from
-its own name alone; a key belongs to the cell of the first point after the key's hash. A cell that
-joins or leaves therefore moves its own share and nothing else.
-Ring.spec is what you want, Ring.status.current is where data lives. Changing the spec moves nothing:
-"diff" previews it and "rebalance" carries it out.`,
+The ring is a circle of hashes. Each cell holds weight × pointsPerWeight points on it, computed
+from its own name alone; a key belongs to the cell of the first point after the key's hash. A cell
+that joins or leaves therefore moves its own share and nothing else. Ring.spec is what you want,
+Ring.status.current is where data lives. Changing the spec moves nothing: "diff" previews it and
+"rebalance" carries it out.`,
 			[]string{"key", "epoch", "case", "backup"},
 		},
 		{
@@ -148,21 +148,21 @@ the backup daemon takes the run over.`,
 		},
 		{
 			"backup", []string{"backup cell"}, "the cell that holds the copy of a workload", `
-The backup cell of a key is the next other cell clockwise on the ring. When the owner dies and leaves
-the ring, the key maps to exactly that cell.`,
+The backup cell of a key is the next other cell clockwise on the ring. When the owner dies and
+leaves the ring, the key maps to exactly that cell.`,
 			[]string{"envelope", "failover", "ring"},
 		},
 		{
 			"envelope", []string{"envelopes"}, "the inert copy of an object in its backup cell", `
-An envelope is a Secret in kubecell-system that holds the compressed object. It is inert: a live copy
-would be acted on by the backup cell's own controllers.`,
+An envelope is a Secret in kubecell-system that holds the compressed object. It is inert: a live
+copy would be acted on by the backup cell's own controllers.`,
 			[]string{"backup", "failover"},
 		},
 		{
 			"failover", []string{"failback"}, "makes a dead cell's workloads live in their backup cells", `
-A failover takes a dead cell out of the ring and turns the envelopes in the backup cells into objects
-again. What would be lost is listed by name before anyone confirms. A failback brings the cell back
-by an ordinary rebalance.`,
+A failover takes a dead cell out of the ring and turns the envelopes in the backup cells into
+objects again. What would be lost is listed by name before anyone confirms. A failback brings the
+cell back by an ordinary rebalance.`,
 			[]string{"backup", "envelope", "epoch"},
 		},
 	}
