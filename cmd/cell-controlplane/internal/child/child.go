@@ -9,6 +9,7 @@ package child
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -38,7 +39,8 @@ func Start(args []string, stderr io.Writer) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding own binary: %w", err)
 	}
-	cmd := exec.Command(self, args...)
+	// No context ends the child: it is let go in order, by its leash.
+	cmd := exec.CommandContext(context.Background(), self, args...)
 	cmd.Stderr = stderr
 	cmd.SysProcAttr = attributes()
 	leash, err := cmd.StdinPipe()

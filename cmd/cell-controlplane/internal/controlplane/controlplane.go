@@ -70,12 +70,12 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	defer held.Release()
-	listener, err := listen.Open(c.Bind.String(), c.Port, dir.Ports())
+	defer func() { _ = held.Release() }()
+	listener, err := listen.Open(ctx, c.Bind.String(), c.Port, dir.Ports())
 	if err != nil {
 		return err
 	}
-	defer listener.Close()
+	defer func() { _ = listener.Close() }() // the apiserver has closed it already if it ran
 	address := serverURL(c.Bind, listener)
 	holder := lock.Holder{PID: os.Getpid(), StartTime: time.Now().UTC(), Address: address, Version: c.Version}
 	if err := held.Record(holder); err != nil {
@@ -182,14 +182,15 @@ func (p *parts) awaitReady(ctx context.Context) error {
 // explain replaces the error of a start that was cut short by its reason: the administrator's wish,
 // which is no error, or a part that failed.
 func (p *parts) explain(ctx context.Context, err error) error {
-	switch {
-	case ctx.Err() != nil:
+	select {
+	case <-ctx.Done():
 		return nil
-	case errors.Is(err, context.Canceled) && p.serving != nil:
-		return p.watch(ctx)
 	default:
-		return err
 	}
+	if errors.Is(err, context.Canceled) && p.serving != nil {
+		return p.watch(ctx)
+	}
+	return err
 }
 
 // watch waits for the end of the context or of a part.

@@ -76,12 +76,17 @@ func awaitServing(ctx context.Context, address string, m *pki.Material) error {
 		if err != nil {
 			return false, fmt.Errorf("asking for readiness: %w", err)
 		}
-		response, err := client.Do(request)
-		if err != nil {
-			return false, nil
-		}
-		defer response.Body.Close()
-		_, _ = io.Copy(io.Discard, response.Body)
-		return response.StatusCode == http.StatusOK, nil
+		return answersOK(client, request), nil
 	})
+}
+
+// answersOK counts an apiserver that does not answer at all as one that is not ready.
+func answersOK(client *http.Client, request *http.Request) bool {
+	response, err := client.Do(request)
+	if err != nil {
+		return false
+	}
+	_, _ = io.Copy(io.Discard, response.Body)
+	_ = response.Body.Close()
+	return response.StatusCode == http.StatusOK
 }

@@ -21,7 +21,7 @@ func checkSpace(dir layout.Dir) error {
 	if err := syscall.Statfs(string(dir), &stat); err != nil {
 		return fmt.Errorf("asking for free space of %s: %w", dir, err)
 	}
-	free := uint64(stat.Bavail) * uint64(stat.Bsize)
+	free := stat.Bavail * uint64(stat.Bsize)
 	var needed uint64 = neededFirst
 	if _, err := os.Stat(dir.EtcdMember()); err == nil {
 		needed = neededLater

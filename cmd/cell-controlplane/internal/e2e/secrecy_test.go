@@ -36,7 +36,7 @@ func (p *plane) clientAs(user string, groups ...string) kubernetes.Interface {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()),
-		Subject:      pkix.Name{CommonName: user, Organization: groups},
+		Subject:      pkix.Name{CommonName: user, Organization: groups}, //nolint:misspell // a name of the standard library
 		NotBefore:    time.Now().Add(-time.Minute),
 		NotAfter:     time.Now().Add(time.Hour),
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},

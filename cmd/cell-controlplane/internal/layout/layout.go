@@ -6,6 +6,7 @@
 package layout
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -37,8 +38,7 @@ func Open(path string) (Dir, error) {
 	if err != nil {
 		return "", unusable(abs, err)
 	}
-	defer os.Remove(probe.Name())
-	if err := probe.Close(); err != nil {
+	if err := errors.Join(probe.Close(), os.Remove(probe.Name())); err != nil {
 		return "", unusable(abs, err)
 	}
 	return d, nil
@@ -99,7 +99,7 @@ func WriteFile(path string, data []byte, mode os.FileMode) error {
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}
-	defer os.Remove(tmp.Name())
+	defer func() { _ = os.Remove(tmp.Name()) }() // fails when all went well
 	_, err = tmp.Write(data)
 	if err == nil {
 		err = tmp.Chmod(mode)

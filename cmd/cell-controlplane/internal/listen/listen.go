@@ -5,6 +5,7 @@
 package listen
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,7 +33,7 @@ type memory struct {
 
 // Open listens on host and port and writes the port to the file. Port 0 means the port in the file,
 // or a free one when there is none.
-func Open(host string, port int, file string) (*net.TCPListener, error) {
+func Open(ctx context.Context, host string, port int, file string) (*net.TCPListener, error) {
 	remembered, err := read(file)
 	if err != nil {
 		return nil, err
@@ -40,17 +41,17 @@ func Open(host string, port int, file string) (*net.TCPListener, error) {
 	var ln *net.TCPListener
 	switch {
 	case port != 0:
-		if ln, err = bind(host, port); err != nil {
+		if ln, err = bind(ctx, host, port); err != nil {
 			return nil, fault.New(fmt.Errorf("port %d cannot be used: %w", port, err),
 				"choose another --port, or 0 for a free one")
 		}
 	case remembered != 0:
-		if ln, err = bind(host, remembered); err != nil {
+		if ln, err = bind(ctx, host, remembered); err != nil {
 			return nil, fault.New(fmt.Errorf("port %d, which this control plane has used so far, cannot be used: %w", remembered, err),
 				"end the process that uses it, or choose another --port; kubeconfigs are rewritten")
 		}
 	default:
-		if ln, err = free(host); err != nil {
+		if ln, err = free(ctx, host); err != nil {
 			return nil, err
 		}
 	}
@@ -60,10 +61,10 @@ func Open(host string, port int, file string) (*net.TCPListener, error) {
 	return ln, nil
 }
 
-func free(host string) (*net.TCPListener, error) {
+func free(ctx context.Context, host string) (*net.TCPListener, error) {
 	var last error
 	for range attempts {
-		ln, err := bind(host, firstPort+rand.IntN(lastPort-firstPort+1))
+		ln, err := bind(ctx, host, firstPort+rand.IntN(lastPort-firstPort+1))
 		if err == nil {
 			return ln, nil
 		}
@@ -73,8 +74,9 @@ func free(host string) (*net.TCPListener, error) {
 		"choose one with --port, and check that --bind is an address of this machine")
 }
 
-func bind(host string, port int) (*net.TCPListener, error) {
-	ln, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+func bind(ctx context.Context, host string, port int) (*net.TCPListener, error) {
+	var config net.ListenConfig
+	ln, err := config.Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ func portOf(l *net.TCPListener) int { return l.Addr().(*net.TCPAddr).Port }
 
 func TestPortIsKept(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ports.json")
-	first, err := Open(host, 0, file)
+	first, err := Open(t.Context(), host, 0, file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,12 +22,12 @@ func TestPortIsKept(t *testing.T) {
 	if port < firstPort || port > lastPort {
 		t.Errorf("chosen port %d is not between %d and %d", port, firstPort, lastPort)
 	}
-	_, err = Open(host, 0, file)
+	_, err = Open(t.Context(), host, 0, file)
 	if err == nil || !strings.Contains(err.Error(), "which this control plane has used so far, cannot be used") {
 		t.Errorf("while it is taken: got %v", err)
 	}
 	first.Close()
-	second, err := Open(host, 0, file)
+	second, err := Open(t.Context(), host, 0, file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,22 +39,22 @@ func TestPortIsKept(t *testing.T) {
 
 func TestPortIsChangedOnRequest(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ports.json")
-	first, err := Open(host, 0, file)
+	first, err := Open(t.Context(), host, 0, file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer first.Close()
-	other, err := free(host)
+	other, err := free(t.Context(), host)
 	if err != nil {
 		t.Fatal(err)
 	}
 	port := portOf(other)
-	if _, err := Open(host, port, file); err == nil || !strings.Contains(err.Error(), "cannot be used") {
+	if _, err := Open(t.Context(), host, port, file); err == nil || !strings.Contains(err.Error(), "cannot be used") {
 		t.Errorf("taken port: got %v", err)
 	}
 	other.Close()
 	for _, wanted := range []int{port, 0} {
-		l, err := Open(host, wanted, file)
+		l, err := Open(t.Context(), host, wanted, file)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,7 +71,7 @@ func TestDamagedMemory(t *testing.T) {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Open(host, 0, file); err == nil || !strings.Contains(err.Error(), "does not hold a port") {
+		if _, err := Open(t.Context(), host, 0, file); err == nil || !strings.Contains(err.Error(), "does not hold a port") {
 			t.Errorf("%q: got %v", content, err)
 		}
 	}

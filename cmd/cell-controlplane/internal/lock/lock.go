@@ -41,7 +41,7 @@ func Acquire(path string) (*Lock, error) {
 	if err == nil {
 		return &Lock{file: file}, nil
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	if !errors.Is(err, syscall.EWOULDBLOCK) {
 		return nil, fmt.Errorf("locking %s: %w", path, err)
 	}

@@ -46,13 +46,15 @@ type authority struct {
 
 // ensureAuthority loads the CA, or makes one where there is none or it is about to expire.
 func ensureAuthority(dir layout.Dir, name string, now time.Time) (*authority, error) {
-	a, err := loadAuthority(dir)
-	switch {
+	switch _, err := os.Stat(dir.Cert("ca")); {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
-		return nil, err
-	case now.Add(renewBefore).Before(a.cert.NotAfter):
-		return a, nil
+		return nil, fmt.Errorf("reading CA: %w", err)
+	default:
+		a, err := loadAuthority(dir)
+		if err != nil || now.Add(renewBefore).Before(a.cert.NotAfter) {
+			return a, err
+		}
 	}
 	// The certificate is written last and removed first: a certificate whose key does not fit then
 	// always means damage, never a crash in between.
@@ -84,12 +86,11 @@ func ensureAuthority(dir layout.Dir, name string, now time.Time) (*authority, er
 func loadAuthority(dir layout.Dir) (*authority, error) {
 	certPEM, err := os.ReadFile(dir.Cert("ca"))
 	if err != nil {
-		return nil, fmt.Errorf("reading CA: %w", err)
+		return nil, damaged(dir, fmt.Errorf("reading CA: %w", err))
 	}
-	// Not %w: a key that is missing beside its certificate must not count as "no CA yet".
 	keyPEM, err := os.ReadFile(dir.Key("ca"))
 	if err != nil {
-		return nil, damaged(dir, fmt.Errorf("reading CA key: %v", err))
+		return nil, damaged(dir, fmt.Errorf("reading CA key: %w", err))
 	}
 	pair, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {

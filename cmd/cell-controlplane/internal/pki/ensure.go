@@ -78,7 +78,7 @@ func server(addresses []net.IP) x509.Certificate {
 
 func client(user string, groups ...string) x509.Certificate {
 	return x509.Certificate{
-		Subject:     pkix.Name{CommonName: user, Organization: groups},
+		Subject:     pkix.Name{CommonName: user, Organization: groups}, //nolint:misspell // a name of the standard library
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
 }

@@ -24,7 +24,7 @@ const maxSocketPath = 103
 // socket that exists is a leftover.
 func openSocket(dir layout.Dir) (string, func(), error) {
 	path := dir.EtcdSocket()
-	remove := func() { os.Remove(path) }
+	remove := func() { _ = os.Remove(path) }
 	if len(path) > maxSocketPath {
 		short, err := shortDir(dir)
 		if err != nil {
@@ -32,7 +32,7 @@ func openSocket(dir layout.Dir) (string, func(), error) {
 				"choose a shorter --dir, or a TMPDIR that only you can write to")
 		}
 		path = filepath.Join(short, filepath.Base(path))
-		remove = func() { os.RemoveAll(short) }
+		remove = func() { _ = os.RemoveAll(short) }
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", nil, fmt.Errorf("removing leftover socket: %w", err)
