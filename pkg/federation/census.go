@@ -134,7 +134,7 @@ func (r *reader) read(ctx context.Context, config *rest.Config, resources []Reso
 		return nil
 	}()
 	if err != nil && ctx.Err() == nil {
-		r.send(ctx, counted{err: &CellError{Cell: r.cell, Err: err}})
+		_ = r.send(ctx, counted{err: &CellError{Cell: r.cell, Err: err}})
 	}
 }
 

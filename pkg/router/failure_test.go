@@ -30,11 +30,11 @@ func (b *bed) breakCell(t *testing.T, name string) {
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
-	b.setEndpoints(t, t.Context(), name, []string{dead})
-	t.Cleanup(func() { b.setEndpoints(t, context.Background(), name, nil) })
+	b.setEndpoints(t.Context(), t, name, []string{dead})
+	t.Cleanup(func() { b.setEndpoints(context.Background(), t, name, nil) })
 }
 
-func (b *bed) setEndpoints(t *testing.T, ctx context.Context, name string, endpoints []string) {
+func (b *bed) setEndpoints(ctx context.Context, t *testing.T, name string, endpoints []string) {
 	t.Helper()
 	c, err := client.New(b.rcp)
 	if err != nil {

@@ -3,6 +3,7 @@ package router
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -96,15 +97,15 @@ func upstreamQuery(query url.Values) (url.Values, merge.RowObjects, error) {
 	return query, rows, nil
 }
 
-// failedPart is an answer that is no list: the Status of a source, or none at all.
-type failedPart struct {
+// partError is an answer that is no list: the Status of a source, or none at all.
+type partError struct {
 	source string
 	answer *http.Response
 	body   []byte
 	err    error
 }
 
-func (f *failedPart) Error() string {
+func (f *partError) Error() string {
 	if f.err != nil {
 		return f.source + ": " + f.err.Error()
 	}
@@ -112,9 +113,9 @@ func (f *failedPart) Error() string {
 }
 
 // ask sends the list to all sources and reads their answers. The first failure ends the others.
-func (h *handler) ask(r *http.Request, state *feed.State, sources []string, query url.Values, accept string) ([]merge.Part, *failedPart) {
+func (h *handler) ask(r *http.Request, state *feed.State, sources []string, query url.Values, accept string) ([]merge.Part, *partError) {
 	parts := make([]merge.Part, len(sources))
-	failures := make([]*failedPart, len(sources))
+	failures := make([]*partError, len(sources))
 	group, ctx := errgroup.WithContext(r.Context())
 	for i, source := range sources {
 		group.Go(func() error {
@@ -127,16 +128,18 @@ func (h *handler) ask(r *http.Request, state *feed.State, sources []string, quer
 			return nil
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return nil, err.(*failedPart)
+	// The first failure ends the other requests, which fail in their turn: it is the one to tell.
+	var first *partError
+	if errors.As(group.Wait(), &first) {
+		return nil, first
 	}
 	return parts, nil
 }
 
-func (h *handler) askOne(ctx context.Context, r *http.Request, state *feed.State, source string, query url.Values, accept string) ([]byte, *failedPart) {
+func (h *handler) askOne(ctx context.Context, r *http.Request, state *feed.State, source string, query url.Values, accept string) ([]byte, *partError) {
 	plane, err := state.ControlPlane(source)
 	if err != nil {
-		return nil, &failedPart{source: source, err: err}
+		return nil, &partError{source: source, err: err}
 	}
 	out := r.Clone(ctx)
 	out.URL.RawQuery = query.Encode()
@@ -146,22 +149,22 @@ func (h *handler) askOne(ctx context.Context, r *http.Request, state *feed.State
 	out.Body = http.NoBody
 	answer, err := plane.Do(out)
 	if err != nil {
-		return nil, &failedPart{source: source, err: err}
+		return nil, &partError{source: source, err: err}
 	}
 	defer answer.Body.Close()
 	body, err := io.ReadAll(answer.Body)
 	if err != nil {
-		return nil, &failedPart{source: source, err: err}
+		return nil, &partError{source: source, err: err}
 	}
 	if answer.StatusCode != http.StatusOK {
-		return nil, &failedPart{source: source, answer: answer, body: body}
+		return nil, &partError{source: source, answer: answer, body: body}
 	}
 	return body, nil
 }
 
 // answerFailure passes on a refusal that every source would give (forbidden, not found, bad request)
 // and turns everything else into 503 with the source's name.
-func (h *handler) answerFailure(w http.ResponseWriter, r *http.Request, failure *failedPart) {
+func (h *handler) answerFailure(w http.ResponseWriter, r *http.Request, failure *partError) {
 	switch {
 	case failure.err != nil:
 		h.fail(w, r, route.Unavailable(failure.source, failure.err.Error()))

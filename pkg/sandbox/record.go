@@ -79,7 +79,7 @@ func writeFile(path string, data []byte) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	defer os.Remove(tmp.Name()) // fails once it has been renamed
+	defer func() { _ = os.Remove(tmp.Name()) }() // fails once it has been renamed
 	_, err = tmp.Write(data)
 	if err == nil {
 		err = tmp.Sync()

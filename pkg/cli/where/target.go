@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/kubecell/kubectl-cell/pkg/printers"
@@ -93,7 +93,7 @@ func (t target) validate(text string) error {
 	}
 	// Only the names of roles and the like may hold characters such as ':'.
 	if t.kind != nil && t.kind.Group == "rbac.authorization.k8s.io" {
-		if problems := path.IsValidPathSegmentName(t.name); len(problems) > 0 || t.name == "" {
+		if problems := content.IsPathSegmentName(t.name); len(problems) > 0 || t.name == "" {
 			return fmt.Errorf("%q: %q is not a name of %s", printers.Clip(text), printers.Clip(t.name), t.kind.Resource)
 		}
 		return nil
