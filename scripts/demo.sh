@@ -87,14 +87,14 @@ YAML
   done
 }
 
-# direct prints "kind/namespace/name cell" for every object of the demo, asked from the cells themselves.
+# direct prints "kinds/namespace/name cell" for every object of the demo, asked from the cells themselves.
 direct() {
   local cell ns
   for cell in "${cells[@]}"; do
     for ns in "${namespaces[@]}"; do
       kubectl --context "cell-sandbox-$cell" -n "$ns" get "$kinds" --no-headers \
         -o custom-columns=KIND:.kind,NS:.metadata.namespace,NAME:.metadata.name |
-        awk -v cell="$cell" '$3 != "kube-root-ca.crt" {print tolower($1) "/" $2 "/" $3, cell}'
+        awk -v cell="$cell" '$3 != "kube-root-ca.crt" {print tolower($1) "s/" $2 "/" $3, cell}'
     done
   done | sort
 }
@@ -105,8 +105,8 @@ run kubectl cell get cells
 
 say 'Stock kubectl, through the router'
 manifests >"$work/objects.yaml"
-printf '$ kubectl apply -f objects.yaml\n'
-kubectl apply -f "$work/objects.yaml" >"$work/applied"
+printf '$ kubectl apply --server-side -f objects.yaml\n'
+kubectl apply --server-side -f "$work/objects.yaml" >"$work/applied"
 printf '%s objects of %s kinds in %s namespaces\n' "$(grep -vc ^namespace/ "$work/applied")" "$(grep -o , <<<"$kinds," | wc -l)" "${#namespaces[@]}"
 run kubectl -n payments get deployments
 run kubectl -n payments scale deployment web-3 --replicas 5
@@ -120,9 +120,7 @@ run kubectl cell where payments/web-3 --why
 say 'Compare every answer with a direct look into every cell'
 direct >"$work/found"
 awk '{print $1}' "$work/found" | sort -u >"$work/names"
-kubectl cell where -f "$work/names" -o json >"$work/where.json"
-kubectl cell where -f "$work/names" -o custom-columns=KIND:.kind,NS:.namespace,NAME:.name,CELL:.cell --no-headers 2>/dev/null |
-  awk '{print tolower($1) "/" $2 "/" $3, $4}' | sort >"$work/computed"
+kubectl cell where -f "$work/names" --no-headers | awk '{print $1, $2}' | sort >"$work/computed"
 objects=$(wc -l <"$work/names")
 printf '%s objects: %s\n' "$objects" "$(awk '{print $2}' "$work/found" | sort | uniq -c | awk '{printf "%s%s in %s", sep, $1, $2; sep = ", "}')"
 if [[ $objects -lt 300 || $(wc -l <"$work/found") -ne $objects ]]; then
