@@ -66,7 +66,7 @@ func Run(ctx context.Context, c Config) error {
 	if err := checkSpace(dir); err != nil {
 		return err
 	}
-	held, err := lock.Acquire(dir.Lock())
+	held, err := lock.Acquire(ctx, dir.Lock())
 	if err != nil {
 		return err
 	}

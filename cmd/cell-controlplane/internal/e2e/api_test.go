@@ -52,7 +52,7 @@ func versionIsThatOfKubernetes(t *testing.T, p *plane) {
 	}
 }
 
-// Two runs on one directory: the second one is refused at once and the first one does not notice.
+// Two runs on one directory: the second one is refused and the first one does not notice.
 func secondRunIsRefused(t *testing.T, p *plane) {
 	second := launch(t, p.dir)
 	if code := second.awaitEnd(); code != 4 {

@@ -7,6 +7,7 @@
 package lock
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/kubecell/kubectl-cell/cmd/cell-controlplane/internal/fault"
 )
@@ -31,18 +34,31 @@ type Lock struct {
 	file *os.File
 }
 
-// Acquire takes the lock or fails at once with exit code [fault.LockHeld].
-func Acquire(path string) (*Lock, error) {
+// patience is for a holder that was killed: the kernel takes a moment to clean up after a large process,
+// and whoever killed it may run the next one before that.
+const (
+	patience = time.Second
+	retry    = 20 * time.Millisecond
+)
+
+// Acquire takes the lock, or fails within [patience] with exit code [fault.LockHeld].
+func Acquire(ctx context.Context, path string) (*Lock, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening lock %s: %w", path, err)
 	}
-	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	err = wait.PollUntilContextTimeout(ctx, retry, patience, true, func(context.Context) (bool, error) {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return false, nil
+		}
+		return err == nil, err
+	})
 	if err == nil {
 		return &Lock{file: file}, nil
 	}
 	defer func() { _ = file.Close() }()
-	if !errors.Is(err, syscall.EWOULDBLOCK) {
+	if !errors.Is(err, context.DeadlineExceeded) {
 		return nil, fmt.Errorf("locking %s: %w", path, err)
 	}
 	return nil, &fault.Error{

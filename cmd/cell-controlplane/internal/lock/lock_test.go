@@ -13,7 +13,7 @@ import (
 
 func TestOneHolder(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
-	first, err := Acquire(path)
+	first, err := Acquire(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,14 +33,14 @@ func TestOneHolder(t *testing.T) {
 		t.Errorf("content: got %+v, %v, want %+v", got, err, want)
 	}
 
-	_, err = Acquire(path)
+	_, err = Acquire(t.Context(), path)
 	if code := fault.Code(err); code != fault.LockHeld || !strings.Contains(err.Error(), "pid 4711") {
 		t.Errorf("second holder: got %v with code %d", err, code)
 	}
 	if err := first.Release(); err != nil {
 		t.Fatal(err)
 	}
-	second, err := Acquire(path)
+	second, err := Acquire(t.Context(), path)
 	if err != nil {
 		t.Fatalf("after release: %v", err)
 	}
@@ -52,13 +52,31 @@ func TestOneHolder(t *testing.T) {
 // Between the lock and its record another process may find it held by nobody it can name.
 func TestHeldWithoutRecord(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
-	first, err := Acquire(path)
+	first, err := Acquire(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer first.Release()
-	if _, err := Acquire(path); err == nil || err.Error() != "this control plane is already running" {
+	if _, err := Acquire(t.Context(), path); err == nil || err.Error() != "this control plane is already running" {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A holder that goes away a moment later is not in the way.
+func TestHolderOnItsWayOut(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	first, err := Acquire(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(patience/10, func() { _ = first.Release() })
+	defer timer.Stop()
+	second, err := Acquire(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Release(); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -68,7 +86,7 @@ func TestLeftoverFile(t *testing.T) {
 	if err := os.WriteFile(path, []byte(`{"pid":1}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l, err := Acquire(path)
+	l, err := Acquire(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
