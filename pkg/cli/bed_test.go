@@ -37,7 +37,7 @@ func TestScriptsWithCells(t *testing.T) {
 			testscript.Run(t, testscript.Params{
 				Files: []string{script}, Setup: b.setup, UpdateScripts: *update, RequireUniqueNames: true,
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"cell": runCell, "repeat": repeat, "ring": b.setRing, "create": b.create,
+					"cell": runCell, "repeat": repeat, "pick": pick, "ring": b.setRing, "create": b.create,
 				},
 			})
 		})
@@ -72,7 +72,7 @@ func newBed(t *testing.T) *bed {
 		}
 	}
 	if _, err := federation.Init(t.Context(), configs[0], federation.InitOptions{
-		Founders: founders, PointsPerWeight: 100, // the placements in the scripts follow from it
+		Founders: founders, PointsPerWeight: bedPoints,
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -70,6 +70,10 @@ func ownExitCodes() map[string]codes {
 		"remove":     {exit.Refused: refused, exit.NeedsConfirmation: unconfirmed},
 		"sandbox up": {exit.Refused: refused}, "sandbox down": change, "sandbox ls": {},
 		"sandbox cell add": {exit.Refused: refused}, "sandbox cell remove": change,
+		"router run": {
+			exit.OK:      "ended by SIGTERM, after the requests in flight",
+			exit.Refused: "another router uses the state directory",
+		},
 		"explain": {}, "version": {exit.Failure: "an error, or no server answered; the client's version is printed all the same"},
 		"options":         {},
 		"completion bash": {}, "completion zsh": {}, "completion fish": {}, "completion powershell": {},
