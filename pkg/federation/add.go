@@ -212,7 +212,15 @@ func (c *connection) soleOwner(ctx context.Context, i *inspection) error {
 // withdraw removes a Cell that this call created, and its Secret.
 func (c *connection) withdraw(ctx context.Context, name string) error {
 	ctx = context.WithoutCancel(ctx)
-	err := c.cell.Cells().Delete(ctx, name, metav1.DeleteOptions{})
+	ring, err := c.ring(ctx)
+	if err != nil {
+		return fmt.Errorf("take back cell %s: %w", name, err)
+	}
+	if checkOutside(ring, name) != nil {
+		// Another call has made the same Cell a member meanwhile: it is that one's now.
+		return nil
+	}
+	err = c.cell.Cells().Delete(ctx, name, metav1.DeleteOptions{})
 	if err == nil || apierrors.IsNotFound(err) {
 		err = c.kube.CoreV1().Secrets(v1alpha1.Namespace).Delete(ctx, secretName(name), metav1.DeleteOptions{})
 	}

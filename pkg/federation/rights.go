@@ -23,6 +23,7 @@ func needed() []authorizationv1.ResourceAttributes {
 		{Verb: "impersonate", Resource: "groups"},
 		{Verb: "impersonate", Resource: "serviceaccounts"},
 		{Verb: "impersonate", Group: "authentication.k8s.io", Resource: "userextras"},
+		{Verb: "impersonate", Group: "authentication.k8s.io", Resource: "uids"},
 		{Verb: "bind", Group: "rbac.authorization.k8s.io", Resource: "clusterroles"},
 		{Verb: "escalate", Group: "rbac.authorization.k8s.io", Resource: "clusterroles"},
 	}

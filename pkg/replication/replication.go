@@ -13,7 +13,13 @@
 // has no source is the cell's own and is never deleted.
 //
 // [Push] brings one object to one cell, [Sync] all objects. Both may run twice, at the same time and
-// in any order with themselves: each reads its source last and writes what it read.
+// in any order with themselves: each reads the copy first and the source last, touches only the copy
+// that it has read, and goes on until the source it read is still the newest afterwards. However
+// many run, the last one to end leaves the copy equal to the source.
+//
+// A copy of another source of the same name (it was deleted and made again while the cell was away) is
+// replaced, where nothing hangs from it. A namespace or a definition is not: that would delete
+// workloads, and after a loss of the RCP all of them. It is reported with [ErrForeign].
 //
 // Not promised: that two cells change at the same instant, or that a cell which could not be reached
 // is brought up to date by anyone but the next Sync.
@@ -21,13 +27,14 @@ package replication
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"net/http"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
@@ -63,6 +70,10 @@ func Excluded(o Object) bool {
 		o.Name[len(o.Name)-len(v1alpha1.GroupName)-1:] == "."+v1alpha1.GroupName
 }
 
+// ErrForeign is returned for a copy that belongs to another source of the same name, and from which
+// workloads hang. An administrator has to look at it, and delete it in the cell or keep what is in it.
+var ErrForeign = errors.New("it is the copy of an earlier object of that name and was left alone")
+
 // Push makes the copy of o in cell equal to its source in rcp: applied, or deleted where the source
 // is gone or being deleted. The caller has just written the source, so that a copy without source is
 // deleted even where the cell made it.
@@ -70,78 +81,103 @@ func Push(ctx context.Context, rcp, cell dynamic.Interface, o Object) error {
 	if Excluded(o) {
 		return nil
 	}
-	source, err := o.in(rcp).Get(ctx, o.Name, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		return remove(ctx, cell, o)
-	case err != nil:
-		return fmt.Errorf("read source of %s: %w", o, err)
-	case source.GetDeletionTimestamp() != nil:
-		return remove(ctx, cell, o)
+	for {
+		copied, err := find(ctx, cell, o)
+		if err != nil {
+			return fmt.Errorf("read copy of %s: %w", o, err)
+		}
+		source, err := find(ctx, rcp, o)
+		if err != nil {
+			return fmt.Errorf("read source of %s: %w", o, err)
+		}
+		if _, err = reconcile(ctx, cell, o, source, copied); err != nil && !apierrors.IsConflict(err) {
+			return err
+		}
+		if err != nil {
+			continue // somebody else wrote the copy: judge it again
+		}
+		newest, err := find(ctx, rcp, o)
+		if err != nil {
+			return fmt.Errorf("read source of %s: %w", o, err)
+		}
+		if sameVersion(source, newest) {
+			return nil
+		}
 	}
-	copied, err := o.in(cell).Get(ctx, o.Name, metav1.GetOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("read copy of %s: %w", o, err)
-	}
-	if err != nil {
-		copied = nil
-	}
-	_, err = reconcile(ctx, cell, o, source, copied)
-	return err
 }
 
-// reconcile applies source over copied, which is nil where there is none, and says whether it wrote.
+// find returns nil where there is no such object.
+func find(ctx context.Context, client dynamic.Interface, o Object) (*unstructured.Unstructured, error) {
+	obj, err := o.in(client).Get(ctx, o.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	return obj, err
+}
+
+// sameVersion compares an object with what was read of it later; either may be nil. An object that is
+// being deleted counts as gone: its source changes on its way out, and its copy no more.
+func sameVersion(before, after *unstructured.Unstructured) bool {
+	if leaving(before) || leaving(after) {
+		return leaving(before) && leaving(after)
+	}
+	return before.GetUID() == after.GetUID() && before.GetResourceVersion() == after.GetResourceVersion()
+}
+
+func leaving(obj *unstructured.Unstructured) bool {
+	return obj == nil || obj.GetDeletionTimestamp() != nil
+}
+
+// reconcile makes copied, which is nil where there is none, say what source says, and reports whether
+// it wrote. A conflict means that the copy is another one by now.
 func reconcile(ctx context.Context, cell dynamic.Interface, o Object, source, copied *unstructured.Unstructured) (bool, error) {
-	if copied != nil && copied.GetDeletionTimestamp() != nil {
+	if leaving(source) {
+		return !leaving(copied), remove(ctx, cell, o, copied)
+	}
+	foreign := copied != nil && copyOf(copied) != "" && copyOf(copied) != string(source.GetUID())
+	switch {
+	case copied != nil && copied.GetDeletionTimestamp() != nil:
 		// The source was deleted and made again; its old copy is still on its way out.
 		if err := awaitGone(ctx, cell, o, copied); err != nil {
 			return false, err
 		}
-		copied = nil
-	}
-	if copied != nil && Same(source, copied) {
-		return false, nil
-	}
-	err := apply(ctx, cell, o, source)
-	if apierrors.IsInvalid(err) && copied != nil && replaceable(o) && copyOf(copied) != string(source.GetUID()) {
-		// A binding's roleRef cannot be changed: this copy belongs to a source that was deleted
-		// while the cell was away.
-		if err := remove(ctx, cell, o); err != nil {
+	case foreign && holdsOthers(o):
+		return false, fmt.Errorf("copy of %s: %w", o, ErrForeign)
+	case foreign:
+		if err := remove(ctx, cell, o, copied); err != nil {
 			return false, err
 		}
-		err = apply(ctx, cell, o, source)
+	case copied != nil && Same(source, copied):
+		return false, nil
 	}
+	_, err := o.in(cell).Apply(ctx, o.Name, desired(source), metav1.ApplyOptions{
+		FieldManager: v1alpha1.FieldManager,
+		Force:        true,
+	})
 	if err != nil {
 		return false, fmt.Errorf("apply copy of %s: %w", o, err)
 	}
 	return true, nil
 }
 
-func apply(ctx context.Context, cell dynamic.Interface, o Object, source *unstructured.Unstructured) error {
-	_, err := o.in(cell).Apply(ctx, o.Name, desired(source), metav1.ApplyOptions{
-		FieldManager: v1alpha1.FieldManager,
-		Force:        true,
-	})
-	return err
+// holdsOthers says whether other objects go when this one is deleted.
+func holdsOthers(o Object) bool {
+	return o.Resource.Resource == "namespaces" || o.Resource.Resource == "customresourcedefinitions"
 }
 
-func remove(ctx context.Context, cell dynamic.Interface, o Object) error {
-	err := o.in(cell).Delete(ctx, o.Name, metav1.DeleteOptions{})
-	if err != nil && !apierrors.IsNotFound(err) && !alreadyTerminating(err) {
+// remove deletes the copy that was read, and no other one. It may be nil, or on its way out.
+func remove(ctx context.Context, cell dynamic.Interface, o Object, copied *unstructured.Unstructured) error {
+	if leaving(copied) {
+		return nil
+	}
+	uid, version := copied.GetUID(), copied.GetResourceVersion()
+	err := o.in(cell).Delete(ctx, o.Name, metav1.DeleteOptions{
+		Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &version},
+	})
+	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("delete copy of %s: %w", o, err)
 	}
 	return nil
-}
-
-// alreadyTerminating recognises the apiserver's refusal to delete a namespace a second time.
-func alreadyTerminating(err error) bool {
-	return apierrors.IsConflict(err) && apierrors.ReasonForError(err) == metav1.StatusReasonConflict
-}
-
-// replaceable says whether nothing hangs from the object, so that deleting and making it again loses
-// nothing.
-func replaceable(o Object) bool {
-	return o.Resource.Group == "rbac.authorization.k8s.io"
 }
 
 // copyOf returns the UID of the source that an object in a cell is a copy of, or "".
@@ -161,14 +197,15 @@ func awaitGone(ctx context.Context, cell dynamic.Interface, o Object, copied *un
 	defer w.Stop()
 	for event := range w.ResultChan() {
 		switch event.Type {
-		case "DELETED":
+		case watch.Deleted:
 			return nil
-		case "ERROR":
+		case watch.Error:
 			return fmt.Errorf("wait for the deletion of the old copy of %s: %w", o, apierrors.FromObject(event.Object))
 		}
 	}
 	if ctx.Err() != nil {
 		return fmt.Errorf("wait for the deletion of the old copy of %s: %w", o, ctx.Err())
 	}
-	return apierrors.NewGenericServerResponse(http.StatusServiceUnavailable, "watch", o.Resource.GroupResource(), o.Name, "watch ended early", 1, true)
+	// The server ends every watch after a while.
+	return apierrors.NewConflict(o.Resource.GroupResource(), o.Name, errors.New("it is still being deleted"))
 }

@@ -40,7 +40,7 @@ func Sync(ctx context.Context, rcp, cell *rest.Config, name string, classes *pla
 	if err != nil {
 		return Report{}, err
 	}
-	s := &syncer{}
+	s := &syncer{classes: classes}
 	if s.rcp, err = unthrottled(rcp); err != nil {
 		return Report{}, err
 	}
@@ -102,16 +102,16 @@ func Resources(rcp *rest.Config, classes *placement.Classes) ([]schema.GroupVers
 
 type syncer struct {
 	rcp, cell dynamic.Interface
+	classes   *placement.Classes
 	report    Report
 	errs      []error
 }
 
-// resource walks the sources and then the copies, so that one which is made while it walks is
-// applied by whoever made it and not deleted here: a copy is deleted only after its source was asked
-// for by name and was not there.
+// resource compares all copies with all sources. What differs by the lists is left to Push, which
+// reads both again: the lists may be old by the time their ends are reached.
 func (s *syncer) resource(ctx context.Context, resource schema.GroupVersionResource) error {
 	copies := map[Object]*unstructured.Unstructured{}
-	err := eachObject(ctx, s.cell, resource, func(o Object, obj *unstructured.Unstructured) error {
+	err := s.eachObject(ctx, s.cell, resource, func(o Object, obj *unstructured.Unstructured) error {
 		copies[o] = obj
 		return nil
 	})
@@ -123,27 +123,28 @@ func (s *syncer) resource(ctx context.Context, resource schema.GroupVersionResou
 	if err != nil {
 		return err
 	}
-	err = eachObject(ctx, s.rcp, resource, func(o Object, source *unstructured.Unstructured) error {
+	err = s.eachObject(ctx, s.rcp, resource, func(o Object, source *unstructured.Unstructured) error {
 		copied := copies[o]
 		delete(copies, o)
-		if Excluded(o) || source.GetDeletionTimestamp() != nil {
+		if Excluded(o) || leaving(source) {
 			return nil
 		}
 		s.report.Objects++
-		wrote, err := reconcile(ctx, s.cell, o, source, copied)
-		if err != nil {
+		if copied != nil && !leaving(copied) && Same(source, copied) {
+			return nil
+		}
+		if err := Push(ctx, s.rcp, s.cell, o); err != nil {
 			s.errs = append(s.errs, err)
+			return nil
 		}
-		if wrote {
-			s.report.Applied++
-		}
+		s.report.Applied++
 		return nil
 	})
 	if err != nil {
 		return err
 	}
 	for o, copied := range copies {
-		if copyOf(copied) == "" {
+		if copyOf(copied) == "" || leaving(copied) {
 			continue
 		}
 		if err := Push(ctx, s.rcp, s.cell, o); err != nil {
@@ -155,8 +156,9 @@ func (s *syncer) resource(ctx context.Context, resource schema.GroupVersionResou
 	return nil
 }
 
-// eachObject calls visit for every object of the resource, a page at a time.
-func eachObject(ctx context.Context, client dynamic.Interface, resource schema.GroupVersionResource, visit func(Object, *unstructured.Unstructured) error) error {
+// eachObject calls visit for every Replicated object of the resource, a page at a time. Those in the
+// system's own namespaces are Global: they stay in the RCP, and a cell has its own.
+func (s *syncer) eachObject(ctx context.Context, client dynamic.Interface, resource schema.GroupVersionResource, visit func(Object, *unstructured.Unstructured) error) error {
 	options := metav1.ListOptions{Limit: pageSize}
 	for {
 		page, err := client.Resource(resource).List(ctx, options)
@@ -165,6 +167,9 @@ func eachObject(ctx context.Context, client dynamic.Interface, resource schema.G
 		}
 		for i := range page.Items {
 			obj := &page.Items[i]
+			if class, _ := s.classes.Of(resource.Group, resource.Resource, obj.GetNamespace()); class != placement.Replicated {
+				continue
+			}
 			o := Object{Resource: resource, Namespace: obj.GetNamespace(), Name: obj.GetName()}
 			if err := visit(o, obj); err != nil {
 				return err

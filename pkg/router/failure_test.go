@@ -200,6 +200,12 @@ func TestProbesNeedNoIdentity(t *testing.T) {
 			t.Errorf("%s: %d %q; want 200 ok", path, code, body)
 		}
 	}
+	if code, body := get(t, b.router, "/cells/cell-1/readyz", ""); code != http.StatusOK {
+		t.Errorf("a cell's own health: %d %s", code, body)
+	}
+	if code, _ := get(t, anonymous(b.router), "/cells/nowhere/readyz", ""); code != http.StatusUnauthorized {
+		t.Errorf("the health of no cell, without identity: %d; want 401", code)
+	}
 	if code, _ := get(t, anonymous(b.router), "/version", ""); code != http.StatusUnauthorized {
 		t.Errorf("/version without identity: %d; want 401", code)
 	}

@@ -37,7 +37,7 @@ func (h *handler) find(w http.ResponseWriter, r *http.Request, state *feed.State
 }
 
 // whoHas returns the sources that hold the object, in their order, and the first that gave no answer.
-func whoHas(ctx context.Context, state *feed.State, info *request.RequestInfo, sources []string) ([]string, *partError) {
+func whoHas(ctx context.Context, state *feed.State, info *request.RequestInfo, sources []string) ([]string, *failedPart) {
 	has := make([]bool, len(sources))
 	failures := make([]error, len(sources))
 	var asked sync.WaitGroup
@@ -46,13 +46,13 @@ func whoHas(ctx context.Context, state *feed.State, info *request.RequestInfo, s
 	}
 	asked.Wait()
 	var holders []string
-	var failed *partError
+	var failed *failedPart
 	for i, source := range sources {
 		if has[i] {
 			holders = append(holders, source)
 		}
 		if failures[i] != nil && failed == nil {
-			failed = &partError{source: source, err: failures[i]}
+			failed = &failedPart{source: source, err: failures[i]}
 		}
 	}
 	return holders, failed

@@ -55,7 +55,8 @@ func (h *handler) buildChain(authn authenticator.Request, authz authorizer.Autho
 
 func withHealth(next, health http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if slices.Contains([]string{"/healthz", "/livez", "/readyz"}, r.URL.Path) {
+		_, raw := rawCellFrom(r.Context()) // a cell answers for its own health
+		if !raw && slices.Contains([]string{"/healthz", "/livez", "/readyz"}, r.URL.Path) {
 			health.ServeHTTP(w, r)
 			return
 		}
@@ -78,13 +79,15 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 	h.act(w, r, state, info, route.Decide(info, state.Snapshot))
 }
 
-// act carries out one decision. Place and Find end in another decision.
+// act carries out one decision. Place ends in another one.
 func (h *handler) act(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo, to route.Route) {
 	switch to.Action {
 	case route.Forward:
 		h.forward(w, r, state, to.Source)
 	case route.Place:
-		h.place(w, r, state, info)
+		h.place(w, r, func(w http.ResponseWriter, r *http.Request, name string) {
+			h.act(w, r, state, info, named(info, state, name))
+		})
 	case route.Find:
 		h.find(w, r, state, info, to.Sources)
 	case route.Merge:
@@ -94,6 +97,15 @@ func (h *handler) act(w http.ResponseWriter, r *http.Request, state *feed.State,
 	default:
 		h.fail(w, r, to.Refusal)
 	}
+}
+
+// named decides again now that the name is known. Without any, neither name nor generateName, any
+// control plane refuses the request in the API's own words.
+func named(info *request.RequestInfo, state *feed.State, name string) route.Route {
+	if name == "" {
+		return route.Route{Action: route.Forward, Source: route.RCP}
+	}
+	return route.Named(info, state.Snapshot, name)
 }
 
 func (h *handler) forward(w http.ResponseWriter, r *http.Request, state *feed.State, source string) {

@@ -26,6 +26,10 @@ const (
 // delegated returns who authenticates clients (their certificate, or the RCP by TokenReview) and who
 // allows impersonation (the RCP by SubjectAccessReview). Anonymous clients are refused.
 func delegated(rcp *rest.Config, ca dynamiccertificates.CAContentProvider) (authenticator.Request, authorizer.Authorizer, error) {
+	// Throttled on this side, a flood of garbage tokens would lock the good ones out; the RCP protects
+	// itself, by priority and fairness.
+	rcp = rest.CopyConfig(rcp)
+	rcp.QPS, rcp.Burst = -1, -1
 	kube, err := kubernetes.NewForConfig(rcp)
 	if err != nil {
 		return nil, nil, fmt.Errorf("build client of the RCP: %w", err)

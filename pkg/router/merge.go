@@ -3,13 +3,12 @@ package router
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"sync"
 
-	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -97,49 +96,72 @@ func upstreamQuery(query url.Values) (url.Values, merge.RowObjects, error) {
 	return query, rows, nil
 }
 
-// partError is an answer that is no list: the Status of a source, or none at all.
-type partError struct {
+// worst returns the failure to tell: none, the refusal on which all sources agree, or else the first
+// that is one source's own.
+func worst(failures []*failedPart) *failedPart {
+	agreed := 0
+	var first *failedPart
+	for _, f := range failures {
+		switch {
+		case f == nil:
+			continue
+		case first == nil:
+			first = f
+		}
+		if f.refusal() && f.answer.StatusCode == failures[0].status() {
+			agreed++
+		}
+	}
+	if first != nil {
+		first.shared = agreed == len(failures)
+	}
+	return first
+}
+
+// failedPart is an answer that is no list: the Status of a source, or none at all.
+type failedPart struct {
 	source string
 	answer *http.Response
 	body   []byte
 	err    error
+	// shared is true for a refusal that every source gives alike.
+	shared bool
 }
 
-func (f *partError) Error() string {
-	if f.err != nil {
-		return f.source + ": " + f.err.Error()
+// status is the code of the answer, 0 where there is none.
+func (f *failedPart) status() int {
+	if f == nil || f.answer == nil {
+		return 0
 	}
-	return f.source + ": " + f.answer.Status
+	return f.answer.StatusCode
 }
 
-// ask sends the list to all sources and reads their answers. The first failure ends the others.
-func (h *handler) ask(r *http.Request, state *feed.State, sources []string, query url.Values, accept string) ([]merge.Part, *partError) {
+// refusal says whether the source refuses the request itself: forbidden, not found, bad request. Too
+// many requests says something of the source, and so does unauthorised: the user is the router's there.
+func (f *failedPart) refusal() bool {
+	code := f.status()
+	return code >= 400 && code < 500 && code != http.StatusTooManyRequests && code != http.StatusUnauthorized
+}
+
+// ask sends the list to all sources and reads their answers.
+func (h *handler) ask(r *http.Request, state *feed.State, sources []string, query url.Values, accept string) ([]merge.Part, *failedPart) {
 	parts := make([]merge.Part, len(sources))
-	failures := make([]*partError, len(sources))
-	group, ctx := errgroup.WithContext(r.Context())
+	failures := make([]*failedPart, len(sources))
+	var asked sync.WaitGroup
 	for i, source := range sources {
-		group.Go(func() error {
-			body, failure := h.askOne(ctx, r, state, source, query, accept)
-			if failure != nil {
-				failures[i] = failure
-				return failure
-			}
-			parts[i] = merge.Part{Source: source, Body: bytes.NewReader(body)}
-			return nil
+		asked.Go(func() {
+			body, failure := h.askOne(r.Context(), r, state, source, query, accept)
+			parts[i], failures[i] = merge.Part{Source: source, Body: bytes.NewReader(body)}, failure
 		})
 	}
-	// The first failure ends the other requests, which fail in their turn: it is the one to tell.
-	var first *partError
-	if errors.As(group.Wait(), &first) {
-		return nil, first
-	}
-	return parts, nil
+	asked.Wait()
+	return parts, worst(failures)
 }
 
-func (h *handler) askOne(ctx context.Context, r *http.Request, state *feed.State, source string, query url.Values, accept string) ([]byte, *partError) {
+func (h *handler) askOne(ctx context.Context, r *http.Request, state *feed.State, source string, query url.Values, accept string) ([]byte, *failedPart) {
 	plane, err := state.ControlPlane(source)
 	if err != nil {
-		return nil, &partError{source: source, err: err}
+		return nil, &failedPart{source: source, err: err}
 	}
 	out := r.Clone(ctx)
 	out.URL.RawQuery = query.Encode()
@@ -149,26 +171,26 @@ func (h *handler) askOne(ctx context.Context, r *http.Request, state *feed.State
 	out.Body = http.NoBody
 	answer, err := plane.Do(out)
 	if err != nil {
-		return nil, &partError{source: source, err: err}
+		return nil, &failedPart{source: source, err: err}
 	}
 	defer answer.Body.Close()
 	body, err := io.ReadAll(answer.Body)
 	if err != nil {
-		return nil, &partError{source: source, err: err}
+		return nil, &failedPart{source: source, err: err}
 	}
 	if answer.StatusCode != http.StatusOK {
-		return nil, &partError{source: source, answer: answer, body: body}
+		return nil, &failedPart{source: source, answer: answer, body: body}
 	}
 	return body, nil
 }
 
 // answerFailure passes on a refusal that every source would give (forbidden, not found, bad request)
 // and turns everything else into 503 with the source's name.
-func (h *handler) answerFailure(w http.ResponseWriter, r *http.Request, failure *partError) {
+func (h *handler) answerFailure(w http.ResponseWriter, r *http.Request, failure *failedPart) {
 	switch {
 	case failure.err != nil:
 		h.fail(w, r, route.Unavailable(failure.source, failure.err.Error()))
-	case failure.answer.StatusCode < http.StatusInternalServerError && failure.answer.StatusCode != http.StatusTooManyRequests:
+	case failure.shared:
 		w.Header().Set("Content-Type", failure.answer.Header.Get("Content-Type"))
 		w.WriteHeader(failure.answer.StatusCode)
 		_, _ = w.Write(failure.body)

@@ -9,11 +9,8 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apiserver/pkg/endpoints/request"
 
-	"github.com/kubecell/kubectl-cell/pkg/router/feed"
 	"github.com/kubecell/kubectl-cell/pkg/router/naming"
-	"github.com/kubecell/kubectl-cell/pkg/router/route"
 )
 
 const (
@@ -24,8 +21,9 @@ const (
 	maxDraws = 8
 )
 
-// place creates an object. Its name decides the cell, so that the body is read before it is sent.
-func (h *handler) place(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo) {
+// place reads or draws the name of the object that a create makes, and hands the request to create. A
+// drawn name that is taken is drawn again, without the client knowing.
+func (h *handler) place(w http.ResponseWriter, r *http.Request, create func(w http.ResponseWriter, r *http.Request, name string)) {
 	data, err := readBody(w, r)
 	if err != nil {
 		h.fail(w, r, err)
@@ -37,19 +35,17 @@ func (h *handler) place(w http.ResponseWriter, r *http.Request, state *feed.Stat
 			h.fail(w, r, bodyError(err))
 			return
 		}
-		to := route.Named(info, state.Snapshot, body.Name)
-		if body.Name == "" {
-			// The client gave neither name nor generateName: any cell refuses that in the API's own words.
-			to = route.Route{Action: route.Forward, Source: route.RCP}
-		}
 		out := withBody(r, body)
-		if !body.Generated || draw == maxDraws || to.Action != route.Forward {
-			h.act(w, out, state, info, to)
+		if !body.Generated {
+			create(w, out, body.Name)
 			return
 		}
-		answer := &collisionWriter{ResponseWriter: w}
-		h.forward(answer, out, state, to.Source)
-		if !answer.collided {
+		// Uncompressed, so that the reason of a conflict can be read.
+		out.Header.Del("Accept-Encoding")
+		answer := newHeldAnswer()
+		create(answer, out, body.Name)
+		if !answer.collided() || draw == maxDraws {
+			answer.release(w)
 			return
 		}
 	}
@@ -90,34 +86,3 @@ func withBody(r *http.Request, body naming.Body) *http.Request {
 	}
 	return out
 }
-
-// collisionWriter holds back the one answer that the client must not see: the name that was drawn for
-// it is taken. Every other answer passes.
-type collisionWriter struct {
-	http.ResponseWriter
-	collided bool
-	passed   bool
-}
-
-func (c *collisionWriter) WriteHeader(code int) {
-	if c.passed || c.collided {
-		return
-	}
-	if c.collided = code == http.StatusConflict; c.collided {
-		clear(c.Header())
-		return
-	}
-	c.passed = true
-	c.ResponseWriter.WriteHeader(code)
-}
-
-func (c *collisionWriter) Write(data []byte) (int, error) {
-	if c.collided {
-		return len(data), nil
-	}
-	c.passed = true
-	return c.ResponseWriter.Write(data)
-}
-
-// Unwrap lets a streamed answer be flushed.
-func (c *collisionWriter) Unwrap() http.ResponseWriter { return c.ResponseWriter }

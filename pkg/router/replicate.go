@@ -1,8 +1,8 @@
 package router
 
 import (
-	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -16,46 +16,72 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/replication"
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
-	"github.com/kubecell/kubectl-cell/pkg/router/naming"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
 	"github.com/kubecell/kubectl-cell/pkg/router/upstream"
 )
 
-// pushTimeout bounds how long the answer to a replicated write waits for a slow cell. It is longer
-// than a busy apiserver needs and shorter than a client's patience.
-const pushTimeout = 10 * time.Second
+// writeTimeout bounds a replicated write, the copies of a slow cell included. It is longer than a busy
+// apiserver needs and shorter than the patience of most clients.
+const writeTimeout = 20 * time.Second
+
+var errBrokenOff = errors.New("its answer broke off; the write may have been done")
 
 // replicate sends a write to the RCP and, once it is accepted there, brings the copies of every cell up
 // to date before the client has its answer: what it does next may need them. A cell that cannot be
 // brought up to date is named in a warning header; the write itself stands.
 func (h *handler) replicate(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo) {
+	resource := schema.GroupVersionResource{Group: info.APIGroup, Version: info.APIVersion, Resource: info.Resource}
+	switch {
+	case info.Verb == "create" && info.Name == "":
+		h.place(w, r, func(w http.ResponseWriter, r *http.Request, name string) {
+			h.writeThrough(w, r, state, []replication.Object{{Resource: resource, Namespace: objectNamespace(info), Name: name}})
+		})
+	case info.Verb == "deletecollection":
+		objects, err := collection(r.Context(), state, info, resource, r.URL.Query())
+		if err != nil {
+			h.fail(w, r, err)
+			return
+		}
+		h.writeThrough(w, r, state, objects)
+	default:
+		h.writeThrough(w, r, state, []replication.Object{{Resource: resource, Namespace: objectNamespace(info), Name: info.Name}})
+	}
+}
+
+// writeThrough sends the write to the RCP, then copies the objects that it concerns. A client that goes
+// away in the middle, or an answer that breaks off, must not leave the copies behind: unless the RCP
+// has refused the write, each source is read again and its copies follow.
+func (h *handler) writeThrough(w http.ResponseWriter, r *http.Request, state *feed.State, objects []replication.Object) {
 	rcp, err := state.ControlPlane(route.RCP)
 	if err != nil {
 		h.fail(w, r, route.Unavailable(route.RCP, err.Error()))
 		return
 	}
-	resource := schema.GroupVersionResource{Group: info.APIGroup, Version: info.APIVersion, Resource: info.Resource}
-	var objects []replication.Object
-	if info.Verb == "deletecollection" {
-		if objects, err = collection(r.Context(), state, info, resource, r.URL.Query()); err != nil {
-			h.fail(w, r, err)
-			return
-		}
-	}
-	answer := &heldAnswer{header: http.Header{}}
-	rcp.ServeHTTP(answer, r)
-	if answer.code/100 == 2 && r.URL.Query().Get("dryRun") == "" {
-		if info.Verb != "deletecollection" {
-			objects = []replication.Object{{Resource: resource, Namespace: objectNamespace(info), Name: objectName(info, answer)}}
-		}
-		// The write is done: a client that goes away now must not leave the copies behind.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), pushTimeout)
-		defer cancel()
-		for _, why := range h.push(ctx, state, objects) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), writeTimeout)
+	defer cancel()
+	answer := newHeldAnswer()
+	whole := send(rcp, answer, r.WithContext(ctx))
+	if !answer.refused() && r.URL.Query().Get("dryRun") == "" {
+		for _, why := range push(ctx, state, objects) {
 			warning.AddWarning(r.Context(), "", why)
 		}
 	}
+	if !whole || answer.code == 0 {
+		h.noAnswer(w, r, route.RCP, errBrokenOff)
+		return
+	}
 	answer.release(w)
+}
+
+// send is false where the answer broke off: the proxy says so by a panic.
+func send(rcp *upstream.ControlPlane, answer *heldAnswer, r *http.Request) (whole bool) {
+	defer func() {
+		if p := recover(); p != nil && p != http.ErrAbortHandler { //nolint:errorlint // a panic's value is the sentinel itself
+			panic(p)
+		}
+	}()
+	rcp.ServeHTTP(answer, r)
+	return true
 }
 
 // objectNamespace is empty for a namespace itself, which request info counts as being in itself.
@@ -64,18 +90,6 @@ func objectNamespace(info *request.RequestInfo) string {
 		return ""
 	}
 	return info.Namespace
-}
-
-// objectName is the name in the path, or that in the answer to a create.
-func objectName(info *request.RequestInfo, answer *heldAnswer) string {
-	if info.Name != "" {
-		return info.Name
-	}
-	body, err := naming.Read(answer.header.Get("Content-Type"), answer.body.Bytes())
-	if err != nil {
-		return ""
-	}
-	return body.Name
 }
 
 // collection lists what a deletecollection is about to delete.
@@ -96,8 +110,8 @@ func collection(ctx context.Context, state *feed.State, info *request.RequestInf
 	return out, nil
 }
 
-// push copies the objects to every cell at once and returns a line for each that failed.
-func (h *handler) push(ctx context.Context, state *feed.State, objects []replication.Object) []string {
+// push copies the objects to every cell at once and returns a line for each cell that failed.
+func push(ctx context.Context, state *feed.State, objects []replication.Object) []string {
 	rcp, err := state.ControlPlane(route.RCP)
 	if err != nil {
 		return []string{err.Error()}
@@ -134,38 +148,4 @@ func pushTo(ctx context.Context, state *feed.State, rcp *upstream.ControlPlane, 
 		}
 	}
 	return nil
-}
-
-// heldAnswer keeps an answer until the copies are made. Writes of Replicated objects are small.
-type heldAnswer struct {
-	header http.Header
-	code   int
-	body   bytes.Buffer
-}
-
-func (a *heldAnswer) Header() http.Header { return a.header }
-
-func (a *heldAnswer) WriteHeader(code int) {
-	// An informational answer (1xx) precedes the real one.
-	if code >= http.StatusOK && a.code == 0 {
-		a.code = code
-	}
-}
-
-func (a *heldAnswer) Write(data []byte) (int, error) {
-	if a.code == 0 {
-		a.code = http.StatusOK
-	}
-	return a.body.Write(data)
-}
-
-func (a *heldAnswer) release(w http.ResponseWriter) {
-	for name, values := range a.header {
-		w.Header()[name] = append(w.Header()[name], values...)
-	}
-	if a.code == 0 {
-		a.code = http.StatusBadGateway
-	}
-	w.WriteHeader(a.code)
-	_, _ = w.Write(a.body.Bytes())
 }

@@ -3,6 +3,7 @@ package router_test
 import (
 	"context"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,20 +85,54 @@ func TestADryRunIsNotReplicated(t *testing.T) {
 	}
 }
 
-func TestACustomResourceIsServedAndSharded(t *testing.T) {
+// TestAListNeedsEveryCell takes a definition away from one cell: its 404 is not the answer of the list.
+func TestAListNeedsEveryCell(t *testing.T) {
+	b := newBed(t)
+	crds := schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+	// Large enough for an apiserver to compress its answer to the create.
+	crd := definition("types.kubeadmiral.io", "federatedthings", strings.Repeat("a long description ", 12000))
+	if _, err := dyn(t, b.router).Resource(crds).Create(t.Context(), crd, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	things := schema.GroupVersionResource{Group: "types.kubeadmiral.io", Version: "v1alpha1", Resource: "federatedthings"}
+	list := func(ctx context.Context) error {
+		_, err := dyn(t, b.router).Resource(things).Namespace("default").List(ctx, metav1.ListOptions{})
+		return err
+	}
+	err := wait.PollUntilContextTimeout(t.Context(), pollInterval, pollTimeout, true, func(ctx context.Context) (bool, error) { return list(ctx) == nil, nil })
+	if err != nil {
+		t.Fatalf("not served by all: %v, %v", err, list(t.Context()))
+	}
+	if err := dyn(t, b.cells["cell-3"]).Resource(crds).Delete(t.Context(), "federatedthings.types.kubeadmiral.io", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	err = wait.PollUntilContextTimeout(t.Context(), pollInterval, pollTimeout, true, func(ctx context.Context) (bool, error) { return list(ctx) != nil, nil })
+	if got := list(t.Context()); err != nil || !apierrors.IsServiceUnavailable(got) || !strings.Contains(got.Error(), "cell-3") {
+		t.Errorf("list: %v; want 503 that names cell-3", got)
+	}
+}
+
+// definition is a CustomResourceDefinition of a namespaced kind with any content.
+func definition(group, plural, description string) *unstructured.Unstructured {
+	kind := strings.ToUpper(plural[:1]) + plural[1:len(plural)-1]
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+		"metadata": map[string]any{"name": plural + "." + group},
+		"spec": map[string]any{
+			"group": group, "scope": "Namespaced",
+			"names": map[string]any{"plural": plural, "singular": strings.ToLower(kind), "kind": kind},
+			"versions": []any{map[string]any{"name": "v1alpha1", "served": true, "storage": true,
+				"schema": map[string]any{"openAPIV3Schema": map[string]any{"type": "object", "description": description, "x-kubernetes-preserve-unknown-fields": true}}}},
+		},
+	}}
+}
+
+func TestACustomResourceIsServedAndReplicated(t *testing.T) {
 	b := newBed(t)
 	ns := b.namespace(t, "custom")
 	crds := schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
-	crd := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-		"metadata": map[string]any{"name": "propagationpolicies.core.kubeadmiral.io"},
-		"spec": map[string]any{
-			"group": "core.kubeadmiral.io", "scope": "Namespaced",
-			"names": map[string]any{"plural": "propagationpolicies", "singular": "propagationpolicy", "kind": "PropagationPolicy"},
-			"versions": []any{map[string]any{"name": "v1alpha1", "served": true, "storage": true,
-				"schema": map[string]any{"openAPIV3Schema": map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}},
-		},
-	}}
+	crd := definition("core.kubeadmiral.io", "propagationpolicies", "")
+	crd.Object["spec"].(map[string]any)["names"] = map[string]any{"plural": "propagationpolicies", "singular": "propagationpolicy", "kind": "PropagationPolicy"}
 	if _, err := dyn(t, b.router).Resource(crds).Create(t.Context(), crd, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}

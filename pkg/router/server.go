@@ -145,7 +145,20 @@ func (h *handler) noAnswer(w http.ResponseWriter, r *http.Request, source string
 		// The client went away; nobody reads an answer.
 		return
 	}
-	h.fail(w, r, route.Unavailable(source, err.Error()))
+	answer := route.Unavailable(source, err.Error())
+	if !repeatable(r, err) {
+		// Clients repeat by themselves whatever comes with a time to retry; a write that may have
+		// been done must not be.
+		answer.ErrStatus.Details = nil
+	}
+	h.fail(w, r, answer)
+}
+
+// repeatable says whether a request can be sent again without doing anything twice: it only reads, or
+// it was never sent.
+func repeatable(r *http.Request, err error) bool {
+	var dial *net.OpError
+	return r.Method == http.MethodGet || r.Method == http.MethodHead || (errors.As(err, &dial) && dial.Op == "dial")
 }
 
 // codecs encode the router's own answers, which are all of kind Status.

@@ -159,18 +159,20 @@ func (f *Feed) fromFile(why error) error {
 	return nil
 }
 
+// follow refreshes once the RCP has answered, which after a start from the file may be much later, and
+// then at each change.
 func (f *Feed) follow(ctx context.Context) {
+	if !cache.WaitForCacheSync(ctx.Done(), f.synced) {
+		return
+	}
 	for {
+		if err := f.refresh(); err != nil {
+			f.config.Logger.Error("the configuration in the RCP is not usable, keeping the last good one", "err", err)
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-f.changed:
-		}
-		if !f.synced() {
-			continue
-		}
-		if err := f.refresh(); err != nil {
-			f.config.Logger.Error("the configuration in the RCP is not usable, keeping the last good one", "err", err)
 		}
 	}
 }
@@ -194,7 +196,10 @@ func (f *Feed) refresh() error {
 	if previous == nil || previous.Snapshot.Epoch != state.Snapshot.Epoch {
 		f.config.Logger.Info("using ring", "epoch", state.Snapshot.Epoch, "phase", state.Snapshot.Phase, "cells", state.Snapshot.Table.Cells())
 	}
-	err = routing.Save(f.savedPath, &routing.Saved{SavedAt: f.config.Now(), Server: f.config.RCP.Host, Ring: *ring, Cells: cells})
+	for _, why := range state.Broken() {
+		f.config.Logger.Error("a cell has no usable credentials, keeping its last good ones where there were any", "err", why)
+	}
+	err = routing.Save(f.savedPath, &routing.Saved{SavedAt: f.config.Now(), Server: f.config.RCP.Host, Ring: *ring, Cells: state.Saved()})
 	if err != nil {
 		// The router serves all the same; only a restart while the RCP is down would miss this.
 		f.config.Logger.Error("cannot save the configuration", "err", err)

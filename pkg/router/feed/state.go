@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 
 	"k8s.io/client-go/rest"
 
@@ -27,7 +28,7 @@ type State struct {
 type cell struct {
 	saved routing.SavedCell
 	plane *upstream.ControlPlane
-	// broken says why plane is nil.
+	// broken says why the newest credentials cannot be used: plane is that of older ones, or nil.
 	broken error
 }
 
@@ -41,7 +42,10 @@ func (s *State) ControlPlane(name string) (*upstream.ControlPlane, error) {
 	if !ok {
 		return nil, fmt.Errorf("there is no Cell %s", name)
 	}
-	return c.plane, c.broken
+	if c.plane == nil {
+		return nil, c.broken
+	}
+	return c.plane, nil
 }
 
 // HasCell says whether there is a Cell of that name, usable or not.
@@ -68,8 +72,35 @@ func newState(ring *v1alpha1.Ring, saved []routing.SavedCell, rcp *upstream.Cont
 		}
 		plane, err := connect(sc, respond)
 		s.cells[name] = cell{saved: sc, plane: plane, broken: err}
+		if err == nil || previous == nil {
+			continue
+		}
+		if old, ok := previous.cells[name]; ok && old.plane != nil {
+			s.cells[name] = cell{saved: old.saved, plane: old.plane, broken: err}
+		}
 	}
 	return s, nil
+}
+
+// Broken says what is wrong with the credentials of cells, those that keep older ones included.
+func (s *State) Broken() []error {
+	var out []error
+	for _, c := range s.cells {
+		if c.broken != nil {
+			out = append(out, c.broken)
+		}
+	}
+	return out
+}
+
+// Saved is what to keep on disk: for each cell the credentials in use.
+func (s *State) Saved() []routing.SavedCell {
+	out := make([]routing.SavedCell, 0, len(s.cells))
+	for _, c := range s.cells {
+		out = append(out, c.saved)
+	}
+	slices.SortFunc(out, func(a, b routing.SavedCell) int { return strings.Compare(a.Cell.Name, b.Cell.Name) })
+	return out
 }
 
 func sameConnection(a, b routing.SavedCell) bool {

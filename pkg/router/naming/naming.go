@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	kjson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apiserver/pkg/storage/names"
 	"sigs.k8s.io/yaml"
 )
@@ -73,7 +74,8 @@ type namedJSON struct {
 
 func readJSON(contentType string, data []byte) (Body, error) {
 	var named namedJSON
-	if err := json.Unmarshal(data, &named); err != nil {
+	// The apiserver's own decoder: encoding/json would take a field "Name" for the name.
+	if err := kjson.Unmarshal(data, &named); err != nil {
 		return Body{}, fmt.Errorf("parse JSON: %w", err)
 	}
 	body := Body{ContentType: contentType, Data: data, Name: named.Metadata.Name}

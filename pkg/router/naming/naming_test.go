@@ -17,6 +17,7 @@ import (
 func TestReadNamesWithoutTouchingTheBody(t *testing.T) {
 	tests := map[string]struct{ contentType, data string }{
 		"JSON":             {"application/json", `{"kind":"ConfigMap", "metadata":{"name":"a","labels":{"x":"y"}}}`},
+		"JSON, other case": {"application/json", `{"metadata":{"name":"a","Name":"b"},"Metadata":{"name":"c"}}`},
 		"JSON, no type":    {"", `{"metadata":{"name":"a"}}`},
 		"JSON with params": {"application/json; charset=utf-8", `{"metadata":{"name":"a","generateName":"b-"}}`},
 		"YAML":             {"application/yaml", "kind: ConfigMap\nmetadata:\n  name: a # the name\n"},

@@ -9,6 +9,7 @@
 package upstream
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -26,6 +27,10 @@ import (
 // dialTimeout bounds how long a control plane may take to accept a connection; a dead host must not
 // hold a request for the minutes that TCP would.
 const dialTimeout = 5 * time.Second
+
+// ErrCredentials is what an [ErrorResponder] gets where a control plane refuses the router's own
+// credentials. The administrator has to give the cell a new kubeconfig.
+var ErrCredentials = errors.New("it refuses the credentials of its kubeconfig")
 
 // ErrorResponder answers a request that got no answer from the control plane.
 type ErrorResponder func(w http.ResponseWriter, r *http.Request, source string, err error)
@@ -96,7 +101,14 @@ func (c *ControlPlane) Do(r *http.Request) (*http.Response, error) {
 	out.RequestURI = ""
 	c.retarget(out.URL)
 	out.Host = ""
-	stripIdentity(out.Header)
+	// Of the client's headers only these: one like "Connection: Impersonate-User" would have a proxy
+	// between here and there take the user's name off again.
+	out.Header = http.Header{}
+	for _, name := range []string{"Accept", "User-Agent"} {
+		if values := r.Header.Values(name); len(values) > 0 {
+			out.Header[name] = values
+		}
+	}
 	return impersonator{c.direct}.RoundTrip(out)
 }
 
@@ -109,11 +121,21 @@ func (c *ControlPlane) reverseProxy(rt http.RoundTripper, respond ErrorResponder
 		},
 		Transport: impersonator{rt},
 		// Watches and logs are streams: what has come is passed on at once.
-		FlushInterval: -1,
+		FlushInterval:  -1,
+		ModifyResponse: refusedCredentials,
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			respond(w, r, c.name, err)
 		},
 	}
+}
+
+// refusedCredentials keeps a control plane's 401 from the client: it is about the router's own
+// credentials there. What a workload behind a proxy subresource says is the client's.
+func refusedCredentials(answer *http.Response) error {
+	if answer.StatusCode != http.StatusUnauthorized || strings.Contains(answer.Request.URL.Path, "/proxy") {
+		return nil
+	}
+	return ErrCredentials
 }
 
 // retarget points the URL of a request at this control plane and leaves its path and query.
@@ -141,7 +163,7 @@ type impersonator struct{ rt http.RoundTripper }
 
 func (i impersonator) RoundTrip(r *http.Request) (*http.Response, error) {
 	user, ok := request.UserFrom(r.Context())
-	if !ok {
+	if !ok || user.GetName() == "" {
 		return nil, fmt.Errorf("%s %s has no authenticated user", r.Method, r.URL.Path)
 	}
 	return transport.NewImpersonatingRoundTripper(transport.ImpersonationConfig{
