@@ -55,7 +55,7 @@ func TestADeadCellHarmsItsOwnKeysOnly(t *testing.T) {
 	ns := b.namespace(t, "deadcell")
 	names := b.fill(t, ns, 12)
 	snap := b.snapshot(t)
-	maps := kube(t, b.router).CoreV1().ConfigMaps(ns)
+	maps := kube(t, impatient(b.router)).CoreV1().ConfigMaps(ns)
 	b.breakCell(t, "cell-2")
 	var ofDead string
 	for _, name := range names {
@@ -85,6 +85,21 @@ func TestADeadCellHarmsItsOwnKeysOnly(t *testing.T) {
 		t.Errorf("list: %v; want 503 that names cell-2, never a short list", err)
 	}
 	b.wantWarning(t, "cell-2")
+}
+
+// impatient is a client that does not repeat what it was asked to repeat later.
+func impatient(config *rest.Config) *rest.Config {
+	config = rest.CopyConfig(config)
+	config.Wrap(func(rt http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			answer, err := rt.RoundTrip(r)
+			if err == nil {
+				answer.Header.Del("Retry-After")
+			}
+			return answer, err
+		})
+	})
+	return config
 }
 
 // wantWarning makes a replicated object while one cell is away: it stands, and the client is told.
@@ -121,7 +136,7 @@ func TestARouterStartsWithoutTheRCP(t *testing.T) {
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
-	config := runRouter(t, gone, b.stateDir)
+	config := impatient(runRouter(t, gone, b.stateDir))
 	maps := kube(t, config).CoreV1().ConfigMaps(ns)
 	for _, name := range names {
 		if _, err := maps.Get(t.Context(), name, getOptions()); err != nil {

@@ -96,7 +96,7 @@ func TestAListNeedsEveryCell(t *testing.T) {
 	}
 	things := schema.GroupVersionResource{Group: "types.kubeadmiral.io", Version: "v1alpha1", Resource: "federatedthings"}
 	list := func(ctx context.Context) error {
-		_, err := dyn(t, b.router).Resource(things).Namespace("default").List(ctx, metav1.ListOptions{})
+		_, err := dyn(t, impatient(b.router)).Resource(things).Namespace("default").List(ctx, metav1.ListOptions{})
 		return err
 	}
 	err := wait.PollUntilContextTimeout(t.Context(), pollInterval, pollTimeout, true, func(ctx context.Context) (bool, error) { return list(ctx) == nil, nil })
