@@ -54,6 +54,11 @@ func flagError(cmd *cobra.Command, err error) error {
 	if !errors.As(err, &unknown) {
 		return usage(cmd, err)
 	}
+	// A negative number where a number is wanted, such as a weight, is not meant as a flag.
+	if short := unknown.GetSpecifiedShortnames(); short != "" && strings.Trim(short, "0123456789.") == "" {
+		return exit.Usagef("-%s is negative; %s takes no negative number", clip(short), cmd.CommandPath()).
+			WithHint("%s --help", cmd.CommandPath())
+	}
 	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
 	if near := suggest.Closest(unknown.GetSpecifiedName(), names); near != "" && unknown.GetSpecifiedShortnames() == "" {
