@@ -13,8 +13,9 @@
 //     goroutines without locks and swap them whole.
 //   - A cell's points depend on its own name alone. Adding, removing or reweighting a cell never
 //     moves a point of another cell.
-//   - github.com/serialx/hashring is the definition of correct. The table is an index over the
-//     same points and is tested to agree with it.
+//   - github.com/serialx/hashring over xxHash64 (docs/adr/0005-xxhash-on-the-ring.md) is the
+//     definition of correct. The table is an index over the same points and is tested to agree
+//     with it.
 //
 // Not promised: that the cell named here is reachable, that the object is really there (during
 // a rebalance it may still be in the old cell), or that shares are even for a handful of keys.

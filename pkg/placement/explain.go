@@ -1,9 +1,6 @@
 package placement
 
-import (
-	"encoding/hex"
-	"fmt"
-)
+import "fmt"
 
 // Point is one place of a cell on the ring.
 type Point struct {
@@ -26,8 +23,8 @@ type RingReason struct {
 // Explanation says why a key is where it is.
 type Explanation struct {
 	Key string `json:"key"`
-	// Hash is the key's md5 in hexadecimal, 32 digits. The ring is not ordered by these digits:
-	// it reads the digest as two little-endian signed 64-bit numbers, the first one leading.
+	// Hash is the key's xxHash64 as 16 hexadecimal digits. The ring is ordered by the numbers
+	// that they write: the owner is the first point with a larger one.
 	Hash    string     `json:"hash"`
 	Current RingReason `json:"current"`
 	Target  RingReason `json:"target"`
@@ -37,17 +34,16 @@ type Explanation struct {
 // Explain tells how a key (made by KeyRule.Key) is placed; false when nothing is placed yet. It
 // searches the rings and allocates: for people, not for requests.
 func (t *Table) Explain(key string) (Explanation, bool) {
-	if len(t.buckets) == 0 {
+	if t.empty() {
 		return Explanation{}, false
 	}
-	h := t.sines.hashKey("", key)
-	digest := h.digest()
+	h := hashKey("", key)
 	return Explanation{
 		Key:     key,
-		Hash:    hex.EncodeToString(digest[:]),
+		Hash:    fmt.Sprintf("%016x", uint64(h)),
 		Current: t.current.reason(h),
 		Target:  t.target.reason(h),
-		Case:    t.findInRings(h).Case(),
+		Case:    t.find(h).Case(),
 	}, true
 }
 

@@ -1,14 +1,13 @@
 package placement
 
 import (
-	"crypto/md5"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -20,8 +19,7 @@ func TestExplain(t *testing.T) {
 		key := randomKey(rng)
 		why, ok := table.Explain(key)
 		p, _ := table.LookupKey(key)
-		digest := md5.Sum([]byte(key))
-		if !ok || why.Key != key || why.Hash != hex.EncodeToString(digest[:]) || why.Case != p.Case() {
+		if !ok || why.Key != key || why.Hash != fmt.Sprintf("%016x", xxhash.Sum64String(key)) || why.Case != p.Case() {
 			t.Fatalf("%q: %+v", key, why)
 		}
 		got := []string{why.Current.Owner.Cell, why.Target.Owner.Cell, why.Current.Backup.Cell, why.Target.Backup.Cell}
@@ -30,12 +28,11 @@ func TestExplain(t *testing.T) {
 		}
 		// The points lie after the key: nothing of any cell between the key and the owner's
 		// point, and nothing of another cell between that and the backup's.
-		k := newSines()
-		h, owner, backup := k.hashKey("", key), why.Target.Owner, *why.Target.Backup
-		toOwner := k.hashPoint(owner.Cell, owner.Index).high - h.high
-		toBackup := k.hashPoint(backup.Cell, backup.Index).high - h.high
+		h, owner, backup := hashKey("", key), why.Target.Owner, *why.Target.Backup
+		toOwner := hashPoint(owner.Cell, owner.Index) - h - 1
+		toBackup := hashPoint(backup.Cell, backup.Index) - h - 1
 		for _, other := range table.Target().points {
-			d := other.hash.high - h.high
+			d := other.hash - h - 1
 			if d < toOwner || table.Target().members[other.cell].Cell != owner.Cell && d < toBackup {
 				t.Fatalf("%q: a point lies before %v or %v", key, owner, backup)
 			}
@@ -50,8 +47,8 @@ func TestExplainJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := fmt.Sprintf(`{"key":"ns/app","hash":"%x","current":{"owner":{"cell":"cell-1","index":%d}},"target":{"owner":{"cell":"cell-1","index":%[2]d}},"case":4}`,
-		md5.Sum([]byte("ns/app")), why.Current.Owner.Index)
+	want := fmt.Sprintf(`{"key":"ns/app","hash":"%016x","current":{"owner":{"cell":"cell-1","index":%d}},"target":{"owner":{"cell":"cell-1","index":%[2]d}},"case":4}`,
+		xxhash.Sum64String("ns/app"), why.Current.Owner.Index)
 	if diff := cmp.Diff(want, string(data)); diff != "" {
 		t.Fatal(diff)
 	}

@@ -8,66 +8,35 @@ import (
 // Placement is where one key lives: a small value that keeps its Table alive.
 type Placement struct {
 	table *Table
-	cells uint64 // four indices into Table.cells, 16 bits each
+	cells answer
 }
 
 // Lookup places an object. The answer is false only when the current ring is empty, that is, when
-// nothing is placed yet. It does not allocate.
+// nothing is placed yet. It does not allocate for keys of up to 320 bytes, which is more than
+// Kubernetes names can give.
 func (t *Table) Lookup(rule KeyRule, namespace, name string) (Placement, bool) {
-	if len(t.buckets) == 0 {
+	if t.empty() {
 		return Placement{}, false
 	}
-	return t.find(t.sines.hashKey(rule.parts(namespace, name))), true
+	return t.find(hashKey(rule.parts(namespace, name))), true
 }
 
-// LookupKey places a key that was made before by KeyRule.Key. It does not allocate for keys of up
-// to 320 bytes, which is more than Kubernetes names can give.
+// LookupKey places a key that was made before by KeyRule.Key. It does not allocate.
 func (t *Table) LookupKey(key string) (Placement, bool) {
-	if len(t.buckets) == 0 {
+	if t.empty() {
 		return Placement{}, false
 	}
-	return t.find(t.sines.hashKey("", key)), true
+	return t.find(hashKey("", key)), true
 }
 
-// find is the lookup proper; the current ring is not empty.
+// find is the lookup proper; the current ring is not empty. An object named "cell-1-0" is hashed
+// exactly like the first point of cell-1: that point ends a segment before its own hash.
 func (t *Table) find(h hash) Placement {
-	slot, offset := t.place(h.high)
-	b := &t.buckets[slot]
-	// Counting all the bounds below the offset takes no branch that depends on the key, so the
-	// processor never guesses wrong.
-	i := uint32(0)
-	for _, bound := range b.bounds {
-		i += (uint32(bound) - uint32(offset)) >> 31
+	i := t.place(h)
+	for t.segments[i].last < h {
+		i++
 	}
-	if i == bucketBounds && b.crowded || i < bucketBounds && b.bounds[i] == offset {
-		return t.findInRings(h)
-	}
-	return t.placement(b.answers[i])
-}
-
-// findInRings answers for a hash that the buckets cannot tell from a bound. The extreme case is
-// easily made: an object named "cell-1-0" is hashed exactly like the first point of cell-1.
-func (t *Table) findInRings(h hash) Placement {
-	from, fromBackup := t.current.owners(h)
-	to, toBackup := t.target.owners(h)
-	return t.placement(newAnswer(from, to, fromBackup, toBackup))
-}
-
-// owners are the owner of a hash and the backup, which is the owner in a ring of one cell.
-func (r *Ring) owners(h hash) (owner, backup uint8) {
-	i := r.successor(h)
-	owner = uint8(r.points[i].cell)
-	if other := r.nextOther(i); other >= 0 {
-		return owner, uint8(r.points[other].cell)
-	}
-	return owner, owner
-}
-
-func (t *Table) placement(a answer) Placement {
-	return Placement{table: t, cells: uint64(t.names[oldCell][uint8(a)]) |
-		uint64(t.names[newCell][uint8(a>>8)])<<16 |
-		uint64(t.names[oldBackup][uint8(a>>16)])<<32 |
-		uint64(t.names[newBackup][uint8(a>>24)])<<48}
+	return Placement{table: t, cells: t.segments[i].answer}
 }
 
 // Cells are the names of all cells of both rings, sorted. The indices of a Placement refer to
@@ -132,8 +101,7 @@ func (p Placement) String() string {
 	return fmt.Sprintf("%s→%s, backup %s→%s, %s", p.Old(), p.New(), p.OldBackup(), p.NewBackup(), p.Case())
 }
 
-// index reads one of the four cells.
-func (p Placement) index(i int) int { return int(uint16(p.cells >> (16 * i))) }
+func (p Placement) index(i int) int { return p.cells.index(i) }
 
 func (p Placement) name(i int) string {
 	if p.table == nil {

@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// Limits of a ring. They bound the memory and the build time of a table: a point costs 24 bytes
-// in its ring and about as much again in a table.
+// Limits of a ring. They bound the memory and the build time of a table: a point costs 16 bytes
+// in its ring and 24 in a table.
 const (
 	// MaxMembers is the largest number of cells in one ring.
 	MaxMembers = 256

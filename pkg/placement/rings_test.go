@@ -91,9 +91,9 @@ func randomKey(rng *rand.Rand) string {
 
 // arcs walks the segments of a table with the part of the circle, 0 to 1, that each covers.
 func (t *Table) arcs(visit func(p Placement, part float64)) {
-	previous := uint64(0)
+	next := hash(0)
 	for _, s := range t.cutSegments() {
-		visit(t.placement(s.answer), float64(s.bound-previous)/math.Exp2(64))
-		previous = s.bound
+		visit(Placement{table: t, cells: s.answer}, (float64(s.last-next)+1)/math.Exp2(64))
+		next = s.last + 1
 	}
 }

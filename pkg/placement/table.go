@@ -10,30 +10,27 @@ import (
 // allocating. It never changes; build a new one for a new ring and swap it whole.
 //
 // How it works: the points of both rings cut the hash circle into segments within which all four
-// answers are the same. The circle is divided into buckets of equal size, about four segments
-// each, and a bucket holds its segments in one cache line: a lookup hashes the key, computes the
-// bucket from the hash, and counts which segment of it the key lies in. A bucket knows its bounds
-// to 16 bits; a key that is not told apart from a bound by these (one in some thousands), or that
-// lies in a bucket with too many segments, is looked up in the rings themselves.
+// answers are the same. They lie in one slice by hash, spread over it so that each is at its share
+// of the circle or a little behind: half as many places again as there are segments leave room for
+// that. A lookup hashes the key, goes to the hash's share of the slice and steps over the segments
+// that end before the hash, one on average. That is mostly one cache line.
+//
+// Measured by BenchmarkLookup on an EPYC at 3.2 GHz with 3, 8 and 64 cells: 57, 61 and 90 ns, where
+// hashring with the same hash takes 300, 420 and 950 ns for one of the four cells. With 64 cells the
+// table outgrows the caches, and neighbours who use the memory make it 200 to 255 ns. Building two
+// rings of 64 cells and their table takes 225 ms.
 type Table struct {
 	current, target *Ring
 	cells           []string // of both rings by name, then "" for "no cell"
 	roles           []role   // by index into cells
-	sines           *sines
-	buckets         []bucket
-	// names turns members' numbers in a segment into indices into cells.
-	names [4][MaxMembers]uint16
+	places          uint64   // into which the circle is divided; a few more may follow
+	segments        []segment
 }
 
-// answer packs four cells into the bytes of a word, each the index of a member of its ring. In a
-// ring with one cell the backup is the owner, which Table.names turns into "no cell".
-type answer uint32
+// answer packs four indices into Table.cells, 16 bits each.
+type answer uint64
 
-func newAnswer(oldCell, newCell, oldBackup, newBackup uint8) answer {
-	return answer(oldCell) | answer(newCell)<<8 | answer(oldBackup)<<16 | answer(newBackup)<<24
-}
-
-// Positions in an answer and in a Placement.
+// Positions in an answer.
 const (
 	oldCell = iota
 	newCell
@@ -41,34 +38,24 @@ const (
 	newBackup
 )
 
-// segment ends just before the hash bound.
-type segment struct {
-	bound uint64 // the high half
-	answer
+func newAnswer(before, after owners) answer {
+	return answer(before.cell)<<(16*oldCell) | answer(after.cell)<<(16*newCell) |
+		answer(before.backup)<<(16*oldBackup) | answer(after.backup)<<(16*newBackup)
 }
 
-// bucketBounds is how many bounds of segments fit into a bucket and a cache line.
-const bucketBounds = 9
+func (a answer) index(position int) int { return int(uint16(a >> (16 * position))) }
 
-// segmentsPerBucket is the average; with it 0.3% of all keys lie beyond the ninth bound.
-const segmentsPerBucket = 4
-
-// bucket is one cache line.
-type bucket struct {
-	// bounds are the ends of the bucket's segments, in 2^-16 of the bucket, ascending.
-	bounds [bucketBounds]uint16
-	// answers[i] holds before bounds[i], the last one after all of them.
-	answers [bucketBounds + 1]answer
-	// crowded says that there are more bounds after the last one.
-	crowded bool
-	_       [5]byte
+// segment holds the hashes after the previous segment's last one up to its own, inclusive.
+type segment struct {
+	last hash
+	answer
 }
 
 // NewTable builds the table for a rebalance from the current to the target ring. A nil or empty
 // target, or one equal to current, means that nothing moves. With an empty current ring nothing
 // is placed, whatever the target.
 func NewTable(current, target *Ring) *Table {
-	t := &Table{current: current, target: target, sines: newSines()}
+	t := &Table{current: current, target: target}
 	if current.Empty() {
 		t.current, t.cells = &Ring{}, []string{""}
 		t.target = t.current
@@ -78,16 +65,16 @@ func NewTable(current, target *Ring) *Table {
 		t.target = current
 	}
 	t.nameCells()
-	t.fillBuckets(t.cutSegments())
+	t.spread(t.cutSegments())
 	return t
 }
 
+// empty says whether nothing is placed yet.
+func (t *Table) empty() bool { return len(t.segments) == 0 }
+
 // nameCells gives every cell of both rings one index, by name, and notes its role.
 func (t *Table) nameCells() {
-	for _, m := range t.current.members {
-		t.cells = append(t.cells, m.Cell)
-	}
-	for _, m := range t.target.members {
+	for _, m := range slices.Concat(t.current.members, t.target.members) {
 		t.cells = append(t.cells, m.Cell)
 	}
 	slices.Sort(t.cells)
@@ -96,53 +83,41 @@ func (t *Table) nameCells() {
 	for i := range t.roles {
 		t.roles[i] = joins
 	}
-	for i, m := range t.current.members {
-		cell := t.indexOf(m.Cell)
-		t.names[oldCell][i], t.names[oldBackup][i] = cell, cell
-		t.roles[cell] = leaves
+	for _, m := range t.current.members {
+		t.roles[t.indexOf(m.Cell)] = leaves
 	}
-	for i, m := range t.target.members {
-		cell := t.indexOf(m.Cell)
-		t.names[newCell][i], t.names[newBackup][i] = cell, cell
-		if t.roles[cell] == leaves {
-			t.roles[cell] = normal
+	for _, m := range t.target.members {
+		if i := t.indexOf(m.Cell); t.roles[i] == leaves {
+			t.roles[i] = normal
 		}
 	}
 	t.cells = append(t.cells, "")
-	noCell := uint16(len(t.cells) - 1)
-	if len(t.current.members) == 1 {
-		t.names[oldBackup][0] = noCell
-	}
-	if len(t.target.members) == 1 {
-		t.names[newBackup][0] = noCell
-	}
 }
 
+// indexOf is the index of a cell of either ring.
 func (t *Table) indexOf(cell string) uint16 {
-	i, _ := slices.BinarySearch(t.cells, cell)
+	i, _ := slices.BinarySearch(t.cells[:len(t.roles)], cell)
 	return uint16(i)
 }
 
 // cutSegments merges the points of both rings. A point that changes none of the four answers
 // cuts nothing.
 func (t *Table) cutSegments() []segment {
-	oldBackups := t.current.backups()
-	newBackups := oldBackups
+	before := t.owners(t.current)
+	after := before
 	if t.target != t.current {
-		newBackups = t.target.backups()
+		after = t.owners(t.target)
 	}
 	old, new := t.current.points, t.target.points
 	segments := make([]segment, 0, max(len(old), len(new))+1)
 	i, j := 0, 0
 	for i < len(old) || j < len(new) {
 		bound := nextBound(old[i:], new[j:])
-		// The first point not before the bound owns the keys that end there; past the last
-		// point that is point 0 again.
-		a, b := i%len(old), j%len(new)
-		segments = extend(segments, segment{
-			bound:  bound.high,
-			answer: newAnswer(uint8(old[a].cell), uint8(new[b].cell), oldBackups[a], newBackups[b]),
-		})
+		// A point does not own its own hash, so that no key lies before one at 0. Past a ring's
+		// last point its first one owns.
+		if bound > 0 {
+			segments = extend(segments, segment{bound - 1, newAnswer(before[i%len(old)], after[j%len(new)])})
+		}
 		for i < len(old) && old[i].hash == bound {
 			i++
 		}
@@ -150,13 +125,13 @@ func (t *Table) cutSegments() []segment {
 			j++
 		}
 	}
-	return extend(segments, segment{bound: math.MaxUint64, answer: segments[0].answer})
+	return extend(segments, segment{math.MaxUint64, newAnswer(before[0], after[0])})
 }
 
 // extend appends a segment. When it continues its predecessor, it takes that one's place.
 func extend(segments []segment, s segment) []segment {
 	if last := len(segments) - 1; last >= 0 && segments[last].answer == s.answer {
-		segments[last].bound = s.bound
+		segments[last] = s
 		return segments
 	}
 	return append(segments, s)
@@ -167,62 +142,55 @@ func nextBound(old, new []point) hash {
 	switch {
 	case len(old) == 0:
 		return new[0].hash
-	case len(new) == 0 || old[0].hash.less(new[0].hash):
+	case len(new) == 0:
 		return old[0].hash
 	}
-	return new[0].hash
+	return min(old[0].hash, new[0].hash)
 }
 
-// backups lists, for every point, the next other cell clockwise: the owner that its keys would
-// have in the ring without its cell. In a ring of one cell that is the cell itself.
-func (r *Ring) backups() []uint8 {
-	out := make([]uint8, len(r.points))
-	last := len(r.points) - 1
-	next := r.points[last].cell
-	if other := r.nextOther(last); other >= 0 {
-		next = r.points[other].cell
+// owners are the cells of the keys before one point, as indices into Table.cells.
+type owners struct{ cell, backup uint16 }
+
+// owners lists them for every point of a ring. The backup is the next other cell clockwise: the
+// owner that the keys would have in the ring without their cell. In a ring of one cell it is "".
+func (t *Table) owners(r *Ring) []owners {
+	indices := make([]uint16, len(r.members))
+	for i, m := range r.members {
+		indices[i] = t.indexOf(m.Cell)
 	}
-	out[last] = uint8(next)
+	out := make([]owners, len(r.points))
+	last := len(r.points) - 1
+	backup := uint16(len(t.cells) - 1)
+	if other := r.nextOther(last); other >= 0 {
+		backup = indices[r.points[other].cell]
+	}
+	out[last] = owners{indices[r.points[last].cell], backup}
 	for i := last - 1; i >= 0; i-- {
 		if after := r.points[i+1].cell; after != r.points[i].cell {
-			next = after
+			backup = indices[after]
 		}
-		out[i] = uint8(next)
+		out[i] = owners{indices[r.points[i].cell], backup}
 	}
 	return out
 }
 
-// fillBuckets deals the segments out; they cover the circle from 0 to its end.
-func (t *Table) fillBuckets(segments []segment) {
-	t.buckets = make([]bucket, len(segments)/segmentsPerBucket+1)
-	for slot := range t.buckets {
-		b, n := &t.buckets[slot], 0
-		for len(segments) > 0 {
-			at, bound := t.place(segments[0].bound)
-			if at != slot {
-				break
-			}
-			if n < bucketBounds {
-				b.bounds[n], b.answers[n] = bound, segments[0].answer
-				n++
-			} else {
-				b.crowded = true
-			}
-			segments = segments[1:]
+// spread puts every segment at the place of its last hash, or at the next free one, and copies of
+// it into the places left free before it. So the segment of a hash is at the hash's place or
+// after it, and none that ends later comes before it.
+func (t *Table) spread(segments []segment) {
+	n := len(segments) + len(segments)/2
+	t.places = uint64(n)
+	t.segments = make([]segment, 0, n+n/1024+8)
+	for _, s := range segments {
+		for wanted := t.place(s.last); len(t.segments) < wanted; {
+			t.segments = append(t.segments, s)
 		}
-		// What follows the last bound belongs to the segment that ends in a later bucket. Past
-		// the last bucket there is none, and its last bound is the circle's end.
-		for i := n; i <= bucketBounds && len(segments) > 0; i++ {
-			b.answers[i] = segments[0].answer
-		}
-		for i := n; i < bucketBounds; i++ {
-			b.bounds[i] = math.MaxUint16
-		}
+		t.segments = append(t.segments, s)
 	}
 }
 
-// place divides the circle evenly: the bucket of a hash, and how far into it in 2^-16.
-func (t *Table) place(high uint64) (slot int, offset uint16) {
-	upper, lower := bits.Mul64(high, uint64(len(t.buckets)))
-	return int(upper), uint16(lower >> 48)
+// place is a hash's share of the slice.
+func (t *Table) place(h hash) int {
+	place, _ := bits.Mul64(uint64(h), t.places)
+	return int(place)
 }

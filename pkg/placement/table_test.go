@@ -200,30 +200,65 @@ func TestBackupIsOwnerWithoutOwner(t *testing.T) {
 	}
 }
 
-// TestCollidingPoints forges two cells with points of one hash, which md5 has never been seen to
-// give: the first cell by name owns, the other one is its backup.
+// TestCollidingPoints forges cells with points of one hash, which nobody has seen: the first cell
+// by name owns, the other one is its backup.
 func TestCollidingPoints(t *testing.T) {
 	t.Parallel()
-	forge := func(points []point) *Ring {
-		return &Ring{members: []Member{{"a", 1}, {"b", 1}, {"c", 1}}, pointsPerWeight: 2, points: sortPoints(points)}
-	}
-	low, high := hash{high: 1 << 60, low: 5}, hash{high: 1 << 63, low: 5}
-	points := []point{{hash: high, cell: 2}, {hash: low, cell: 1}, {hash: low, cell: 0, index: 1}, {hash: low, cell: 0}}
-	table := NewTable(forge(points), nil)
+	table := NewTable(forge([]point{
+		{hash: 1 << 63, cell: 2}, {hash: 1 << 60, cell: 1}, {hash: 1 << 60, cell: 0, index: 1}, {hash: 1 << 60, cell: 0},
+	}), nil)
 	for h, want := range map[hash][2]string{
-		{high: 0}:                       {"a", "b"},
-		{high: 1 << 60, low: 4}:         {"a", "b"},
-		{high: 1 << 60, low: 5}:         {"c", "a"},
-		{high: 1 << 60, low: 6}:         {"c", "a"},
-		{high: 1 << 63, low: 5}:         {"a", "b"},
-		{high: math.MaxUint64, low: 0}:  {"a", "b"},
-		{high: 1<<63 - 1, low: 1 << 63}: {"c", "a"},
+		0:              {"a", "b"},
+		1<<60 - 1:      {"a", "b"},
+		1 << 60:        {"c", "a"},
+		1<<63 - 1:      {"c", "a"},
+		1 << 63:        {"a", "b"},
+		math.MaxUint64: {"a", "b"},
 	} {
 		p := table.find(h)
 		if got := [2]string{p.Old(), p.OldBackup()}; got != want {
 			t.Errorf("hash %x: %v, want %v", h, got, want)
 		}
 	}
+}
+
+// TestEndsOfTheCircle forges points on the first and the last hash, where counting would overflow,
+// and points in one slot, and compares with the rings themselves.
+func TestEndsOfTheCircle(t *testing.T) {
+	t.Parallel()
+	const last = math.MaxUint64
+	for _, rings := range [][2][]point{
+		{{{hash: 0, cell: 1}, {hash: last, cell: 2}}, {{hash: 0, cell: 2}, {hash: 1, cell: 2}, {hash: last, cell: 0}}},
+		{{{hash: 0, cell: 0}, {hash: 1, cell: 1}}, {{hash: 0, cell: 2}, {hash: last, cell: 1}}},
+		{{{hash: last, cell: 0}, {hash: last, cell: 1}}, {{hash: 0, cell: 1}, {hash: 0, cell: 2}}},
+		{{{hash: 5, cell: 0}, {hash: 6, cell: 1}, {hash: 7, cell: 0}, {hash: 8, cell: 2}}, {{hash: 7, cell: 0}, {hash: 9, cell: 1}}},
+	} {
+		table := NewTable(forge(rings[0]), forge(rings[1]))
+		hashes := []hash{0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 1 << 62, 1<<63 - 1, 1 << 63, last - 2, last - 1, last}
+		for _, h := range hashes {
+			if got, want := table.find(h).String(), table.fromRings(h); got != want {
+				t.Errorf("%v, hash %x: %s, rings say %s", rings, h, got, want)
+			}
+		}
+	}
+}
+
+// forge makes a ring of a, b and c of any points of two cells at least.
+func forge(points []point) *Ring {
+	return &Ring{members: []Member{{"a", 1}, {"b", 1}, {"c", 1}}, pointsPerWeight: 1 + len(points), points: sortPoints(points)}
+}
+
+// fromRings places a hash without the table's segments.
+func (t *Table) fromRings(h hash) string {
+	var out [4]uint16
+	for i, r := range []*Ring{t.current, t.target} {
+		owner := r.successor(h)
+		out[i], out[2+i] = t.indexOf(r.members[r.points[owner].cell].Cell), uint16(len(t.cells)-1)
+		if other := r.nextOther(owner); other >= 0 {
+			out[2+i] = t.indexOf(r.members[r.points[other].cell].Cell)
+		}
+	}
+	return Placement{table: t, cells: newAnswer(owners{out[0], out[2]}, owners{out[1], out[3]})}.String()
 }
 
 func TestLookupRules(t *testing.T) {
@@ -270,9 +305,9 @@ func TestLargestRings(t *testing.T) {
 	}
 	rng := rand.New(rand.NewPCG(9, 0))
 	for range 20_000 {
-		h := hash{high: rng.Uint64(), low: rng.Uint64()}
-		if p, q := table.find(h), table.findInRings(h); p != q || p.Case() != OutToIn {
-			t.Fatalf("hash %x: %v, rings say %v", h, p, q)
+		h := hash(rng.Uint64())
+		if p, want := table.find(h), table.fromRings(h); p.String() != want || p.Case() != OutToIn {
+			t.Fatalf("hash %x: %v, rings say %s", h, p, want)
 		}
 	}
 }
@@ -283,16 +318,17 @@ func TestLookupDoesNotAllocate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	long := string(make([]byte, 253))
+	long, longer := string(make([]byte, 253)), string(make([]byte, 1000))
 	name := "app-123456"
 	for what, do := range map[string]func(){
-		"Lookup":       func() { table.Lookup(NamespacedName, "ns-0042", name) },
-		"Lookup long":  func() { table.Lookup(NamespacedName, long[:63], long) },
-		"LookupKey":    func() { table.LookupKey("ns-0042/app-123456") },
-		"Placement":    func() { p, _ := table.LookupKey(name); _, _, _ = p.Case(), p.NewBackup(), p.Rehomed() },
-		"on a point":   func() { table.LookupKey("cell-1-0") },
-		"Classes.Of":   func() { classes.Of("apps", "deployments/status", "ns-0042") },
-		"Classes.Of 2": func() { classes.Of("example.com", "widgets", "") },
+		"Lookup":         func() { table.Lookup(NamespacedName, "ns-0042", name) },
+		"Lookup long":    func() { table.Lookup(NamespacedName, long[:63], long) },
+		"LookupKey long": func() { table.LookupKey(longer) },
+		"LookupKey":      func() { table.LookupKey("ns-0042/app-123456") },
+		"Placement":      func() { p, _ := table.LookupKey(name); _, _, _ = p.Case(), p.NewBackup(), p.Rehomed() },
+		"on a point":     func() { table.LookupKey("cell-1-0") },
+		"Classes.Of":     func() { classes.Of("apps", "deployments/status", "ns-0042") },
+		"Classes.Of 2":   func() { classes.Of("example.com", "widgets", "") },
 	} {
 		if n := testing.AllocsPerRun(1000, do); n != 0 {
 			t.Errorf("%s: %v allocations", what, n)
