@@ -23,6 +23,9 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/version"
 )
 
+// defaultPort is the one at which people expect a Kubernetes API.
+const defaultPort = 6443
+
 // lockName of the daemon's lock below its state directory.
 const lockName = "lock"
 
@@ -51,6 +54,7 @@ type runOptions struct {
 func newRun(env *command.Env) *cobra.Command {
 	o := &runOptions{env: env, serving: genericoptions.NewSecureServingOptions()}
 	o.serving.ServerCert.PairName = "router"
+	o.serving.BindPort = defaultPort
 	cmd := &cobra.Command{
 		Use:   "run --rcp-kubeconfig FILE --client-ca-file FILE --state-dir DIR",
 		Short: "Serve in the foreground until SIGTERM",
@@ -59,10 +63,7 @@ func newRun(env *command.Env) *cobra.Command {
 The router reads Ring and Cell from the router control plane and follows them. The last good
 configuration is kept in the state directory, so that it can start while that control plane is
 down. One line "ready URL" on standard output says that it serves; logs are JSON on standard
-error.
-
-Exit codes: 0 stopped by a signal, 1 cannot serve, 2 usage, 4 another router uses the state
-directory.`,
+error.`,
 		Example: "  " + env.Program + " router run --rcp-kubeconfig rcp.conf --client-ca-file ca.crt" +
 			" --state-dir /var/lib/kubectl-cell/router --secure-port 6443",
 		Args: cobra.NoArgs,
@@ -77,12 +78,21 @@ directory.`,
 	return cmd
 }
 
-// addServingFlags takes over the flags of the generic server that an administrator of a router needs.
+// addServingFlags takes over those flags of the generic server that a router has, in our words.
 func addServingFlags(flags *pflag.FlagSet, serving *genericoptions.SecureServingOptions) {
 	all := pflag.NewFlagSet("serving", pflag.ContinueOnError)
 	serving.AddFlags(all)
-	for _, name := range []string{"bind-address", "secure-port", "tls-cert-file", "tls-private-key-file", "tls-min-version", "tls-cipher-suites"} {
-		flags.AddFlag(all.Lookup(name))
+	for _, known := range []struct{ name, usage string }{
+		{"bind-address", "address to listen on"},
+		{"secure-port", "port to listen on"},
+		{"tls-cert-file", "serving certificate, followed when it changes; where empty, one is made and kept in the state directory"},
+		{"tls-private-key-file", "key of that certificate"},
+		{"tls-min-version", "lowest TLS version: VersionTLS12 or VersionTLS13"},
+		{"tls-cipher-suites", "cipher suites below TLS 1.3; Go's where empty"},
+	} {
+		flag := all.Lookup(known.name)
+		flag.Usage = known.usage
+		flags.AddFlag(flag)
 	}
 }
 

@@ -30,9 +30,7 @@ func newCellAdd(env *command.Env) *cobra.Command {
 		Use:   "add [NAME]",
 		Short: "Start one more cell and add it to the wanted ring",
 		Long: "Start one more control plane and add it to the wanted ring. No workload moves before a rebalance\n" +
-			"accepts that ring. Without a name, the next free one of cell-1, cell-2, … is taken.\n\n" +
-			"Exit codes: 0 it is in the wanted ring; 1 failed, the cell is taken away again; 2 command line not\n" +
-			"understood; 4 refused; 130 interrupted, the cell is taken away again.",
+			"accepts that ring. Without a name, the next free one of cell-1, cell-2, … is taken.",
 		Example: "  " + env.Program + " sandbox cell add cell-4\n  " + env.Program + " diff",
 		Args:    cobra.MaximumNArgs(1),
 		RunE:    command.RunE(o),
@@ -52,8 +50,7 @@ func newCellRemove(env *command.Env) *cobra.Command {
 		Use:   "remove NAME",
 		Short: "Remove a cell that holds no workloads",
 		Long: "Take a cell out of the federation, end its control plane and delete its data. A cell that is in the\n" +
-			"current or the target ring, or that holds workloads, is refused: drain it and rebalance first.\n\n" +
-			"Exit codes: 0 it is gone; 1 failed; 2 command line not understood; 4 refused.",
+			"current or the target ring, or that holds workloads, is refused: drain it and rebalance first.",
 		Example: "  " + env.Program + " sandbox cell remove cell-4",
 		Args:    cobra.ExactArgs(1),
 		RunE:    command.RunE(o),

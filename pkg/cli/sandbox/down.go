@@ -25,9 +25,7 @@ func newDown(env *command.Env) *cobra.Command {
 		Use:   "down",
 		Short: "End a sandbox and delete its data",
 		Long: "End a sandbox: its processes, its data and its contexts. The context that was current before the\n" +
-			"sandbox becomes current again, unless you have chosen another one. This cannot be undone.\n\n" +
-			"Exit codes: 0 it is gone; 1 failed; 2 command line not understood; 4 refused, because another command\n" +
-			"is changing it.",
+			"sandbox becomes current again, unless you have chosen another one. This cannot be undone.",
 		Example: "  " + env.Program + " sandbox down\n\n  # All of them\n  " + env.Program + " sandbox down --all",
 		Args:    cobra.NoArgs,
 	}

@@ -26,8 +26,7 @@ func newLs(env *command.Env) *cobra.Command {
 		Use:     "ls",
 		Aliases: []string{"list"},
 		Short:   "List the sandboxes of this machine",
-		Long: "List your sandboxes on this machine and what runs of them. Up: all of it; Degraded: some; Down: none.\n\n" +
-			"Exit codes: 0 listed; 1 failed; 2 command line not understood.",
+		Long:    "List your sandboxes on this machine and what runs of them. Up: all of it; Degraded: some; Down: none.",
 		Example: "  " + env.Program + " sandbox ls\n\n" +
 			"  # Process ids and log files\n  " + env.Program + " sandbox ls -o json",
 		Args: cobra.NoArgs,

@@ -19,8 +19,7 @@ func NewCommand(env *command.Env) *cobra.Command {
 		Long: "Run a federation on this machine: a router control plane, cells and a router as ordinary processes,\n" +
 			"without root, containers or network. Each control plane takes about 2 seconds to start and 400 MiB.\n\n" +
 			"State is kept below $" + sandbox.HomeEnv + ", else $XDG_STATE_HOME/kubectl-cell, else\n" +
-			"~/.local/state/kubectl-cell.\n\n" +
-			"Exit codes: 0 done, or nothing to do; 1 failed; 2 command line not understood; 4 refused.",
+			"~/.local/state/kubectl-cell.",
 		Example: "  # Three cells, and a deployment in one of them\n" +
 			"  " + env.Program + " sandbox up --cells 3\n" +
 			"  kubectl create deployment web --image nginx\n" +
@@ -28,10 +27,9 @@ func NewCommand(env *command.Env) *cobra.Command {
 			"  # Away with it\n  " + env.Program + " sandbox down",
 	}
 	cell := &cobra.Command{
-		Use:   "cell",
-		Short: "Add a cell to a sandbox or remove one",
-		Long: "Add a cell to a sandbox or remove one.\n\n" +
-			"Exit codes: 0 done, or nothing to do; 1 failed; 2 command line not understood; 4 refused.",
+		Use:     "cell",
+		Short:   "Add a cell to a sandbox or remove one",
+		Long:    "Add a cell to a sandbox or remove one.",
 		Example: "  " + env.Program + " sandbox cell add cell-4",
 	}
 	cell.AddCommand(newCellAdd(env), newCellRemove(env))

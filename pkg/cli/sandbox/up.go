@@ -25,9 +25,7 @@ func newUp(env *command.Env) *cobra.Command {
 		Long: "Start a sandbox: the router control plane, the cells, the router; and contexts in your kubeconfig, of\n" +
 			"which the one through the router becomes the current one. Returns when kubectl works there.\n\n" +
 			"Of a sandbox that exists, what does not run is started again with its data; a command that was cut\n" +
-			"off is completed. When the first start fails or is interrupted, nothing is left behind.\n\n" +
-			"Exit codes: 0 it runs; 1 failed; 2 command line not understood; 4 refused, such as for a sandbox with\n" +
-			"another number of cells; 130 interrupted, everything that was started is stopped.",
+			"off is completed. When the first start fails or is interrupted, nothing is left behind.",
 		Example: "  " + env.Program + " sandbox up\n\n" +
 			"  # A second one beside it, with five cells\n" +
 			"  " + env.Program + " sandbox up --name demo --cells 5",
