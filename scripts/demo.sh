@@ -10,7 +10,7 @@ PATH="$PWD/bin:$PATH"
 work=$(mktemp -d "${TMPDIR:-/tmp}/kubectl-cell-demo.XXXXXX")
 export KUBECONFIG="$work/kubeconfig" KUBECTL_CELL_HOME="$work/state"
 readonly kinds=deployments,statefulsets,cronjobs,configmaps,secrets,services
-readonly namespaces=(payments search ads video) each=14
+readonly namespaces=(payments search ads mail) each=15
 readonly cells=(cell-1 cell-2 cell-3)
 
 cleanup() {

@@ -69,6 +69,27 @@ func NewTable(current, target *Ring) *Table {
 	return t
 }
 
+// MovedShare is the part of all possible keys, 0 to 1, that moves: the length of the circle on which
+// old and new cell differ. The share of n real keys comes near it, to within about
+// √(MovedShare·(1-MovedShare)/n).
+func (t *Table) MovedShare() float64 {
+	var moved float64
+	var from hash // the first of a segment's hashes
+	for _, s := range t.segments {
+		if s.last < from {
+			continue // a place that repeats the segment before
+		}
+		if s.index(oldCell) != s.index(newCell) {
+			moved += float64(s.last-from) + 1
+		}
+		if s.last == math.MaxUint64 {
+			break
+		}
+		from = s.last + 1
+	}
+	return moved / (1 << 64)
+}
+
 // empty says whether nothing is placed yet.
 func (t *Table) empty() bool { return len(t.segments) == 0 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -332,6 +333,48 @@ func TestLookupDoesNotAllocate(t *testing.T) {
 	} {
 		if n := testing.AllocsPerRun(1000, do); n != 0 {
 			t.Errorf("%s: %v allocations", what, n)
+		}
+	}
+}
+
+// TestMovedShareIsTheShareOfManyKeys counts keys, and sums lengths; one cell that joins two equal ones takes a third.
+func TestMovedShareIsTheShareOfManyKeys(t *testing.T) {
+	ring := func(cells ...string) *Ring {
+		var members []Member
+		for _, cell := range cells {
+			members = append(members, Member{Cell: cell, Weight: DefaultWeight})
+		}
+		r, err := NewRing(members, DefaultPointsPerWeight)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	two, three := ring("cell-1", "cell-2"), ring("cell-1", "cell-2", "cell-3")
+	tests := map[string]struct {
+		table *Table
+		want  float64
+	}{
+		"joins":      {NewTable(two, three), 1.0 / 3},
+		"leaves":     {NewTable(three, two), 1.0 / 3},
+		"all change": {NewTable(ring("cell-1"), ring("cell-2")), 1},
+		"stable":     {NewTable(two, nil), 0},
+		"empty":      {NewTable(nil, two), 0},
+	}
+	for name, test := range tests {
+		got := test.table.MovedShare()
+		if math.Abs(got-test.want) > 0.01 {
+			t.Errorf("%s: %.4f of all keys move; want %.4f to within a point", name, got, test.want)
+		}
+		moved, keys := 0, 50_000
+		for i := range keys {
+			if p, ok := test.table.LookupKey("ns/key-" + strconv.Itoa(i)); ok && p.Moves() {
+				moved++
+			}
+		}
+		// Five standard deviations of the count.
+		if counted := float64(moved) / float64(keys); math.Abs(counted-got) > 5*math.Sqrt(0.25/float64(keys)) {
+			t.Errorf("%s: %.4f of %d keys move, %.4f of all", name, counted, keys, got)
 		}
 	}
 }

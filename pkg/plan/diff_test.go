@@ -171,7 +171,7 @@ func TestDiffJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, field := range []string{
-		"workloads", "moves", "stays", "movedShare", "idealShare", "backupsRehomed", "backupsRehomedShare",
+		"workloads", "moves", "stays", "movedShare", "keyShare", "idealShare", "backupsRehomed", "backupsRehomedShare",
 		"skewBefore", "skewAfter", "maxLoadChange", "cases", "pairs", "cells", "namespaces", "weightBefore",
 		"before", "after", "in", "out", "shareBefore", "shareAfter", "expectedBefore", "expectedAfter",
 	} {

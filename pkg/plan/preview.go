@@ -12,6 +12,9 @@ type Preview struct {
 	Stays int64 `json:"stays"`
 	// MovedShare is Moves ÷ Workloads.
 	MovedShare float64 `json:"movedShare"`
+	// KeyShare is the part of all possible keys that moves: where MovedShare comes to with many
+	// workloads. It tells chance, which a few hundred workloads are subject to, from a bad ring.
+	KeyShare float64 `json:"keyShare"`
 	// IdealShare is the smallest share that any placement would have to move to go from the
 	// old weights' shares to the new ones: the sum of what the growing cells gain.
 	IdealShare float64 `json:"idealShare"`

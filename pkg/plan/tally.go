@@ -61,7 +61,7 @@ func addAll(to, from []int64) {
 
 func (t *tally) preview() Preview {
 	p := Preview{
-		Workloads: t.workloads, BackupsRehomed: t.rehomed, IdealShare: idealShare(t.table),
+		Workloads: t.workloads, BackupsRehomed: t.rehomed, KeyShare: t.table.MovedShare(), IdealShare: idealShare(t.table),
 		Cases: []CaseMoves{}, Pairs: []PairMoves{}, // empty, not null, in JSON
 	}
 	p.Cells = t.cellCounts()

@@ -111,7 +111,7 @@ func total(p *plan.Preview) string {
 	if len(cases) > 0 {
 		byCase = "; " + strings.Join(cases, ", ")
 	}
-	return fmt.Sprintf("TOTAL moves %s of %s (%s, ideal %s%s) | backup re-homes %s | skew %s → %s\n",
-		printers.Count(p.Moves), printers.Count(p.Workloads), printers.Percent(p.MovedShare), printers.Percent(p.IdealShare), byCase,
+	return fmt.Sprintf("TOTAL moves %s of %s (%s, of all keys %s, ideal %s%s) | backup re-homes %s | skew %s → %s\n",
+		printers.Count(p.Moves), printers.Count(p.Workloads), printers.Percent(p.MovedShare), printers.Percent(p.KeyShare), printers.Percent(p.IdealShare), byCase,
 		printers.Count(p.BackupsRehomed), printers.Percent(p.SkewBefore), printers.Percent(p.SkewAfter))
 }

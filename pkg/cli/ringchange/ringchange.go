@@ -130,8 +130,8 @@ func (r *Report) wanted() string {
 	line := strings.Join(r.Differs, " ")
 	switch p := r.Preview; {
 	case p != nil:
-		return fmt.Sprintf("%s   moves %s of %s (%s, ideal %s)   backups re-homed %s", line,
-			printers.Count(p.Moves), printers.Count(p.Workloads), printers.Percent(p.MovedShare), printers.Percent(p.IdealShare),
+		return fmt.Sprintf("%s   moves %s of %s (%s, of all keys %s, ideal %s)   backups re-homed %s", line,
+			printers.Count(p.Moves), printers.Count(p.Workloads), printers.Percent(p.MovedShare), printers.Percent(p.KeyShare), printers.Percent(p.IdealShare),
 			printers.Count(p.BackupsRehomed))
 	case r.epoch == 0:
 		return line + "   nothing is placed yet"
