@@ -185,10 +185,10 @@ func (s Spec) giveUp(process *os.Process, ended <-chan error) {
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	select {
-	case <-ended:
+	case <-ended: //nolint:errcheck // that it ended is all that counts
 		return
 	case <-timer.C:
 	}
 	_ = process.Kill()
-	<-ended
+	<-ended //nolint:errcheck // see above
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
 
-// AnnotationControlPlane, on a Cell, is the UID of the namespace kube-system of its control plane:
-// what tells that two names, or two addresses, are one control plane.
+// AnnotationControlPlane is, on a Cell, the UID of the namespace kube-system of its control plane: what
+// tells that two names, or two addresses, are one control plane.
 const AnnotationControlPlane = v1alpha1.GroupName + "/control-plane-uid"
 
 // AddReport is what [AddCell] found and did.
