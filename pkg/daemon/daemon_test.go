@@ -25,6 +25,10 @@ func TestMain(m *testing.M) {
 	if mode := os.Getenv(modeEnv); mode != "" {
 		os.Exit(behave(mode, os.Args[1]))
 	}
+	// Under the race detector a process lingers for a second after its end, the daemons here too.
+	if err := os.Setenv("GORACE", "atexit_sleep_ms=0"); err != nil {
+		panic(err)
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/placement"
 )
 
 // Names of the roles that [Init] installs.
@@ -62,7 +63,7 @@ func manifests() []resourceObject {
 // know the ring, and to forward what is not sharded in the name of the one who asks. The sources of
 // Replicated objects are read so that a write can be pushed to the cells before it is answered.
 func routerRules() []rbacv1.PolicyRule {
-	return []rbacv1.PolicyRule{
+	out := []rbacv1.PolicyRule{
 		rule("authentication.k8s.io", []string{"create"}, "tokenreviews"),
 		rule("authorization.k8s.io", []string{"create"}, "subjectaccessreviews"),
 		rule(v1alpha1.GroupName, read(), "rings", "cells", "rebalances", "failovers"),
@@ -70,13 +71,13 @@ func routerRules() []rbacv1.PolicyRule {
 		// All of the group: "uids", and "userextras/KEY" for keys that nobody can list beforehand. RBAC
 		// knows no "userextras/*".
 		rule("authentication.k8s.io", []string{"impersonate"}, "*"),
-		rule("", read(), "namespaces", "serviceaccounts", "resourcequotas", "limitranges"),
-		rule("apiextensions.k8s.io", read(), "customresourcedefinitions"),
-		rule("rbac.authorization.k8s.io", read(), "roles", "rolebindings", "clusterroles", "clusterrolebindings"),
-		rule("scheduling.k8s.io", read(), "priorityclasses"),
-		rule("core.kubeadmiral.io", read(), "*"),
-		rule("policy.karmada.io", read(), "*"),
 	}
+	for _, r := range placement.DefaultRules() {
+		if r.Class == placement.Replicated {
+			out = append(out, rule(r.Group, read(), r.Resource))
+		}
+	}
+	return out
 }
 
 func read() []string { return []string{"get", "list", "watch"} }

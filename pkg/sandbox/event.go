@@ -27,9 +27,16 @@ type Event struct {
 }
 
 func (m *Manager) tell(step string, state State, detail string) {
-	if m.Progress != nil {
-		m.Progress(Event{Step: step, State: state, Detail: detail, At: m.Clock.Now()})
+	m.report(Event{Step: step, State: state, Detail: detail, At: m.Clock.Now()})
+}
+
+func (m *Manager) report(e Event) {
+	if m.Progress == nil {
+		return
 	}
+	m.telling.Lock()
+	defer m.telling.Unlock()
+	m.Progress(e)
 }
 
 // step runs do and tells its beginning and its end. do returns the final state, Done or Already, and
@@ -41,8 +48,6 @@ func (m *Manager) step(name string, do func() (State, string, error)) error {
 	if err != nil {
 		state, detail = Failed, ""
 	}
-	if m.Progress != nil {
-		m.Progress(Event{Step: name, State: state, Detail: detail, At: m.Clock.Now(), Elapsed: m.since(begin)})
-	}
+	m.report(Event{Step: name, State: state, Detail: detail, At: m.Clock.Now(), Elapsed: m.since(begin)})
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -44,6 +45,8 @@ type Manager struct {
 	// FreeSpace returns the bytes that can be written below a directory; the file system is
 	// asked where nil.
 	FreeSpace func(dir string) (uint64, error)
+
+	telling sync.Mutex // serialises calls of Progress
 }
 
 // box is one sandbox's directory and the lock on it, and what is known of it.
