@@ -11,6 +11,9 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 COMMIT  := $(shell git rev-parse HEAD 2>/dev/null)
 LDFLAGS := -s -w -X $(PKG)/pkg/version.version=$(VERSION) -X $(PKG)/pkg/version.commit=$(COMMIT)
 
+# What stock kubectl says of itself; its version is that of its module.
+KUBECTL_LDFLAGS := -s -w -X k8s.io/component-base/version.gitVersion=v1.36.3
+
 # The race detector needs a C compiler; without one the tests run all the same.
 RACE ?= $(if $(shell command -v gcc cc clang 2>/dev/null),-race)
 # Real control planes share this machine: two packages at a time keep it busy, more starve each other.
@@ -69,7 +72,7 @@ controlplane: ## the embedded control plane; built once, then taken from a cache
 kubectl: ## a kubectl in bin/, only where there is none on PATH
 	@command -v kubectl >/dev/null || { \
 		echo 'no kubectl on PATH: building one from k8s.io/kubectl' >&2; \
-		cd tools/kubectl && go build -ldflags '-s -w' -o $(BIN)/kubectl .; }
+		cd tools/kubectl && go build -ldflags '$(KUBECTL_LDFLAGS)' -o $(BIN)/kubectl .; }
 
 ##@ Generated files
 .PHONY: generate
