@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -22,14 +21,13 @@ import (
 // it is read on. The caller must not use any part of it.
 var ErrUnsafeKubeconfig = errors.New("kubeconfig must be self-contained")
 
-// Config returns the client configuration for cell, whose credentials are in secret. It makes no
-// request. Where the Cell lists endpoints, the configuration is for the first of them.
-func Config(cell *v1alpha1.Cell, secret *corev1.Secret) (*rest.Config, error) {
-	data := secret.Data[v1alpha1.KubeconfigKey]
-	if len(data) == 0 {
-		return nil, fmt.Errorf("secret %s/%s of cell %s has no key %q", secret.Namespace, secret.Name, cell.Name, v1alpha1.KubeconfigKey)
+// Config returns the client configuration for cell, whose Secret holds kubeconfig. It makes no request.
+// Where the Cell lists endpoints, the configuration is for the first of them.
+func Config(cell *v1alpha1.Cell, kubeconfig []byte) (*rest.Config, error) {
+	if len(kubeconfig) == 0 {
+		return nil, fmt.Errorf("cell %s: Secret %s/%s holds no kubeconfig", cell.Name, v1alpha1.Namespace, cell.Spec.KubeconfigSecretRef.Name)
 	}
-	config, err := ParseKubeconfig(data)
+	config, err := ParseKubeconfig(kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("kubeconfig of cell %s: %w", cell.Name, err)
 	}

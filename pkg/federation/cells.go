@@ -62,7 +62,7 @@ func (c *connection) cellConfig(ctx context.Context, cell *v1alpha1.Cell) (*rest
 	if err != nil {
 		return nil, fmt.Errorf("read credentials of cell %s: %w", cell.Name, err)
 	}
-	return cells.Config(cell, secret)
+	return cells.Config(cell, secret.Data[v1alpha1.KubeconfigKey])
 }
 
 // storedKubeconfig is the kubeconfig of a cell that is named without one.

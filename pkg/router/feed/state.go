@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"k8s.io/client-go/rest"
-
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/cells"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
@@ -108,19 +106,13 @@ func sameConnection(a, b routing.SavedCell) bool {
 }
 
 func connect(sc routing.SavedCell, respond upstream.ErrorResponder) (*upstream.ControlPlane, error) {
-	if len(sc.Kubeconfig) == 0 {
-		return nil, fmt.Errorf("cell %s: Secret %s/%s holds no kubeconfig", sc.Cell.Name, v1alpha1.Namespace, sc.Cell.Spec.KubeconfigSecretRef.Name)
-	}
-	config, err := cells.ParseKubeconfig(sc.Kubeconfig)
+	config, err := cells.Config(&sc.Cell, sc.Kubeconfig)
 	if err != nil {
-		return nil, fmt.Errorf("cell %s: %w", sc.Cell.Name, err)
-	}
-	if len(sc.Cell.Spec.Endpoints) > 0 {
-		config.Host = sc.Cell.Spec.Endpoints[0]
+		return nil, err
 	}
 	return upstream.New(sc.Cell.Name, config, respond)
 }
 
 func newRCP(config Config) (*upstream.ControlPlane, error) {
-	return upstream.New(route.RCP, rest.CopyConfig(config.RCP), config.Respond)
+	return upstream.New(route.RCP, config.RCP, config.Respond)
 }
