@@ -27,6 +27,11 @@ const (
 	// AnnotationReplicatedFrom, on the copy of a Replicated object in a cell, is the UID of its
 	// source in the RCP. Its absence tells an object that the cell made for itself.
 	AnnotationReplicatedFrom = GroupName + "/replicated-from"
+
+	// AnnotationPlacementEpoch, on a sharded object, is the epoch of the ring in which it last moved.
+	// It leads the object's resource version as the router shows it, so that versions grow across a
+	// move. An object that never moved has none.
+	AnnotationPlacementEpoch = GroupName + "/placement-epoch"
 )
 
 // RebalanceStatus is a value of [LabelRebalanceStatus]: the state of one object's migration, kept
