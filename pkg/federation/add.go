@@ -144,6 +144,9 @@ func (c *connection) storeObjects(ctx context.Context, i *inspection, report *Ad
 	if err != nil {
 		return err
 	}
+	if err := c.ensureSlot(ctx, i.cell.Name, i.controlPlane); err != nil {
+		return err
+	}
 	changed, err := c.storeSecret(ctx, cell, i.cell.Kubeconfig)
 	if err != nil {
 		return err

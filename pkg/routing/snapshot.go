@@ -26,6 +26,8 @@ type Snapshot struct {
 	Classes *placement.Classes
 	// Unavailable are the cells that were failed over and must not be asked for anything.
 	Unavailable map[string]bool
+	// Slots are the cells' places in the resource versions that routers show, 1 to 999.
+	Slots map[string]int
 }
 
 // FromRing returns the snapshot of where data lives now: Ring.status. A ring without a current
@@ -61,12 +63,17 @@ func build(ring *v1alpha1.Ring, target *v1alpha1.RingLayout) (*Snapshot, error) 
 	for _, cell := range ring.Status.Unavailable {
 		unavailable[cell] = true
 	}
+	slots := make(map[string]int, len(ring.Status.Slots))
+	for _, s := range ring.Status.Slots {
+		slots[s.Cell] = max(slots[s.Cell], int(s.Slot))
+	}
 	return &Snapshot{
 		Epoch:       ring.Status.Epoch,
 		Phase:       ring.Status.Phase,
 		Table:       placement.NewTable(currentRing, targetRing),
 		Classes:     classes,
 		Unavailable: unavailable,
+		Slots:       slots,
 	}, nil
 }
 

@@ -96,6 +96,21 @@ type RingSpec struct {
 	Retention *metav1.Duration `json:"retention,omitempty"`
 }
 
+// RingSlot gives a cell its place in the resource versions that routers show.
+type RingSlot struct {
+	// Slot is a number that no other cell has or ever had; 0 is the RCP's.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=999
+	Slot int32 `json:"slot"`
+
+	// Cell is the name of the Cell; of two slots of one name the higher counts.
+	Cell string `json:"cell"`
+
+	// ControlPlane is the UID of the cell's namespace kube-system. Another control plane of the same
+	// name counts its versions anew, and so needs another slot.
+	ControlPlane string `json:"controlPlane"`
+}
+
 // RingStatus is where data lives.
 type RingStatus struct {
 	// Epoch grows by one at each change that routers must see; 0 before the first layout.
@@ -119,6 +134,14 @@ type RingStatus struct {
 	// +kubebuilder:validation:MaxItems=256
 	// +optional
 	Unavailable []string `json:"unavailable,omitempty"`
+
+	// Slots of all cells that there ever were. A slot is never given away again: resource versions that
+	// clients hold name it.
+	// +listType=map
+	// +listMapKey=slot
+	// +kubebuilder:validation:MaxItems=999
+	// +optional
+	Slots []RingSlot `json:"slots,omitempty"`
 
 	// Conditions are observations of the ring as a whole.
 	// +listType=map
