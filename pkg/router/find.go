@@ -24,7 +24,7 @@ func (h *handler) find(w http.ResponseWriter, r *http.Request, state *feed.State
 	holders, failed := whoHas(r.Context(), state, info, sources)
 	switch {
 	case len(holders) == 1:
-		h.forward(w, r, state, holders[0])
+		h.single(w, r, state, info, holders[0])
 	case len(holders) > 1:
 		h.fail(w, r, apierrors.NewConflict(schema.GroupResource{Group: info.APIGroup, Resource: info.Resource}, info.Name,
 			fmt.Errorf("it exists in cells %s; ask one of them: %sNAME", strings.Join(holders, ", "), rawPrefix)))
@@ -32,7 +32,7 @@ func (h *handler) find(w http.ResponseWriter, r *http.Request, state *feed.State
 		// Not found in the cells that answered says nothing about the one that did not.
 		h.fail(w, r, route.Unavailable(failed.source, failed.err.Error()))
 	default:
-		h.forward(w, r, state, sources[0])
+		h.single(w, r, state, info, sources[0])
 	}
 }
 

@@ -83,7 +83,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 func (h *handler) act(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo, to route.Route) {
 	switch to.Action {
 	case route.Forward:
-		h.forward(w, r, state, to.Source)
+		h.serveFrom(w, r, state, info, to.Source)
 	case route.Place:
 		h.place(w, r, func(w http.ResponseWriter, r *http.Request, name string) {
 			h.act(w, r, state, info, named(info, state, name))
@@ -91,12 +91,40 @@ func (h *handler) act(w http.ResponseWriter, r *http.Request, state *feed.State,
 	case route.Find:
 		h.find(w, r, state, info, to.Sources)
 	case route.Merge:
-		h.merge(w, r, state, info, to.Sources)
+		h.collection(w, r, state, info, to.Sources)
 	case route.Replicate:
 		h.replicate(w, r, state, info)
 	default:
 		h.fail(w, r, to.Refusal)
 	}
+}
+
+// serveFrom sends a request to the one control plane that it concerns.
+func (h *handler) serveFrom(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo, source string) {
+	switch {
+	case !versioned(info, state.Snapshot):
+		h.forward(w, r, state, source)
+	case isCollection(info):
+		h.collection(w, r, state, info, []string{source})
+	default:
+		h.single(w, r, state, info, source)
+	}
+}
+
+// collection serves what concerns many objects: it asks every source, which may be one alone.
+func (h *handler) collection(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo, sources []string) {
+	switch {
+	case info.Verb == "list":
+		h.list(w, r, state, info, sources)
+	case len(sources) == 1:
+		h.forward(w, r, state, sources[0])
+	default:
+		h.fail(w, r, notAcrossCells(info))
+	}
+}
+
+func isCollection(info *request.RequestInfo) bool {
+	return info.Verb == "list" || info.Verb == "watch" || info.Verb == "deletecollection"
 }
 
 // named decides again now that the name is known. Without any, neither name nor generateName, any

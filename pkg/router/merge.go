@@ -20,16 +20,6 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
 )
 
-// merge answers a request that concerns all control planes.
-func (h *handler) merge(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo, sources []string) {
-	switch info.Verb {
-	case "list":
-		h.list(w, r, state, info, sources)
-	default:
-		h.fail(w, r, notAcrossCells(info))
-	}
-}
-
 // notAcrossCells refuses what cannot be answered by all cells together yet. Refusing is safer than an
 // answer that misses something: an informer that starts from a merged watch would trust it.
 func notAcrossCells(info *request.RequestInfo) error {
