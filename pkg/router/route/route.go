@@ -168,3 +168,12 @@ func writes(verb string) bool {
 	}
 	return false
 }
+
+// Slot returns a source's place in resource versions, and false where the ring has none for it.
+func Slot(source string, snap *routing.Snapshot) (int, bool) {
+	if source == RCP {
+		return 0, true
+	}
+	slot, ok := snap.Slots[source]
+	return slot, ok
+}
