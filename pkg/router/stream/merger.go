@@ -1,0 +1,390 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+const (
+	// bookmarkDelay is how soon after an event a client that takes bookmarks is told where it stands. A
+	// client that loses its connection goes on from there.
+	bookmarkDelay = 250 * time.Millisecond
+	// holdLimit is how long an event waits for one of another source that other streams wrote first. Each
+	// comes within milliseconds, unless its control plane hangs.
+	holdLimit = 500 * time.Millisecond
+)
+
+// merger writes one stream. All of its fields belong to the goroutine of [Run].
+type merger struct {
+	Config
+	sources map[int]*source // by slot
+	items   chan *item
+	// arrived are the sources of the queued items, in the order of their arrival.
+	arrived []*source
+	// at is where the stream stands: the position behind the last item that was written or passed over.
+	at position
+	// next is the number of the journal's entry that this stream has to write next.
+	next int
+	// told is the position of the last bookmark; dirty is true where at is beyond it.
+	told  string
+	dirty bool
+	// awaiting are the sources whose initial events have not ended.
+	awaiting int
+	ended    bool // whether the end bookmark was written
+	// apiVersion and kind of the objects, once an event has told.
+	apiVersion, kind string
+	// held runs while an event waits for that of another source, due while a bookmark is to be written.
+	held, due        *time.Timer
+	holding, waiting bool
+	wrote            bool // whether there is something to flush
+	follow           func(*source)
+}
+
+// errDone ends a stream cleanly.
+var errDone = errors.New("the stream has ended")
+
+// Run writes the stream until the client or the server ends it, or it cannot go on. What the client is to
+// be told it has been told then; the error is that of Write or Flush, if that was the reason.
+func Run(ctx context.Context, config Config) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	m := &merger{Config: config, sources: map[int]*source{}, items: make(chan *item), held: stoppedTimer(), due: stoppedTimer()}
+	m.follow = func(s *source) {
+		var its context.Context
+		its, s.stop = context.WithCancel(ctx)
+		running.Go(func() { s.run(its) })
+	}
+	for _, s := range config.Sources {
+		m.add(s)
+	}
+	m.next = config.Journal.join()
+	if m.awaiting == 0 && !config.Inexact {
+		m.told = m.at.String()
+	}
+	err := m.run(ctx)
+	if errors.Is(err, errDone) {
+		return nil
+	}
+	return err
+}
+
+func stoppedTimer() *time.Timer {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
+}
+
+func (m *merger) add(s Source) {
+	src := newSource(s, m.Format, m.items)
+	m.sources[s.Slot] = src
+	m.at.Set(s.Slot, s.Position)
+	if s.Position == 0 {
+		m.awaiting++
+	}
+	m.follow(src)
+}
+
+func (m *merger) run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case i := <-m.items:
+			m.take(i)
+			if err := m.drain(false); err != nil {
+				return err
+			}
+		case <-m.held.C:
+			if err := m.drain(true); err != nil {
+				return err
+			}
+		case <-m.due.C:
+			m.waiting, m.dirty = false, false
+			if err := m.bookmark(); err != nil {
+				return err
+			}
+		case c := <-m.Changes:
+			if err := m.change(c); err != nil {
+				return err
+			}
+		case <-m.Ending:
+			return m.goodbye()
+		}
+	}
+}
+
+// drain writes what can be written and flushes when no more is waiting. late says that an event has
+// waited long enough for that of another source.
+func (m *merger) drain(late bool) error {
+	for {
+		if err := m.emit(late); err != nil {
+			return err
+		}
+		late = false
+		select {
+		case i := <-m.items:
+			m.take(i)
+			continue
+		default:
+		}
+		if m.dirty && !m.waiting && m.Bookmarks && m.awaiting == 0 {
+			m.due.Reset(bookmarkDelay)
+			m.waiting = true
+		}
+		return m.flush()
+	}
+}
+
+func (m *merger) write(frame []byte) error {
+	m.wrote = true
+	return m.Write(frame)
+}
+
+func (m *merger) flush() error {
+	if !m.wrote {
+		return nil
+	}
+	m.wrote = false
+	return m.Flush()
+}
+
+func (m *merger) take(i *item) {
+	i.from.queue = append(i.from.queue, i)
+	m.arrived = append(m.arrived, i.from)
+	if i.broken {
+		i.from.connected = false
+	}
+}
+
+// emit writes all items whose turn it is. Where the turn is that of an item which has not come, the others
+// wait for it, unless it is late.
+func (m *merger) emit(late bool) error {
+	for {
+		i, hold := m.choose(late)
+		if hold != m.holding {
+			m.holding = hold
+			m.held.Stop()
+			if hold {
+				m.held.Reset(holdLimit)
+			}
+		}
+		if i == nil {
+			return nil
+		}
+		if err := m.send(i); err != nil {
+			return err
+		}
+	}
+}
+
+// choose takes the next item out of the queues. Only events that the client sees have an order: they go
+// in that of the journal, and in that of their arrival where the journal has none. Choosing and entering
+// is one step, so that two streams never disagree.
+func (m *merger) choose(late bool) (next *item, hold bool) {
+	for _, s := range m.arrived {
+		if !m.ordered(s.head()) {
+			return m.pop(s), false
+		}
+	}
+	if len(m.arrived) == 0 {
+		return nil, false
+	}
+	m.Journal.mu.Lock()
+	defer m.Journal.mu.Unlock()
+	for {
+		e, n, ok := m.Journal.at(m.next)
+		m.next = n
+		if !ok {
+			break
+		}
+		s := m.sources[e.slot]
+		if s == nil || m.at.Raw(e.slot) == 0 || e.version <= m.at.Raw(e.slot) {
+			m.next++
+			continue
+		}
+		i := s.head()
+		if i == nil && s.connected && !late {
+			return nil, true
+		}
+		if i == nil {
+			break
+		}
+		if i.version <= e.version {
+			return m.enter(s), false
+		}
+		m.next++ // this stream does not get it
+	}
+	return m.enter(m.arrived[0]), false
+}
+
+// ordered says whether an item is an event that other streams may write as well.
+func (m *merger) ordered(i *item) bool {
+	return !i.initial && i.kind != watch.Error && m.shows(i)
+}
+
+// enter takes the head of s for writing; the journal is locked.
+func (m *merger) enter(s *source) *item {
+	i := m.pop(s)
+	stood := m.at
+	before := stood.Raw(s.Slot)
+	stood.Set(s.Slot, i.version)
+	if e, n, ok := m.Journal.at(m.next); ok && e.slot == s.Slot && e.version == i.version {
+		m.next = n + 1
+		m.Journal.lower(n, stood)
+	} else {
+		caughtUp := m.next == m.Journal.end()
+		m.Journal.enter(s.Slot, i.version, stood)
+		if caughtUp {
+			m.next = m.Journal.end()
+		}
+	}
+	stood.Set(s.Slot, before)
+	return i
+}
+
+func (m *merger) pop(s *source) *item {
+	i := s.head()
+	s.pop()
+	n := slices.Index(m.arrived, s)
+	m.arrived = slices.Delete(m.arrived, n, n+1)
+	return i
+}
+
+// shows says whether the client gets the item as an event of its own.
+func (m *merger) shows(i *item) bool {
+	switch i.kind {
+	case watch.Added, watch.Modified, watch.Deleted:
+		return m.Visible(i.from.Name, i.object)
+	case watch.Error:
+		return true
+	}
+	return false
+}
+
+// send writes an item, or notes what it says, and moves the position on.
+func (m *merger) send(i *item) error {
+	s := i.from
+	switch {
+	case s.left:
+		return nil
+	case i.err != nil:
+		return m.lost(i.err)
+	case i.broken:
+		return nil
+	case i.mended:
+		s.connected = true
+		return nil
+	case i.kind == watch.Error:
+		return m.end(i.frame)
+	}
+	if i.objectKind != "" {
+		m.apiVersion, m.kind = i.apiVersion, i.objectKind
+	}
+	if m.shows(i) {
+		if err := m.write(i.frame); err != nil {
+			return err
+		}
+	}
+	if i.initial {
+		return nil
+	}
+	if m.at.Raw(s.Slot) == 0 {
+		m.awaiting--
+	}
+	m.at.Set(s.Slot, i.version)
+	m.dirty = true
+	if m.InitialEnd && !m.ended && m.awaiting == 0 {
+		m.ended = true
+		return m.writeBookmark(true)
+	}
+	return nil
+}
+
+// lost ends the stream because a source cannot go on.
+func (m *merger) lost(err error) error {
+	switch {
+	case errors.Is(err, ErrExpired):
+		return m.expire()
+	case errors.Is(err, ErrRefused):
+		return m.goodbye()
+	}
+	// The client has part of the initial events and knows it, since their end was not told.
+	return m.end(nil)
+}
+
+// end writes a last frame, if there is one, and ends the stream.
+func (m *merger) end(last []byte) error {
+	if last != nil {
+		if err := m.write(last); err != nil {
+			return err
+		}
+	}
+	return errors.Join(m.flush(), errDone)
+}
+
+// expire ends the stream with 410, as an apiserver ends one that it cannot continue.
+func (m *merger) expire() error {
+	status, err := m.Format.AppendStatus(nil, metav1.Status{
+		Status:  metav1.StatusFailure,
+		Code:    http.StatusGone,
+		Reason:  metav1.StatusReasonExpired,
+		Message: "too old resource version: a cell does not know it any more, or the cells have changed",
+	})
+	if err != nil {
+		return err
+	}
+	return m.end(m.Format.AppendEvent(nil, string(watch.Error), status))
+}
+
+func (m *merger) change(c Change) error {
+	if c.Expire {
+		return m.expire()
+	}
+	for _, s := range c.Add {
+		if m.sources[s.Slot] == nil {
+			m.add(s)
+		}
+	}
+	for slot, s := range m.sources {
+		if slices.Contains(c.Remove, s.Name) {
+			s.left = true
+			s.stop()
+			delete(m.sources, slot)
+			if m.at.Raw(slot) == 0 {
+				m.awaiting--
+			}
+		}
+	}
+	return nil
+}
+
+// bookmark tells the client where it stands, unless it knows.
+func (m *merger) bookmark() error {
+	if !m.Bookmarks || m.awaiting > 0 || m.kind == "" || m.at.String() == m.told {
+		return nil
+	}
+	if err := m.writeBookmark(false); err != nil {
+		return err
+	}
+	return m.flush()
+}
+
+func (m *merger) writeBookmark(initialEnd bool) error {
+	m.told = m.at.String()
+	object := m.Format.Bookmark(m.apiVersion, m.kind, m.told, initialEnd)
+	return m.write(m.Format.AppendEvent(nil, string(watch.Bookmark), object))
+}
+
+// goodbye ends the stream where it stands, so that the client can go on from there elsewhere.
+func (m *merger) goodbye() error {
+	return errors.Join(m.bookmark(), errDone)
+}

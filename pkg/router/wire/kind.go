@@ -1,0 +1,48 @@
+package wire
+
+import (
+	"encoding/json"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// ReadKind reads what kind of object data is.
+func (f Format) ReadKind(object []byte) (apiVersion, kind string, err error) {
+	switch f {
+	case JSON:
+		var d document
+		err = d.read(&scanner{data: object})
+		apiVersion, kind = string(d.apiVersion), string(d.kind)
+	case Protobuf:
+		var e envelope
+		e, err = open(object)
+		apiVersion, kind = string(e.apiVersion), string(e.kind)
+	default:
+		err = fmt.Errorf("unknown format %d", f)
+	}
+	if err != nil {
+		return "", "", fmt.Errorf("read kind: %w", err)
+	}
+	return apiVersion, kind, nil
+}
+
+// AppendStatus appends a Status to dst as an object of its own.
+func (f Format) AppendStatus(dst []byte, status metav1.Status) ([]byte, error) {
+	status.Kind, status.APIVersion = "Status", "v1"
+	if f == JSON {
+		data, err := json.Marshal(&status)
+		return append(dst, data...), err
+	}
+	raw, err := status.Marshal()
+	if err != nil {
+		return dst, fmt.Errorf("write status: %w", err)
+	}
+	unknown := runtime.Unknown{TypeMeta: runtime.TypeMeta{APIVersion: status.APIVersion, Kind: status.Kind}, Raw: raw}
+	data, err := unknown.Marshal()
+	if err != nil {
+		return dst, fmt.Errorf("write status: %w", err)
+	}
+	return append(append(dst, magic...), data...), nil
+}
