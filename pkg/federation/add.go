@@ -115,7 +115,7 @@ func (c *connection) storeCell(ctx context.Context, i *inspection, ring *v1alpha
 	if err != nil {
 		return report, err
 	}
-	copied, err := replication.Sync(ctx, c.config, i.config, i.cell.Name, snap.Classes)
+	copied, err := replication.Sync(ctx, c.config, i.config, i.cell.Name, snap)
 	if err != nil {
 		return report, exit.Errorf(exit.Partial, "cell %s is stored but not in the ring: some objects could not be copied to it: %w", i.cell.Name, err).
 			WithHint("kubectl cell add %s --kubeconfig FILE   # again; it goes on where it stopped", i.cell.Name)

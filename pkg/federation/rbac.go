@@ -23,6 +23,10 @@ const (
 	RoleRouter = "kubecell-router"
 	// GroupRouters is the group in a router's client certificate for the RCP.
 	GroupRouters = "kubecell:routers"
+	// RoleBackup is what the backup daemon needs at the RCP. It is bound to [GroupBackup].
+	RoleBackup = "kubecell-backup"
+	// GroupBackup is the group in a backup daemon's client certificate for the RCP.
+	GroupBackup = "kubecell:backup"
 )
 
 // resourceObject is a manifest and the resource it is one of.
@@ -45,7 +49,12 @@ func manifests() []resourceObject {
 		{clusterRoles, clusterRole(RoleRouter, routerRules()...)},
 		{clusterRoleBindings, &rbacv1.ClusterRoleBinding{
 			TypeMeta: rbacType("ClusterRoleBinding"), ObjectMeta: meta("", RoleRouter),
-			RoleRef: roleRef("ClusterRole", RoleRouter), Subjects: routers(),
+			RoleRef: roleRef("ClusterRole", RoleRouter), Subjects: group(GroupRouters),
+		}},
+		{clusterRoles, clusterRole(RoleBackup, backupRules()...)},
+		{clusterRoleBindings, &rbacv1.ClusterRoleBinding{
+			TypeMeta: rbacType("ClusterRoleBinding"), ObjectMeta: meta("", RoleBackup),
+			RoleRef: roleRef("ClusterRole", RoleBackup), Subjects: group(GroupBackup),
 		}},
 		{roles, role(RoleAdmin, rule("", []string{"*"}, "secrets"), rule("coordination.k8s.io", []string{"*"}, "leases"))},
 		{roles, role(RoleViewer, rule("coordination.k8s.io", read(), "leases"))},
@@ -54,14 +63,21 @@ func manifests() []resourceObject {
 			rule("coordination.k8s.io", append(read(), "create", "update", "patch", "delete"), "leases"))},
 		{roleBindings, &rbacv1.RoleBinding{
 			TypeMeta: rbacType("RoleBinding"), ObjectMeta: meta(v1alpha1.Namespace, RoleRouter),
-			RoleRef: roleRef("Role", RoleRouter), Subjects: routers(),
+			RoleRef: roleRef("Role", RoleRouter), Subjects: group(GroupRouters),
+		}},
+		{roles, role(RoleBackup,
+			rule("", read(), "secrets"),
+			rule("coordination.k8s.io", append(read(), "create", "update", "patch"), "leases"))},
+		{roleBindings, &rbacv1.RoleBinding{
+			TypeMeta: rbacType("RoleBinding"), ObjectMeta: meta(v1alpha1.Namespace, RoleBackup),
+			RoleRef: roleRef("Role", RoleBackup), Subjects: group(GroupBackup),
 		}},
 	}
 }
 
 // routerRules are a router's rights over the whole RCP: to know who asks and what they may do, to
 // know the ring, and to forward what is not sharded in the name of the one who asks. The sources of
-// Replicated objects are read so that a write can be pushed to the cells before it is answered.
+// Replicated objects are read, so that a write can be pushed to the cells before it is answered.
 func routerRules() []rbacv1.PolicyRule {
 	out := []rbacv1.PolicyRule{
 		rule("authentication.k8s.io", []string{"create"}, "tokenreviews"),
@@ -71,6 +87,27 @@ func routerRules() []rbacv1.PolicyRule {
 		// All of the group: "uids", and "userextras/KEY" for keys that nobody can list beforehand. RBAC
 		// knows no "userextras/*".
 		rule("authentication.k8s.io", []string{"impersonate"}, "*"),
+	}
+	return append(out, replicatedRules()...)
+}
+
+// backupRules are the backup daemon's rights over the whole RCP: to know the ring and the cells, to
+// read the sources of Replicated objects, and to say on those that wait for cells which ones.
+func backupRules() []rbacv1.PolicyRule {
+	out := []rbacv1.PolicyRule{
+		rule(v1alpha1.GroupName, read(), "rings", "cells", "rebalances", "failovers"),
+		rule("", []string{"patch"}, "namespaces/status"),
+		rule("apiextensions.k8s.io", []string{"patch"}, "customresourcedefinitions/status"),
+	}
+	return append(out, replicatedRules()...)
+}
+
+// replicatedRules allow to read the sources of Replicated objects, and to set the finalizer of those
+// that wait for cells.
+func replicatedRules() []rbacv1.PolicyRule {
+	out := []rbacv1.PolicyRule{
+		rule("", []string{"patch"}, "namespaces"),
+		rule("apiextensions.k8s.io", []string{"patch"}, "customresourcedefinitions"),
 	}
 	for _, r := range placement.DefaultRules() {
 		if r.Class == placement.Replicated {
@@ -98,8 +135,8 @@ func roleRef(kind, name string) rbacv1.RoleRef {
 	return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: kind, Name: name}
 }
 
-func routers() []rbacv1.Subject {
-	return []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: GroupRouters}}
+func group(name string) []rbacv1.Subject {
+	return []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: name}}
 }
 
 func rbacType(kind string) metav1.TypeMeta { return typeMeta(rbacv1.SchemeGroupVersion.String(), kind) }

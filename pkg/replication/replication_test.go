@@ -20,8 +20,8 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
-	"github.com/kubecell/kubectl-cell/pkg/placement"
 	"github.com/kubecell/kubectl-cell/pkg/replication"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
@@ -52,6 +52,8 @@ func newSide(t *testing.T, config *rest.Config) side {
 	return side{config, kube, dyn}
 }
 
+func (s side) asCell() replication.Cell { return replication.Cell{Name: "cell", Client: s.dyn} }
+
 func sides(t *testing.T) (rcp, cell side) {
 	t.Helper()
 	configs := planes.Configs(t)
@@ -68,7 +70,7 @@ func clusterRole(name string) replication.Object {
 
 func push(t *testing.T, rcp, cell side, o replication.Object) {
 	t.Helper()
-	if err := replication.Push(t.Context(), rcp.dyn, cell.dyn, o); err != nil {
+	if err := replication.Push(t.Context(), rcp.dyn, cell.asCell(), o); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -131,7 +133,7 @@ func TestPushWaitsForAnOldCopyToGo(t *testing.T) {
 	push(t, rcp, cell, namespace("again"))
 	source := makeNamespace(t, rcp, "again", nil)
 	pushed := make(chan error, 1)
-	go func() { pushed <- replication.Push(t.Context(), rcp.dyn, cell.dyn, namespace("again")) }()
+	go func() { pushed <- replication.Push(t.Context(), rcp.dyn, cell.asCell(), namespace("again")) }()
 	patch(t, cell, "again", `{"metadata":{"finalizers":null}}`)
 	if err := <-pushed; err != nil {
 		t.Fatal(err)
@@ -142,8 +144,11 @@ func TestPushWaitsForAnOldCopyToGo(t *testing.T) {
 	}
 }
 
+// deleteNamespace deletes it behind everybody's back: the finalizer, for which a Controller would wait
+// for the cells, is taken off by hand.
 func deleteNamespace(t *testing.T, s side, name string) {
 	t.Helper()
+	patch(t, s, name, `{"metadata":{"finalizers":null}}`)
 	w, err := s.kube.CoreV1().Namespaces().Watch(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=" + name})
 	if err != nil {
 		t.Fatal(err)
@@ -166,7 +171,7 @@ func TestAForeignNamespaceIsLeftAlone(t *testing.T) {
 	push(t, rcp, cell, namespace("foreign"))
 	deleteNamespace(t, rcp, "foreign") // the cell does not hear of it
 	makeNamespace(t, rcp, "foreign", nil)
-	err := replication.Push(t.Context(), rcp.dyn, cell.dyn, namespace("foreign"))
+	err := replication.Push(t.Context(), rcp.dyn, cell.asCell(), namespace("foreign"))
 	if !errors.Is(err, replication.ErrForeign) {
 		t.Errorf("push = %v; want ErrForeign", err)
 	}
@@ -210,7 +215,7 @@ func TestPushesAtOnceConverge(t *testing.T) {
 				if _, err := rcp.kube.CoreV1().Namespaces().Patch(t.Context(), "converge", types.MergePatchType, []byte(data), metav1.PatchOptions{}); err != nil {
 					t.Error(err)
 				}
-				if err := replication.Push(t.Context(), rcp.dyn, cell.dyn, namespace("converge")); err != nil {
+				if err := replication.Push(t.Context(), rcp.dyn, cell.asCell(), namespace("converge")); err != nil {
 					t.Error(err)
 				}
 			}
@@ -242,11 +247,11 @@ func TestSync(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := roleVersion(t, cell)
-	classes, err := placement.NewClasses(nil)
+	snap, err := routing.FromRing(&v1alpha1.Ring{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	report, err := replication.Sync(t.Context(), rcp.config, cell.config, "cell", classes)
+	report, err := replication.Sync(t.Context(), rcp.config, cell.config, "cell", snap)
 	// Another test's foreign namespace may be there; it is named, and stops nothing.
 	if err != nil && !errors.Is(err, replication.ErrForeign) {
 		t.Fatal(err)
@@ -294,7 +299,7 @@ func TestPushEndsWithItsContext(t *testing.T) {
 	makeNamespace(t, rcp, "bounded", nil)
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	if err := replication.Push(ctx, rcp.dyn, cell.dyn, namespace("bounded")); !errors.Is(err, context.DeadlineExceeded) {
+	if err := replication.Push(ctx, rcp.dyn, cell.asCell(), namespace("bounded")); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("push = %v; want it to end with its context", err)
 	}
 	patch(t, cell, "bounded", `{"metadata":{"finalizers":null}}`)

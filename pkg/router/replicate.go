@@ -24,6 +24,10 @@ import (
 // apiserver needs and shorter than the patience of most clients.
 const writeTimeout = 20 * time.Second
 
+// servedTimeout bounds how long a cell may take to serve a new definition before the client has its
+// answer, with a warning. Several apiservers of one cell need 5 s to agree.
+const servedTimeout = 10 * time.Second
+
 var errBrokenOff = errors.New("its answer broke off; the write may have been done")
 
 // replicate sends a write to the RCP and, once it is accepted there, brings the copies of every cell up
@@ -142,10 +146,25 @@ func pushTo(ctx context.Context, state *feed.State, rcp *upstream.ControlPlane, 
 	if err != nil {
 		return err
 	}
+	to := replication.Cell{Name: cell, Client: plane.Dynamic(), Shares: replication.SharesOf(state.Snapshot.Table)}
 	for _, o := range objects {
-		if err := replication.Push(ctx, rcp.Dynamic(), plane.Dynamic(), o); err != nil {
+		if err := replication.Push(ctx, rcp.Dynamic(), to, o); err != nil {
+			return err
+		}
+		if err := awaitServed(ctx, to, o); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// awaitServed holds the answer back until the cell serves a definition: whoever sees in the RCP that it
+// is established may use it through the router in the next request.
+func awaitServed(ctx context.Context, cell replication.Cell, o replication.Object) error {
+	if !replication.IsDefinition(o) || replication.Excluded(o) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, servedTimeout)
+	defer cancel()
+	return replication.AwaitServed(ctx, cell, o)
 }

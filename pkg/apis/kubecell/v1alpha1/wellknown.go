@@ -34,6 +34,23 @@ const (
 	AnnotationPlacementEpoch = GroupName + "/placement-epoch"
 )
 
+// FinalizerCells, on a namespace or a CustomResourceDefinition in the RCP, keeps it there until every
+// cell has deleted its copy and all that hung from it.
+const FinalizerCells = GroupName + "/cells"
+
+// AnnotationQuota, on a ResourceQuota in the RCP, says what the cells get of it: [QuotaDivided], which
+// is what it means to have no such annotation, or [QuotaWhole].
+const AnnotationQuota = GroupName + "/quota"
+
+// Values of [AnnotationQuota].
+const (
+	// QuotaDivided gives each cell a part in proportion to its weight: all parts together are the
+	// whole.
+	QuotaDivided = "Divided"
+	// QuotaWhole gives each cell the whole, so that all cells together may admit a multiple of it.
+	QuotaWhole = "Whole"
+)
+
 // RebalanceStatus is a value of [LabelRebalanceStatus]: the state of one object's migration, kept
 // on the object itself so that no router needs an index of what has moved.
 type RebalanceStatus string
@@ -57,4 +74,11 @@ const (
 	ConditionFenced = "Fenced"
 	// ConditionReplicated is true while the cell holds a copy of every Replicated object.
 	ConditionReplicated = "Replicated"
+)
+
+// Condition types that this project sets on objects of others.
+const (
+	// ConditionCellsRemaining, on a namespace or a definition that is being deleted, is true while
+	// cells have not deleted their copies; its message names them.
+	ConditionCellsRemaining = "CellsRemaining"
 )

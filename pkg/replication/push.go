@@ -1,28 +1,3 @@
-// Package replication keeps the copies of Replicated objects in the cells equal to their sources in
-// the router control plane (RCP).
-//
-// Replicated are namespaces, CustomResourceDefinitions, RBAC, quotas and the like: what a cell needs
-// to judge and to serve its share of the workloads. The RCP is the only source. A copy is written by
-// server-side apply as field manager "kubecell", so that what a cell adds for itself (status,
-// finalizers, an annotation of its own controllers) is left to it, and what disappears from the
-// source disappears from the copy.
-//
-// Every control plane makes some of these objects for itself: the default service account, the
-// namespace kube-system, the bootstrap cluster roles. One that says the same as the source is left
-// untouched; one that differs is adopted, that is, applied over. What is in a cell, is no copy and
-// has no source is the cell's own and is never deleted.
-//
-// [Push] brings one object to one cell, [Sync] all objects. Both may run twice, at the same time and
-// in any order with themselves: each reads the copy first and the source last, touches only the copy
-// that it has read, and goes on until the source it read is still the newest afterwards. However
-// many run, the last one to end leaves the copy equal to the source.
-//
-// A copy of another source of the same name (it was deleted and made again while the cell was away) is
-// replaced, where nothing hangs from it. A namespace or a definition is not: that would delete
-// workloads, and after a loss of the RCP all of them. It is reported with [ErrForeign].
-//
-// Not promised: that two cells change at the same instant, or that a cell which could not be reached
-// is brought up to date by anyone but the next Sync.
 package replication
 
 import (
@@ -33,75 +8,83 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 )
 
-// Object names one Replicated object.
-type Object struct {
-	Resource schema.GroupVersionResource
-	// Namespace is empty for a cluster-scoped object.
-	Namespace string
-	Name      string
-}
-
-func (o Object) String() string {
-	name := o.Name
-	if o.Namespace != "" {
-		name = o.Namespace + "/" + name
-	}
-	return o.Resource.Resource + " " + name
-}
-
-func (o Object) in(client dynamic.Interface) dynamic.ResourceInterface {
-	if o.Namespace == "" {
-		return client.Resource(o.Resource)
-	}
-	return client.Resource(o.Resource).Namespace(o.Namespace)
-}
-
-// Excluded says whether an object stays in the RCP although its class is Replicated: this project's
-// own definitions, which cells must not serve.
-func Excluded(o Object) bool {
-	return o.Resource.Group == "apiextensions.k8s.io" && len(o.Name) > len(v1alpha1.GroupName) &&
-		o.Name[len(o.Name)-len(v1alpha1.GroupName)-1:] == "."+v1alpha1.GroupName
-}
-
 // ErrForeign is returned for a copy that belongs to another source of the same name, and from which
 // workloads hang. An administrator has to look at it, and delete it in the cell or keep what is in it.
 var ErrForeign = errors.New("it is the copy of an earlier object of that name and was left alone")
 
+// outcome is what a push did to a copy.
+type outcome string
+
+const (
+	unchanged outcome = "unchanged"
+	created   outcome = "created"
+	updated   outcome = "updated"
+	deleted   outcome = "deleted"
+)
+
 // Push makes the copy of o in cell equal to its source in rcp: applied, or deleted where the source
 // is gone or being deleted. The caller has just written the source, so that a copy without source is
 // deleted even where the cell made it.
-func Push(ctx context.Context, rcp, cell dynamic.Interface, o Object) error {
+//
+// rcp needs the right to read the source and, for what [WaitsForCells], to patch it.
+func Push(ctx context.Context, rcp dynamic.Interface, cell Cell, o Object) error {
+	_, err := push(ctx, rcp, cell, o, everything)
+	return err
+}
+
+// strays says which objects of a cell are deleted there for want of a source.
+type strays bool
+
+const (
+	onlyCopies strays = false
+	everything strays = true
+)
+
+func push(ctx context.Context, rcp dynamic.Interface, cell Cell, o Object, deletes strays) (outcome, error) {
 	if Excluded(o) {
-		return nil
+		return unchanged, nil
 	}
+	done := unchanged
 	for {
-		copied, err := find(ctx, cell, o)
+		copied, err := find(ctx, cell.Client, o)
 		if err != nil {
-			return fmt.Errorf("read copy of %s: %w", o, err)
+			return done, fmt.Errorf("read copy of %s: %w", o, err)
 		}
 		source, err := find(ctx, rcp, o)
-		if err != nil {
-			return fmt.Errorf("read source of %s: %w", o, err)
+		if err == nil {
+			source, err = hold(ctx, rcp, o, source)
 		}
-		if _, err = reconcile(ctx, cell, o, source, copied); err != nil && !apierrors.IsConflict(err) {
-			return err
+		if apierrors.IsConflict(err) {
+			continue // somebody else wrote the source: read it again
+		}
+		if err != nil {
+			return done, fmt.Errorf("read source of %s: %w", o, err)
+		}
+		if source == nil && copied != nil && copyOf(copied) == "" && deletes == onlyCopies {
+			return done, nil
+		}
+		did, err := reconcile(ctx, cell, o, source, copied)
+		if err != nil && !apierrors.IsConflict(err) {
+			return done, err
 		}
 		if err != nil {
 			continue // somebody else wrote the copy: judge it again
 		}
+		if did != unchanged {
+			done = did
+		}
 		newest, err := find(ctx, rcp, o)
 		if err != nil {
-			return fmt.Errorf("read source of %s: %w", o, err)
+			return done, fmt.Errorf("read source of %s: %w", o, err)
 		}
 		if sameVersion(source, newest) {
-			return nil
+			return done, nil
 		}
 	}
 }
@@ -128,42 +111,50 @@ func leaving(obj *unstructured.Unstructured) bool {
 	return obj == nil || obj.GetDeletionTimestamp() != nil
 }
 
-// reconcile makes copied, which is nil where there is none, say what source says, and reports whether
-// it wrote. A conflict means that the copy is another one by now.
-func reconcile(ctx context.Context, cell dynamic.Interface, o Object, source, copied *unstructured.Unstructured) (bool, error) {
+// reconcile makes copied, which is nil where there is none, say what source says, and reports what it
+// did. A conflict means that the copy is another one by now.
+func reconcile(ctx context.Context, cell Cell, o Object, source, copied *unstructured.Unstructured) (outcome, error) {
 	if leaving(source) {
-		return !leaving(copied), remove(ctx, cell, o, copied)
+		if leaving(copied) {
+			return unchanged, nil
+		}
+		return deleted, remove(ctx, cell.Client, o, copied)
 	}
+	source = cell.part(source)
 	foreign := copied != nil && copyOf(copied) != "" && copyOf(copied) != string(source.GetUID())
 	switch {
 	case copied != nil && copied.GetDeletionTimestamp() != nil:
 		// The source was deleted and made again; its old copy is still on its way out.
-		if err := awaitGone(ctx, cell, o, copied); err != nil {
-			return false, err
+		if err := awaitGone(ctx, cell.Client, o, copied); err != nil {
+			return unchanged, err
 		}
+		copied = nil
 	case foreign && holdsOthers(o):
-		return false, fmt.Errorf("copy of %s: %w", o, ErrForeign)
+		return unchanged, fmt.Errorf("copy of %s: %w", o, ErrForeign)
 	case foreign:
-		if err := remove(ctx, cell, o, copied); err != nil {
-			return false, err
+		if err := remove(ctx, cell.Client, o, copied); err != nil {
+			return unchanged, err
 		}
 	case copied != nil && Same(source, copied):
-		return false, nil
+		return unchanged, nil
 	}
-	_, err := o.in(cell).Apply(ctx, o.Name, desired(source), metav1.ApplyOptions{
+	applied, err := o.in(cell.Client).Apply(ctx, o.Name, desired(source), metav1.ApplyOptions{
 		FieldManager: v1alpha1.FieldManager,
 		Force:        true,
 	})
-	if err != nil {
-		return false, fmt.Errorf("apply copy of %s: %w", o, err)
+	switch {
+	case err != nil:
+		return unchanged, fmt.Errorf("apply copy of %s: %w", o, err)
+	case copied == nil:
+		return created, nil
+	case applied.GetResourceVersion() == copied.GetResourceVersion():
+		return unchanged, nil // it differed in what is the cell's own
 	}
-	return true, nil
+	return updated, nil
 }
 
 // holdsOthers says whether other objects go when this one is deleted.
-func holdsOthers(o Object) bool {
-	return o.Resource.Resource == "namespaces" || o.Resource.Resource == "customresourcedefinitions"
-}
+func holdsOthers(o Object) bool { return isNamespace(o) || IsDefinition(o) }
 
 // remove deletes the copy that was read, and no other one. It may be nil, or on its way out.
 func remove(ctx context.Context, cell dynamic.Interface, o Object, copied *unstructured.Unstructured) error {

@@ -1,0 +1,89 @@
+// Package backup is the backup daemon: what keeps the cells of a federation true to each other, beside
+// the requests that routers answer.
+//
+// It hosts the [replication.Controller]. Any number of daemons may run; the one that holds the Lease
+// "kubecell-backup" in kubecell-system works, the others stand by and take over within the Lease's
+// duration, or at once when the holder ends in order. Whatever two of them do at the same time, for a
+// moment after a holder lost touch with the router control plane (RCP), is safe: everything is written
+// with preconditions.
+//
+// Nothing is kept in the process or on disk: a daemon that is killed and started again begins by
+// comparing everything.
+//
+// Not promised: that anything is repaired while the RCP is down; it holds the sources.
+//
+// Start reading at [Run], then [replication.Controller].
+package backup
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubecell/kubectl-cell/pkg/replication"
+)
+
+// LeaseName of the Lease in kubecell-system whose holder works.
+const LeaseName = "kubecell-backup"
+
+// Config is what a daemon needs to run.
+type Config struct {
+	// RCP is the client configuration for the router control plane.
+	RCP *rest.Config
+	// Identity tells this daemon from others, in the Lease.
+	Identity string
+	// Listen is the host and port of health and metrics.
+	Listen string
+	// LeaseDuration is how long others wait for a holder that is silent; 15 s where zero.
+	LeaseDuration time.Duration
+	// Ready is called once with the base URL of health and metrics.
+	Ready  func(url string)
+	Logger *slog.Logger
+	Now    func() time.Time
+}
+
+const defaultLease = 15 * time.Second
+
+// Run works, or stands by, until ctx ends. Then it gives the Lease up and returns nil.
+func Run(ctx context.Context, config Config) error {
+	if config.LeaseDuration == 0 {
+		config.LeaseDuration = defaultLease
+	}
+	kube, err := kubernetes.NewForConfig(config.RCP)
+	if err != nil {
+		return fmt.Errorf("build client of the RCP: %w", err)
+	}
+	registry := prometheus.NewRegistry()
+	leading := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "kubecell_backup_leader", Help: "1 while this daemon holds the Lease and works, else 0.",
+	})
+	registry.MustRegister(leading)
+	metrics := replication.NewMetrics(registry)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	server, err := serve(ctx, config.Listen, registry)
+	if err != nil {
+		return err
+	}
+	defer server.wait()
+	defer cancel()
+	config.Ready(server.url)
+	for ctx.Err() == nil {
+		err := lead(ctx, config, kube, func(ctx context.Context) {
+			leading.Set(1)
+			defer leading.Set(0)
+			if err := work(ctx, config, metrics); err != nil {
+				config.Logger.Error("the work has ended, giving the lease up", "err", err)
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
