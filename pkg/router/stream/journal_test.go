@@ -1,0 +1,202 @@
+package stream
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kubecell/kubectl-cell/pkg/router/version"
+)
+
+func TestStreamsWriteInTheOrderOfTheFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		journal := &Journal{}
+		a, b := newPlane(1), newPlane(2)
+		late := newPlane(1) // the same cell, as the second stream hears of it
+		first := run(t, Config{Journal: journal, Sources: []Source{a.source(t, 0), b.source(t, 0)}})
+		second := run(t, Config{Journal: journal, Sources: []Source{late.source(t, 0), b.source(t, 0)}})
+		synctest.Wait()
+		a.write("ADDED", "x")
+		first.expect("ADDED x 2001")
+		b.write("ADDED", "y")
+		first.expect("ADDED y 2002")
+		synctest.Wait()
+		if n := len(second.events); n != 0 {
+			t.Fatalf("the second stream writes %s before x", second.next())
+		}
+		late.write("ADDED", "x")
+		second.expect("ADDED x 2001", "ADDED y 2002")
+	})
+}
+
+func TestACellThatHangsDoesNotHoldUpTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		journal := &Journal{}
+		a, b, hung := newPlane(1), newPlane(2), newPlane(1)
+		first := run(t, Config{Journal: journal, Sources: []Source{a.source(t, 0), b.source(t, 0)}})
+		second := run(t, Config{Journal: journal, Sources: []Source{hung.source(t, 0), b.source(t, 0)}})
+		synctest.Wait()
+		a.write("ADDED", "x")
+		first.expect("ADDED x 2001")
+		b.write("ADDED", "y")
+		first.expect("ADDED y 2002")
+		began := time.Now()
+		second.expect("ADDED y 2002")
+		if waited := time.Since(began); waited > holdLimit {
+			t.Errorf("y waited for %s", waited)
+		}
+		// A client that comes back with y may be the second stream's, which has not seen x.
+		journal.mu.Lock()
+		defer journal.mu.Unlock()
+		if at := journal.entries[1].stood.Raw(1); at >= 2 {
+			t.Errorf("a client that knows y would go on in cell-1 behind %d and miss x", at)
+		}
+	})
+}
+
+func TestAJournalKnowsWhereItsStreamsStood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		journal := &Journal{}
+		a, b := newPlane(1), newPlane(2)
+		c := run(t, Config{Journal: journal, Sources: []Source{a.source(t, 0), b.source(t, 0)}})
+		synctest.Wait()
+		a.write("ADDED", "x")
+		c.expect("ADDED x 2001")
+		b.write("ADDED", "y")
+		b.write("ADDED", "z")
+		c.expect("ADDED y 2002", "ADDED z 3002")
+		stood, ok := journal.Stood(2, 2)
+		if diff := cmp.Diff(version.Vector{0, 2, 2}, stood); !ok || diff != "" {
+			t.Errorf("Stood = %v, %v: %s", stood, ok, diff)
+		}
+		if _, ok := journal.Stood(2, 9); ok {
+			t.Error("an event that never was is known")
+		}
+	})
+}
+
+func TestJournalsAreForgottenWhenNobodyComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var journals Journals
+		scope, other := Scope{Resource: "configmaps"}, Scope{Resource: "secrets"}
+		first, release := journals.Acquire(scope, time.Now())
+		again, releaseAgain := journals.Acquire(scope, time.Now())
+		if first != again {
+			t.Error("two streams of one scope have two journals")
+		}
+		release(time.Now())
+		releaseAgain(time.Now())
+		time.Sleep(journalLinger)
+		_, done := journals.Acquire(other, time.Now())
+		done(time.Now())
+		if len(journals.scopes) != 2 {
+			t.Error("a journal is forgotten too early")
+		}
+		time.Sleep(time.Second)
+		journals.Acquire(Scope{Resource: "services"}, time.Now())
+		if _, kept := journals.scopes[scope]; kept {
+			t.Error("a journal is kept for ever")
+		}
+	})
+}
+
+// seen is what a client had seen of each slot when it read an event.
+type seen struct {
+	event    string
+	position version.Vector
+}
+
+// Whatever cells lag, hang or break off: a client that comes back with the version of the last event that
+// it read, and starts where the journal says, misses nothing that it had not seen.
+func TestNobodyMissesAnythingByTheJournal(t *testing.T) {
+	for seed := range uint64(100) {
+		synctest.Test(t, func(t *testing.T) { tryJournal(t, rand.New(rand.NewPCG(seed, 0)), seed) })
+	}
+}
+
+func tryJournal(t *testing.T, random *rand.Rand, seed uint64) {
+	journal := &Journal{}
+	const cells, streams, writes = 3, 4, 40
+	// Each stream has its own view of each cell, which may lag behind the cell.
+	var views [streams][cells]*plane
+	var clients [streams]*client
+	for i := range streams {
+		var sources []Source
+		for s := range cells {
+			views[i][s] = newPlane(s + 1)
+			sources = append(sources, views[i][s].source(t, 0))
+		}
+		clients[i] = run(t, Config{Journal: journal, Sources: sources})
+	}
+	synctest.Wait()
+	for n := range writes {
+		slot := random.IntN(cells)
+		for i := range streams {
+			p := views[i][slot]
+			p.write("ADDED", fmt.Sprint("o", n))
+			switch random.IntN(12) {
+			case 0:
+				p.set(func() { p.frozen = true })
+			case 1:
+				p.cut()
+			default:
+				p.set(func() { p.frozen = false })
+			}
+		}
+		time.Sleep(time.Duration(random.IntN(3)) * holdLimit / 2)
+	}
+	for i := range streams {
+		for s := range cells {
+			views[i][s].set(func() { views[i][s].frozen = false })
+		}
+	}
+	time.Sleep(time.Minute)
+	synctest.Wait()
+	for i, c := range clients {
+		read := 0
+		at := version.Vector{0, 1, 1, 1}
+		for len(c.events) > 0 {
+			e := history(t, c.next(), at)
+			read++
+			slot, v := parse(t, e.event)
+			stood, ok := journal.Stood(slot, v)
+			if !ok {
+				t.Fatalf("seed %d: the journal does not know %s", seed, e.event)
+			}
+			for s := 1; s <= cells; s++ {
+				if stood.Raw(s) > e.position.Raw(s) {
+					t.Errorf("seed %d: stream %d has seen %v when it reads %s; the journal says %v", seed, i, e.position, e.event, stood)
+				}
+			}
+		}
+		if read != writes {
+			t.Errorf("seed %d: stream %d read %d events of %d", seed, i, read, writes)
+		}
+	}
+}
+
+// history moves at on and returns what had been seen with the event.
+func history(t *testing.T, event string, at version.Vector) seen {
+	slot, v := parse(t, event)
+	if v != at.Raw(slot)+1 {
+		t.Errorf("%s comes after version %d of its cell", event, at.Raw(slot))
+	}
+	at.Set(slot, v)
+	return seen{event, slices.Clone(at)}
+}
+
+func parse(t *testing.T, event string) (slot int, v int64) {
+	t.Helper()
+	fields := strings.Fields(event)
+	parsed, err := version.Parse(fields[len(fields)-1])
+	if err != nil || parsed.Object == nil {
+		t.Fatalf("%s has no object's version: %v", event, err)
+	}
+	return parsed.Object.Slot, parsed.Object.Raw
+}

@@ -1,0 +1,422 @@
+package stream
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kubecell/kubectl-cell/pkg/router/version"
+	"github.com/kubecell/kubectl-cell/pkg/router/wire"
+)
+
+// plane is a control plane as a source sees it: it keeps its events and serves them from any position.
+type plane struct {
+	name string
+	slot int
+
+	mu sync.Mutex
+	// The rest is guarded by mu.
+	log     []string // one frame a version, from version 1 on
+	changed chan struct{}
+	open    []*io.PipeWriter
+	down    bool
+	// compacted is the oldest position from which a watch can begin.
+	compacted int64
+	// frozen planes accept watches and send nothing.
+	frozen bool
+}
+
+func newPlane(slot int) *plane {
+	// Every control plane has written something of its own before anybody watches.
+	own := frame("BOOKMARK", "", 1, "")
+	return &plane{name: fmt.Sprintf("cell-%d", slot), slot: slot, changed: make(chan struct{}), log: []string{own}}
+}
+
+// write makes an event and returns its version.
+func (p *plane) write(kind, name string) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	v := int64(len(p.log) + 1)
+	p.log = append(p.log, frame(kind, name, v, ""))
+	p.notify()
+	return v
+}
+
+func (p *plane) bookmark() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.log = append(p.log, frame("BOOKMARK", "", int64(len(p.log)+1), ""))
+	p.notify()
+}
+
+func (p *plane) notify() {
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+func (p *plane) set(change func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change()
+	p.notify()
+}
+
+// cut breaks all open watches off.
+func (p *plane) cut() {
+	p.set(func() {
+		for _, w := range p.open {
+			_ = w.CloseWithError(io.ErrUnexpectedEOF)
+		}
+		p.open = nil
+	})
+}
+
+func frame(kind, name string, v int64, annotations string) string {
+	metadata := fmt.Sprintf(`"resourceVersion":"%d"`, v)
+	if name != "" {
+		metadata = fmt.Sprintf(`"name":%q,`, name) + metadata
+	}
+	if annotations != "" {
+		metadata += `,"annotations":` + annotations
+	}
+	return fmt.Sprintf(`{"type":%q,"object":{"kind":"ConfigMap","apiVersion":"v1","metadata":{%s}}}`+"\n", kind, metadata)
+}
+
+// source watches the plane from a position, or from what exists.
+func (p *plane) source(t *testing.T, position int64) Source {
+	t.Helper()
+	s := Source{Name: p.name, Slot: p.slot, Position: position, Open: p.watch}
+	first, err := p.watch(t.Context(), position)
+	if err != nil && position == 0 {
+		t.Fatal(err)
+	}
+	s.First = first
+	return s
+}
+
+func (p *plane) watch(ctx context.Context, position int64) (io.ReadCloser, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.down:
+		return nil, io.ErrClosedPipe
+	case position > 0 && position < p.compacted:
+		return nil, ErrExpired
+	}
+	r, w := io.Pipe()
+	p.open = append(p.open, w)
+	go p.serve(ctx, w, position)
+	return r, nil
+}
+
+func (p *plane) serve(ctx context.Context, w *io.PipeWriter, position int64) {
+	if position == 0 {
+		p.mu.Lock()
+		var out strings.Builder
+		for _, f := range p.log {
+			if !strings.Contains(f, "BOOKMARK") {
+				out.WriteString(f)
+			}
+		}
+		position = int64(len(p.log))
+		out.WriteString(frame("BOOKMARK", "", position, `{"k8s.io/initial-events-end":"true"}`))
+		p.mu.Unlock()
+		if _, err := io.WriteString(w, out.String()); err != nil {
+			return
+		}
+	}
+	for {
+		p.mu.Lock()
+		var next string
+		if position < int64(len(p.log)) && !p.frozen {
+			next = p.log[position]
+		}
+		changed := p.changed
+		p.mu.Unlock()
+		if next == "" {
+			select {
+			case <-ctx.Done():
+				_ = w.CloseWithError(ctx.Err())
+				return
+			case <-changed:
+			}
+			continue
+		}
+		if _, err := io.WriteString(w, next); err != nil {
+			return
+		}
+		position++
+	}
+}
+
+// client is what a stream's client has read.
+type client struct {
+	t      *testing.T
+	events chan string // "TYPE name version", versions of bookmarks as "1/2/3"
+	end    chan struct{}
+	finish func()
+	cancel context.CancelFunc
+	// change is sent to the stream.
+	change chan Change
+}
+
+// run runs a stream and reads it.
+func run(t *testing.T, config Config) *client {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ending := make(chan struct{})
+	c := &client{
+		t: t, events: make(chan string, 10000), end: make(chan struct{}), cancel: cancel,
+		finish: sync.OnceFunc(func() { close(ending) }), change: make(chan Change),
+	}
+	config.Format = wire.JSON
+	config.Ending, config.Changes = ending, c.change
+	if config.Visible == nil {
+		config.Visible = func(string, wire.Meta) bool { return true }
+	}
+	if config.Journal == nil {
+		config.Journal = &Journal{}
+	}
+	if config.Write == nil {
+		config.Write = func([]byte) error { return nil }
+	}
+	write := config.Write
+	config.Write = func(f []byte) error {
+		c.events <- describe(t, f)
+		return write(f)
+	}
+	config.Flush = func() error { return nil }
+	go func() {
+		defer close(c.end)
+		if err := Run(ctx, config); err != nil && ctx.Err() == nil {
+			t.Errorf("Run: %v", err)
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-c.end })
+	return c
+}
+
+func describe(t *testing.T, f []byte) string {
+	e, err := wire.NewFrameReader(wire.JSON, bytes.NewReader(f)).Next()
+	if err != nil {
+		t.Errorf("frame %s: %v", f, err)
+		return ""
+	}
+	switch e.Type {
+	case "ERROR":
+		return "ERROR " + string(e.Object[bytes.Index(e.Object, []byte(`"reason"`)):bytes.Index(e.Object, []byte(`,"code"`))])
+	case "BOOKMARK":
+		end := ""
+		if e.Meta.InitialEventsEnd {
+			end = " end"
+		}
+		return "BOOKMARK " + vector(t, e.Meta.ResourceVersion) + end
+	}
+	return e.Type + " " + e.Meta.Name + " " + e.Meta.ResourceVersion
+}
+
+// vector writes the positions of slots 1 and up.
+func vector(t *testing.T, s string) string {
+	v, err := version.Parse(s)
+	if err != nil || v.Vector == nil {
+		t.Errorf("%s is no vector: %v", s, err)
+		return s
+	}
+	return strings.Trim(fmt.Sprint([]int64(v.Vector[1:])), "[]")
+}
+
+func (c *client) next() string {
+	c.t.Helper()
+	select {
+	case e := <-c.events:
+		return e
+	case <-c.end:
+		select {
+		case e := <-c.events:
+			return e
+		default:
+			return "the end"
+		}
+	case <-time.After(time.Minute):
+		c.t.Fatal("nothing came for a minute")
+		return ""
+	}
+}
+
+func (c *client) expect(want ...string) {
+	c.t.Helper()
+	var got []string
+	for range want {
+		got = append(got, c.next())
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		c.t.Errorf("the client reads (-want +got):\n%s", diff)
+	}
+}
+
+func TestEventsOfAllSourcesComeStamped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newPlane(1), newPlane(2)
+		a.write("ADDED", "old")
+		c := run(t, Config{Bookmarks: true, Sources: []Source{a.source(t, 2), b.source(t, 0)}})
+		synctest.Wait()
+		a.write("ADDED", "x")
+		c.expect("ADDED x 3001")
+		b.write("ADDED", "y")
+		c.expect("ADDED y 2002", "BOOKMARK 3 2")
+		a.write("DELETED", "x")
+		c.expect("DELETED x 4001", "BOOKMARK 4 2")
+		c.finish()
+		c.expect("the end")
+	})
+}
+
+func TestInitialEventsEndOnceAfterAllSources(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newPlane(1), newPlane(2)
+		a.write("ADDED", "x")
+		b.write("ADDED", "y")
+		b.write("ADDED", "z")
+		c := run(t, Config{Bookmarks: true, InitialEnd: true, Sources: []Source{a.source(t, 0), b.source(t, 0)}})
+		got := map[string]bool{c.next(): true, c.next(): true, c.next(): true}
+		want := map[string]bool{"ADDED x 2001": true, "ADDED y 2002": true, "ADDED z 3002": true}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+		c.expect("BOOKMARK 2 3 end")
+		a.bookmark()
+		c.expect("BOOKMARK 3 3")
+	})
+}
+
+func TestASourceThatBreaksOffGoesOnWhereItStood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newPlane(1), newPlane(2)
+		c := run(t, Config{Sources: []Source{a.source(t, 0), b.source(t, 0)}})
+		synctest.Wait()
+		a.write("ADDED", "x")
+		c.expect("ADDED x 2001")
+		a.cut()
+		a.set(func() { a.down = true })
+		a.write("MODIFIED", "x")
+		b.write("ADDED", "y")
+		c.expect("ADDED y 2002") // while a is down
+		a.set(func() { a.down = false })
+		c.expect("MODIFIED x 3001")
+	})
+}
+
+func TestAPositionThatIsTooOldEndsTheStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newPlane(1), newPlane(2)
+		c := run(t, Config{Bookmarks: true, Sources: []Source{a.source(t, 0), b.source(t, 0)}})
+		synctest.Wait()
+		a.set(func() { a.compacted = 100 })
+		a.cut()
+		c.expect(`ERROR "reason":"Expired"`, "the end")
+	})
+}
+
+// A source that breaks off among its initial events cannot go on, and must not be taken for whole.
+func TestInitialEventsThatBreakOffEndTheStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newPlane(1)
+		r, w := io.Pipe()
+		broken := Source{Name: "cell-2", Slot: 2, First: r, Open: newPlane(2).watch}
+		c := run(t, Config{Bookmarks: true, InitialEnd: true, Sources: []Source{a.source(t, 0), broken}})
+		if _, err := io.WriteString(w, frame("ADDED", "half", 5, "")); err != nil {
+			t.Fatal(err)
+		}
+		c.expect("ADDED half 5002")
+		_ = w.CloseWithError(io.ErrUnexpectedEOF)
+		c.expect("the end")
+	})
+}
+
+func TestAGoodbyeSaysWhereTheStreamStands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newPlane(1), newPlane(2)
+		c := run(t, Config{Bookmarks: true, Sources: []Source{a.source(t, 0), b.source(t, 0)}})
+		synctest.Wait()
+		a.write("ADDED", "x")
+		c.expect("ADDED x 2001")
+		c.finish()
+		c.expect("BOOKMARK 2 1", "the end")
+	})
+}
+
+func TestCopiesAreNotShownAndStillMoveThePosition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newPlane(1)
+		hidden := func(_ string, m wire.Meta) bool { return m.Name != "copy" }
+		c := run(t, Config{Bookmarks: true, Visible: hidden, Sources: []Source{a.source(t, 1)}})
+		a.write("ADDED", "copy")
+		c.expect("BOOKMARK 2")
+	})
+}
+
+func TestWithoutBookmarksNoneComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newPlane(1)
+		c := run(t, Config{Sources: []Source{a.source(t, 0)}})
+		synctest.Wait()
+		a.bookmark()
+		a.write("ADDED", "x")
+		c.expect("ADDED x 3001")
+		time.Sleep(10 * bookmarkDelay) // synctest's clock: long enough for any bookmark
+		c.finish()
+		c.expect("the end")
+	})
+}
+
+func TestCellsJoinLeaveAndFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, joins := newPlane(1), newPlane(2), newPlane(3)
+		c := run(t, Config{Bookmarks: true, Sources: []Source{a.source(t, 0), b.source(t, 0)}})
+		synctest.Wait()
+		joins.write("ADDED", "before")
+		c.change <- Change{Add: []Source{joins.source(t, 2)}}
+		joins.write("ADDED", "after")
+		c.expect("ADDED after 3003", "BOOKMARK 1 1 3")
+		c.change <- Change{Remove: []string{b.name}}
+		synctest.Wait()
+		b.write("ADDED", "gone")
+		a.write("ADDED", "here")
+		c.expect("ADDED here 2001", "BOOKMARK 2 1 3")
+		c.change <- Change{Expire: true}
+		c.expect(`ERROR "reason":"Expired"`, "the end")
+	})
+}
+
+// A slow client holds up its own stream, and its sources are not read ahead of it.
+func TestASlowClientHoldsUpItsSourcesAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newPlane(1)
+		release := make(chan struct{})
+		slow := run(t, Config{Sources: []Source{a.source(t, 0)}, Write: func([]byte) error { <-release; return nil }})
+		fast := run(t, Config{Sources: []Source{a.source(t, 0)}})
+		synctest.Wait()
+		for i := range 100 {
+			a.write("ADDED", fmt.Sprint("o", i))
+		}
+		for range 100 {
+			fast.next()
+		}
+		synctest.Wait()
+		if n := len(slow.events); n != 1 {
+			t.Errorf("%d events were written to a client that takes none", n)
+		}
+		close(release)
+		for range 100 {
+			slow.next()
+		}
+	})
+}
