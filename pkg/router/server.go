@@ -37,6 +37,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
+	"github.com/kubecell/kubectl-cell/pkg/router/upstream"
 )
 
 // Config is what a router needs to run.
@@ -63,7 +64,7 @@ const (
 
 // Run serves until ctx ends, then lets the requests in flight finish and returns nil.
 func Run(ctx context.Context, config Config) error {
-	h := &handler{codecs: codecs()}
+	h := &handler{codecs: codecs(), stopping: ctx, alone: func() bool { return true }}
 	configuration, err := feed.New(feed.Config{
 		RCP:            config.RCP,
 		StateDir:       config.StateDir,
@@ -157,8 +158,7 @@ func (h *handler) noAnswer(w http.ResponseWriter, r *http.Request, source string
 // repeatable says whether a request can be sent again without doing anything twice: it only reads, or
 // it was never sent.
 func repeatable(r *http.Request, err error) bool {
-	var dial *net.OpError
-	return r.Method == http.MethodGet || r.Method == http.MethodHead || (errors.As(err, &dial) && dial.Op == "dial")
+	return r.Method == http.MethodGet || r.Method == http.MethodHead || upstream.NotSent(err)
 }
 
 // codecs encode the router's own answers, which are all of kind Status.

@@ -117,8 +117,14 @@ func (f *Feed) Start(ctx context.Context) error {
 	return nil
 }
 
-// Wait returns when everything that Start began has ended.
-func (f *Feed) Wait() { f.stopped.Wait() }
+// Wait returns when everything that New and Start began has ended.
+func (f *Feed) Wait() {
+	f.stopped.Wait()
+	if state := f.state.Load(); state != nil {
+		state.closeUnused(nil)
+	}
+	f.rcp.Close()
+}
 
 func (f *Feed) informers() []cache.SharedIndexInformer {
 	return []cache.SharedIndexInformer{f.rings, f.cells, f.secrets}
@@ -193,6 +199,12 @@ func (f *Feed) refresh() error {
 		return err
 	}
 	previous := f.state.Swap(state)
+	if previous != nil {
+		previous.closeUnused(state)
+	}
+	if previous != nil {
+		close(previous.replaced)
+	}
 	if previous == nil || previous.Snapshot.Epoch != state.Snapshot.Epoch {
 		f.config.Logger.Info("using ring", "epoch", state.Snapshot.Epoch, "phase", state.Snapshot.Phase, "cells", state.Snapshot.Table.Cells())
 	}

@@ -19,7 +19,11 @@ type State struct {
 	Snapshot *routing.Snapshot
 	rcp      *upstream.ControlPlane
 	cells    map[string]cell
+	replaced chan struct{}
 }
+
+// Replaced is closed when there is a newer State.
+func (s *State) Replaced() <-chan struct{} { return s.replaced }
 
 // cell is the way to a cell and what it was built from, so that a new State keeps the connections of
 // a cell that did not change.
@@ -52,6 +56,15 @@ func (s *State) HasCell(name string) bool {
 	return ok
 }
 
+// closeUnused ends the ways to cells that next, which may be nil, has no use for. Requests in flight go on.
+func (s *State) closeUnused(next *State) {
+	for name, c := range s.cells {
+		if c.plane != nil && (next == nil || next.cells[name].plane != c.plane) {
+			c.plane.Close()
+		}
+	}
+}
+
 // newState builds a State, reusing the connections of previous (which may be nil). A ring that makes
 // no sense is an error; a cell without usable credentials is not, since it harms only its own keys.
 func newState(ring *v1alpha1.Ring, saved []routing.SavedCell, rcp *upstream.ControlPlane, previous *State, respond upstream.ErrorResponder) (*State, error) {
@@ -59,7 +72,7 @@ func newState(ring *v1alpha1.Ring, saved []routing.SavedCell, rcp *upstream.Cont
 	if err != nil {
 		return nil, err
 	}
-	s := &State{Snapshot: snapshot, rcp: rcp, cells: make(map[string]cell, len(saved))}
+	s := &State{Snapshot: snapshot, rcp: rcp, cells: make(map[string]cell, len(saved)), replaced: make(chan struct{})}
 	for _, sc := range saved {
 		name := sc.Cell.Name
 		if previous != nil {
@@ -110,9 +123,9 @@ func connect(sc routing.SavedCell, respond upstream.ErrorResponder) (*upstream.C
 	if err != nil {
 		return nil, err
 	}
-	return upstream.New(sc.Cell.Name, config, respond)
+	return upstream.New(sc.Cell.Name, config, sc.Cell.Spec.Endpoints, respond)
 }
 
 func newRCP(config Config) (*upstream.ControlPlane, error) {
-	return upstream.New(route.RCP, config.RCP, config.Respond)
+	return upstream.New(route.RCP, config.RCP, nil, config.Respond)
 }

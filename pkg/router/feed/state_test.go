@@ -43,14 +43,16 @@ func ring() *v1alpha1.Ring {
 
 func mustState(t *testing.T, saved []routing.SavedCell, previous *State) *State {
 	t.Helper()
-	rcp, err := upstream.New(route.RCP, &rest.Config{Host: "https://127.0.0.1:1"}, noAnswer)
+	rcp, err := upstream.New(route.RCP, &rest.Config{Host: "https://127.0.0.1:1"}, nil, noAnswer)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(rcp.Close)
 	s, err := newState(ring(), saved, rcp, previous, noAnswer)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { s.closeUnused(nil) })
 	return s
 }
 

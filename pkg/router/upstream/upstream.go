@@ -1,32 +1,38 @@
 // Package upstream sends requests to one control plane, a cell or the RCP, on behalf of the user that
 // the router authenticated.
 //
+// A control plane has one or more endpoints, its apiservers. Requests are spread over those that are up.
+// A prober of its own asks each of them every second; when none has answered twice in a row the control
+// plane is down: what is in flight to it is cut off, and new requests fail at once until a probe
+// succeeds. Nothing (no lock, no limit, no connection) is shared between control planes, so that one that
+// hangs holds up nothing else.
+//
 // Invariants: nothing that a client says about its own identity reaches a control plane, only what
-// the router found out, as impersonation headers; a request's and an answer's body pass unread.
+// the router found out, as impersonation headers; a request that may have been carried out is not sent
+// again, unless it only reads.
 //
 // Not promised: that the control plane is alive. A request that gets no answer fails with the error
 // of the transport, and [ControlPlane.ServeHTTP] turns that into 503 with the control plane's name.
+//
+// Start reading at [ControlPlane.Send].
 package upstream
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httputil"
-	"net/url"
-	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
-	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/transport"
 )
 
-// dialTimeout bounds how long a control plane may take to accept a connection; a dead host must not
-// hold a request for the minutes that TCP would.
-const dialTimeout = 5 * time.Second
+// requestTimeout bounds a request that is no stream; an apiserver has the same bound.
+const requestTimeout = 60 * time.Second
 
 // ErrCredentials is what an [ErrorResponder] gets where a control plane refuses the router's own
 // credentials. The administrator has to give the cell a new kubeconfig.
@@ -37,43 +43,67 @@ type ErrorResponder func(w http.ResponseWriter, r *http.Request, source string, 
 
 // ControlPlane is the way to one control plane.
 type ControlPlane struct {
-	name    string
-	base    *url.URL
-	config  *rest.Config
-	direct  http.RoundTripper
-	proxy   *httputil.ReverseProxy
-	upgrade *httputil.ReverseProxy
-	dynamic dynamic.Interface
+	name      string
+	config    *rest.Config
+	endpoints []*endpoint
+	respond   ErrorResponder
+	upgrade   *httputil.ReverseProxy
+	dynamic   dynamic.Interface
+	// next is whose turn it is among the endpoints.
+	next atomic.Uint32
+	// buffers are what answers pass in, of type *[]byte.
+	buffers sync.Pool
+
+	// health makes one change of what is up and down at a time. Reading needs no lock.
+	health sync.Mutex
+	// down says why no endpoint can be used; nil while one can.
+	down    atomic.Pointer[DownError]
+	samples samples
+	stop    context.CancelFunc
+	probers sync.WaitGroup
 }
 
-// New returns the way to the control plane that config names. It makes no request. config's
-// credentials must be allowed to impersonate there.
-func New(name string, config *rest.Config, respond ErrorResponder) (*ControlPlane, error) {
+// New returns the way to the control plane that config names, at the given base URLs, or at config's own
+// host where there are none. config's credentials must be allowed to impersonate there. It makes no
+// request itself; the probers that it starts run until [ControlPlane.Close].
+func New(name string, config *rest.Config, endpoints []string, respond ErrorResponder) (*ControlPlane, error) {
 	config = rest.CopyConfig(config)
 	config.QPS, config.Burst = -1, -1
-	config.Dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
-	base, _, err := rest.DefaultServerUrlFor(config)
-	if err != nil {
-		return nil, fmt.Errorf("server of %s: %w", name, err)
+	if len(endpoints) == 0 {
+		endpoints = []string{config.Host}
 	}
-	direct, err := rest.TransportFor(config)
-	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", name, err)
+	config.Host = endpoints[0]
+	c := &ControlPlane{name: name, config: config, respond: respond}
+	c.buffers.New = func() any { buffer := make([]byte, copySize); return &buffer }
+	for _, host := range endpoints {
+		e, err := newEndpoint(config, host)
+		if err != nil {
+			return nil, fmt.Errorf("connect to %s: %w", name, err)
+		}
+		c.endpoints = append(c.endpoints, e)
 	}
-	// SPDY and WebSocket take a connection over, which HTTP/2 cannot give away.
-	http1 := rest.CopyConfig(config)
-	http1.NextProtos = []string{"http/1.1"}
-	upgrade, err := rest.TransportFor(http1)
-	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", name, err)
-	}
-	c := &ControlPlane{name: name, base: base, config: config, direct: direct}
-	c.proxy = c.reverseProxy(direct, respond)
-	c.upgrade = c.reverseProxy(upgrade, respond)
-	if c.dynamic, err = dynamic.NewForConfig(config); err != nil {
+	c.upgrade = c.upgrader()
+	own := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) { return c.roundTrip(r) })}
+	var err error
+	if c.dynamic, err = dynamic.NewForConfigAndClient(config, own); err != nil {
 		return nil, fmt.Errorf("build client of %s: %w", name, err)
 	}
+	c.samples.size = len(c.endpoints) * int(sampledFor/probeInterval)
+	ctx, stop := context.WithCancel(context.Background())
+	c.stop = stop
+	for _, e := range c.endpoints {
+		c.probers.Go(func() { c.watchOver(ctx, e) })
+	}
 	return c, nil
+}
+
+// Close ends the probers and the idle connections. Requests in flight go on. It may be called twice.
+func (c *ControlPlane) Close() {
+	c.stop()
+	c.probers.Wait()
+	for _, e := range c.endpoints {
+		e.closeIdle()
+	}
 }
 
 // Name is the cell's name, or route.RCP.
@@ -82,94 +112,28 @@ func (c *ControlPlane) Name() string { return c.name }
 // Dynamic is a client with the router's own rights, for what it does on nobody's behalf.
 func (c *ControlPlane) Dynamic() dynamic.Interface { return c.dynamic }
 
-// Config is the configuration of that client. The caller must not change it.
+// Config is the configuration of a client like that, for the first endpoint. The caller must not change it.
 func (c *ControlPlane) Config() *rest.Config { return c.config }
 
-// ServeHTTP forwards r as the user in its context and passes the answer on as it comes.
-func (c *ControlPlane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get("Upgrade") != "" {
-		c.upgrade.ServeHTTP(w, r)
-		return
-	}
-	c.proxy.ServeHTTP(w, r)
+// Down says since when and why the control plane cannot be used; nil while it can.
+func (c *ControlPlane) Down() *DownError { return c.down.Load() }
+
+// DownError is the failure of a request to a control plane none of whose endpoints answers.
+type DownError struct {
+	// Since is when the control plane was given up.
+	Since time.Time
+	// Err is why the last probe failed.
+	Err error
 }
 
-// Do sends a request of the router's own making as the user in its context. path and query in r.URL
-// are those of the API; the caller closes the answer's body.
-func (c *ControlPlane) Do(r *http.Request) (*http.Response, error) {
-	out := r.Clone(r.Context())
-	out.RequestURI = ""
-	c.retarget(out.URL)
-	out.Host = ""
-	// Of the client's headers only these: one like "Connection: Impersonate-User" would have a proxy
-	// between here and there take the user's name off again.
-	out.Header = http.Header{}
-	for _, name := range []string{"Accept", "User-Agent"} {
-		if values := r.Header.Values(name); len(values) > 0 {
-			out.Header[name] = values
-		}
-	}
-	return impersonator{c.direct}.RoundTrip(out)
+func (e *DownError) Error() string {
+	return fmt.Sprintf("given up at %s: %v", e.Since.UTC().Format(time.TimeOnly), e.Err)
 }
 
-func (c *ControlPlane) reverseProxy(rt http.RoundTripper, respond ErrorResponder) *httputil.ReverseProxy {
-	return &httputil.ReverseProxy{
-		Rewrite: func(p *httputil.ProxyRequest) {
-			c.retarget(p.Out.URL)
-			p.Out.Host = ""
-			stripIdentity(p.Out.Header)
-		},
-		Transport: impersonator{rt},
-		// Watches and logs are streams: what has come is passed on at once.
-		FlushInterval:  -1,
-		ModifyResponse: refusedCredentials,
-		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			respond(w, r, c.name, err)
-		},
-	}
-}
+// Unwrap returns why the last probe failed.
+func (e *DownError) Unwrap() error { return e.Err }
 
-// refusedCredentials keeps a control plane's 401 from the client: it is about the router's own
-// credentials there. What a workload behind a proxy subresource says is the client's.
-func refusedCredentials(answer *http.Response) error {
-	if answer.StatusCode != http.StatusUnauthorized || strings.Contains(answer.Request.URL.Path, "/proxy") {
-		return nil
-	}
-	return ErrCredentials
-}
+// roundTripper is a function as an [http.RoundTripper].
+type roundTripper func(*http.Request) (*http.Response, error)
 
-// retarget points the URL of a request at this control plane and leaves its path and query.
-func (c *ControlPlane) retarget(u *url.URL) {
-	u.Scheme, u.Host = c.base.Scheme, c.base.Host
-	if prefix := strings.TrimSuffix(c.base.Path, "/"); prefix != "" {
-		raw := prefix + u.EscapedPath()
-		u.Path, u.RawPath = prefix+u.Path, raw
-	}
-}
-
-// stripIdentity removes every header by which a client could say who it is.
-func stripIdentity(h http.Header) {
-	for name := range h {
-		if strings.HasPrefix(name, "Impersonate-") || strings.HasPrefix(name, "X-Remote-") || strings.HasPrefix(name, "X-Forwarded-") {
-			delete(h, name)
-		}
-	}
-	delete(h, "Authorization")
-}
-
-// impersonator adds the user in a request's context. A request without one is refused: it must never
-// reach a control plane with the router's own rights.
-type impersonator struct{ rt http.RoundTripper }
-
-func (i impersonator) RoundTrip(r *http.Request) (*http.Response, error) {
-	user, ok := request.UserFrom(r.Context())
-	if !ok || user.GetName() == "" {
-		return nil, fmt.Errorf("%s %s has no authenticated user", r.Method, r.URL.Path)
-	}
-	return transport.NewImpersonatingRoundTripper(transport.ImpersonationConfig{
-		UserName: user.GetName(),
-		UID:      user.GetUID(),
-		Groups:   user.GetGroups(),
-		Extra:    user.GetExtra(),
-	}, i.rt).RoundTrip(r)
-}
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

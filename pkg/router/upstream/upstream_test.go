@@ -3,6 +3,7 @@ package upstream
 import (
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -14,17 +15,21 @@ import (
 func plane(t *testing.T, seen *http.Header, code int) *ControlPlane {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, probePath) {
+			return
+		}
 		*seen = r.Header.Clone()
 		w.WriteHeader(code)
 	}))
 	t.Cleanup(server.Close)
-	c, err := New("cell-1", &rest.Config{Host: server.URL + "/prefix", BearerToken: "the router's"},
+	c, err := New("cell-1", &rest.Config{Host: server.URL + "/prefix", BearerToken: "the router's"}, nil,
 		func(w http.ResponseWriter, _ *http.Request, source string, err error) {
 			http.Error(w, source+": "+err.Error(), http.StatusServiceUnavailable)
 		})
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(c.Close)
 	return c
 }
 
@@ -108,6 +113,7 @@ func TestRefusedCredentialsAreNotTheClients(t *testing.T) {
 	w = httptest.NewRecorder()
 	r := requestAs("alice")
 	r.URL.Path = "/api/v1/namespaces/a/services/x/proxy/login"
+	r = r.WithContext(request.WithRequestInfo(r.Context(), &request.RequestInfo{Subresource: "proxy"}))
 	c.ServeHTTP(w, r)
 	if w.Code != http.StatusUnauthorized {
 		t.Errorf("answer %d through a proxy subresource; want the workload's own 401", w.Code)
