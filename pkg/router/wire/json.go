@@ -75,6 +75,7 @@ func (d *document) read(s *scanner) error {
 }
 
 func (d *document) readMetadata(s *scanner) error {
+	d.views = views{}
 	if null, err := s.null(); err != nil {
 		return err
 	} else if null {
@@ -100,8 +101,10 @@ func (d *document) readMetadata(s *scanner) error {
 			value, err = s.optionalText()
 			d.deleting = len(value) > 0
 		case "annotations":
+			d.epoch, d.initialEventsEnd = nil, false
 			err = s.texts(d.setAnnotation)
 		case "labels":
+			d.status = nil
 			err = s.texts(d.setLabel)
 		default:
 			err = s.skip()
@@ -126,12 +129,15 @@ func (d *document) readVersion(s *scanner) (err error) {
 	return err
 }
 
-// texts reads an object of strings, or null.
+// texts reads the labels or annotations, of which most are skipped: one may hold a whole object, escaped.
 func (s *scanner) texts(visit func(key, value []byte)) error {
 	if null, err := s.null(); null || err != nil {
 		return err
 	}
 	return s.object(func(key []byte) error {
+		if !marks(key) {
+			return s.skip()
+		}
 		value, err := s.optionalText()
 		if err == nil {
 			visit(key, value)

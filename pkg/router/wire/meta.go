@@ -54,3 +54,13 @@ func (v *views) setLabel(key, value []byte) {
 		v.status = value
 	}
 }
+
+// marks says whether a label or annotation of that key is read at all.
+func marks(key []byte) bool {
+	switch string(key) {
+	case v1alpha1.AnnotationPlacementEpoch, v1alpha1.LabelRebalanceStatus, metav1.InitialEventsAnnotationKey:
+		return true
+	default:
+		return false
+	}
+}

@@ -94,7 +94,7 @@ func objects(meta metav1.ObjectMeta) map[string]runtime.Object {
 	custom.SetDeletionTimestamp(meta.DeletionTimestamp)
 	return map[string]runtime.Object{
 		"ConfigMap": &corev1.ConfigMap{TypeMeta: typed("ConfigMap", "v1"), ObjectMeta: meta, Data: map[string]string{"metadata": `"{`}},
-		"Pod": &corev1.Pod{TypeMeta: typed("Pod", "v1"), ObjectMeta: meta, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i", Env: []corev1.EnvVar{{Name: "V", Value: "ü\"\\\n"}}}}}},
+		"Pod":       &corev1.Pod{TypeMeta: typed("Pod", "v1"), ObjectMeta: meta, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i", Env: []corev1.EnvVar{{Name: "V", Value: "ü\"\\\n"}}}}}},
 		"Deployment": &appsv1.Deployment{TypeMeta: typed("Deployment", "apps/v1"), ObjectMeta: meta,
 			Spec: appsv1.DeploymentSpec{Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Name: "inner", ResourceVersion: "5"}}}},
 		"PartialObjectMetadata": partial,

@@ -2,10 +2,10 @@ package wire
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"mime"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	"sigs.k8s.io/yaml"
@@ -72,10 +72,11 @@ func rewriteJSON(body []byte, find func(*request) error, translate func(string) 
 		if err != nil {
 			return nil, err
 		}
-		if strings.ContainsAny(to, `"\`) {
-			return nil, fmt.Errorf("resource version %q cannot be written", to)
+		quoted, err := json.Marshal(to)
+		if err != nil {
+			return nil, fmt.Errorf("write resource version: %w", err)
 		}
-		q.found[i].version = to
+		q.found[i].version = string(quoted[1 : len(quoted)-1])
 	}
 	slices.SortFunc(q.found, func(a, b edit) int { return a.start - b.start })
 	return apply(make([]byte, 0, len(body)+32*len(q.found)), body, q.found), nil
@@ -209,8 +210,12 @@ func rewriteYAML(body []byte, find func(*request) error, translate func(string) 
 		return body, nil //nolint:nilerr // the server says what is wrong with it
 	}
 	out, err := rewriteJSON(converted, find, translate)
-	if err != nil || bytes.Equal(out, converted) {
-		return body, err
+	switch {
+	case err != nil:
+		return nil, err
+	case bytes.Equal(out, converted):
+		return body, nil
+	default:
+		return out, nil
 	}
-	return out, nil
 }
