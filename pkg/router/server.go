@@ -64,7 +64,7 @@ const (
 
 // Run serves until ctx ends, then lets the requests in flight finish and returns nil.
 func Run(ctx context.Context, config Config) error {
-	h := &handler{codecs: codecs(), stopping: ctx, alone: func() bool { return true }}
+	h := &handler{codecs: codecs()}
 	configuration, err := feed.New(feed.Config{
 		RCP:            config.RCP,
 		StateDir:       config.StateDir,
