@@ -19,6 +19,9 @@ RACE ?= $(if $(shell command -v gcc cc clang 2>/dev/null),-race)
 # Real control planes share this machine: two packages at a time keep it busy, more starve each other.
 TESTFLAGS ?= -p 2
 
+# All packages of test/conformance but the one that compiles Kubernetes' specs, which takes minutes.
+CONFORMANCE_LIGHT := ./cmd/... ./compare ./result ./selection
+
 GOLANGCI := go tool -modfile=$(CURDIR)/tools/golangci-lint/go.mod golangci-lint
 CONTROLLER_GEN := go tool -modfile=$(CURDIR)/tools/controller-gen/go.mod controller-gen
 
@@ -41,13 +44,19 @@ demo: build ## play the main job end to end on real cells, narrated, and clean u
 test: build ## run all tests, with real control planes
 	go test $(RACE) $(TESTFLAGS) ./...
 	cd $(CONTROL) && go test $(TESTFLAGS) ./...
+	cd test/conformance && go test $(CONFORMANCE_LIGHT)
+
+.PHONY: conformance
+conformance: build ## Kubernetes' own specs, directly and through the router: 15 minutes (CONFORMANCE=--short: 3)
+	@scripts/conformance.sh $(CONFORMANCE)
 
 .PHONY: lint
-lint: ## vet and lint both modules
+lint: ## vet and lint all modules
 	go vet ./...
 	cd $(CONTROL) && go vet ./...
 	$(GOLANGCI) run ./...
 	cd $(CONTROL) && $(GOLANGCI) run --config $(CURDIR)/.golangci.yml ./...
+	cd test/conformance && $(GOLANGCI) run --config $(CURDIR)/.golangci.yml $(CONFORMANCE_LIGHT)
 
 .PHONY: bench
 bench: bin/kubectl-cell ## benchmarks, each beside what it is compared with

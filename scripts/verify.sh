@@ -6,8 +6,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 status=0
 complain() { printf 'error: %s\n  hint: %s\n' "$1" "$2" >&2; status=1; }
 
-unformatted=$(gofmt -l cmd config pkg scripts tools)
-[[ -z $unformatted ]] || complain "not formatted: $unformatted" 'gofmt -w cmd config pkg scripts tools'
+unformatted=$(gofmt -l cmd config pkg scripts test tools)
+[[ -z $unformatted ]] || complain "not formatted: $unformatted" 'gofmt -w cmd config pkg scripts test tools'
 
 fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
@@ -22,6 +22,6 @@ go run ./scripts/generate --check || status=1
 # A path in a document stands in backquotes and begins with a folder of the repository.
 while IFS=: read -r file path; do
   [[ -e ${path%%[*#]*} ]] || complain "$file names $path, which does not exist" "correct $file"
-done < <(grep -oHE '`(cmd|config|docs|pkg|plugins|scripts|tools|completions)/[A-Za-z0-9_./-]+`' README.md $(find docs -name '*.md' -not -path 'docs/cli/*') | tr -d '`')
+done < <(grep -oHE '`(cmd|config|docs|pkg|plugins|scripts|test|tools|completions)/[A-Za-z0-9_./-]+`' README.md $(find docs -name '*.md' -not -path 'docs/cli/*') | tr -d '`')
 
 exit "$status"
