@@ -74,6 +74,10 @@ func ownExitCodes() map[string]codes {
 			exit.OK:      "ended by SIGTERM, after the requests in flight",
 			exit.Refused: "another router uses the state directory",
 		},
+		"backup run": {
+			exit.OK:      "ended by SIGTERM, after giving the lease up",
+			exit.Refused: "another backup daemon uses the state directory",
+		},
 		"explain": {}, "version": {exit.Failure: "an error, or no server answered; the client's version is printed all the same"},
 		"options":         {},
 		"completion bash": {}, "completion zsh": {}, "completion fish": {}, "completion powershell": {},

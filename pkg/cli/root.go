@@ -12,6 +12,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/kubecell/kubectl-cell/pkg/cli/add"
+	"github.com/kubecell/kubectl-cell/pkg/cli/backup"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/cli/completion"
 	"github.com/kubecell/kubectl-cell/pkg/cli/diff"
@@ -49,7 +50,7 @@ func groups(env *command.Env) []group {
 			remove.NewCommand(env), weight.NewCommand(env),
 		}},
 		{"daemons", "Daemons:", []*cobra.Command{
-			router.NewCommand(env),
+			router.NewCommand(env), backup.NewCommand(env),
 		}},
 		{"sandbox", "Sandbox:", []*cobra.Command{sandbox.NewCommand(env)}},
 		{"support", "Support:", []*cobra.Command{

@@ -124,7 +124,7 @@ func (b *bed) nothingLeft(t *testing.T, pids ...int) {
 // pids of everything that runs of a sandbox.
 func pids(s sandbox.Status) []int {
 	var out []int
-	for _, part := range append([]sandbox.Part{s.RCP, s.Router}, s.Cells...) {
+	for _, part := range append([]sandbox.Part{s.RCP, s.Router, s.Backup}, s.Cells...) {
 		if part.Up {
 			out = append(out, part.PID)
 		}

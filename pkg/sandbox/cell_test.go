@@ -80,7 +80,7 @@ func TestCellOfTheRingIsNotRemoved(t *testing.T) {
 
 func TestCellNames(t *testing.T) {
 	s := federation.Sandbox(t)
-	for _, name := range []string{"rcp", "router", "logs", "Cell", "a.b", "-x"} {
+	for _, name := range []string{"rcp", "router", "backup", "logs", "Cell", "a.b", "-x"} {
 		if _, err := s.Manager.CellAdd(t.Context(), s.Name, name); exit.CodeOf(err) != exit.Usage {
 			t.Errorf("add %q: %v, want a usage error", name, err)
 		}

@@ -176,7 +176,7 @@ func checkCellName(name string) error {
 	if err := checkName("cell", name); err != nil {
 		return err
 	}
-	if slices.Contains([]string{rcpName, routerName, logsName, "lock"}, name) {
+	if slices.Contains([]string{rcpName, routerName, backupName, logsName, "lock"}, name) {
 		return exit.Usagef("a cell cannot be called %s: that is another part of a sandbox", name).
 			WithHint("choose a name such as cell-4")
 	}

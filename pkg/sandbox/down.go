@@ -50,7 +50,7 @@ func (b *box) remove(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := b.stop(ctx, append(b.planes(), routerName)); err != nil {
+	if err := b.stop(ctx, append(b.planes(), routerName, backupName)); err != nil {
 		return err
 	}
 	if err := b.removeContexts(b.Kubeconfig.Contexts); err != nil {
@@ -64,10 +64,7 @@ func (b *box) stop(ctx context.Context, parts []string) error {
 	var group errgroup.Group
 	for _, part := range parts {
 		group.Go(func() error {
-			lock := b.controlPlane(part).lockPath()
-			if part == routerName {
-				lock = b.routerLock()
-			}
+			lock := b.lockPath(part)
 			if _, up, err := daemon.Inspect(lock); err == nil && !up {
 				return nil
 			}

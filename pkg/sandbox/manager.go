@@ -24,6 +24,7 @@ const DefaultName = "cell-sandbox"
 const (
 	rcpName    = "rcp"
 	routerName = "router"
+	backupName = "backup"
 	logsName   = "logs"
 )
 
@@ -32,7 +33,7 @@ const (
 type Manager struct {
 	// StateDir is where sandboxes live; see [StateDir].
 	StateDir string
-	// Executable is kubectl-cell, which is the router too.
+	// Executable is kubectl-cell, which is the daemons too.
 	Executable string
 	// Getenv is os.Getenv, or a test's.
 	Getenv func(string) string

@@ -24,6 +24,9 @@ func (b *box) controlPlane(part string) ControlPlane {
 
 func (b *box) logPath(part string) string { return b.dir(logsName, part+".log") }
 
+// lockPath is the lock that the process of a part holds while it runs.
+func (b *box) lockPath(part string) string { return b.dir(part, "lock") }
+
 func (b *box) planeAddress(part string) string {
 	return "https://" + net.JoinHostPort(Loopback, strconv.Itoa(b.Ports[part]))
 }

@@ -28,8 +28,6 @@ const (
 	mastersGroup = "system:masters"
 )
 
-func (b *box) routerLock() string { return b.dir(routerName, "lock") }
-
 func (b *box) routerAddress() string {
 	return "https://" + net.JoinHostPort(Loopback, strconv.Itoa(b.Ports[routerName]))
 }
@@ -54,7 +52,7 @@ func (b *box) startRouter(ctx context.Context) (daemon.Result, error) {
 			"--tls-private-key-file", b.dir(routerName, "serving.key"),
 			"--client-ca-file", b.dir(routerName, "ca.crt"),
 		},
-		LockPath: b.routerLock(), LogPath: b.logPath(routerName),
+		LockPath: b.lockPath(routerName), LogPath: b.logPath(routerName),
 		Grace: stopGrace, DieWithParent: b.m.DieWithParent,
 	})
 	if err != nil {
@@ -84,15 +82,24 @@ func (b *box) writeRouterFiles() error {
 			return err
 		}
 	}
-	user, err := ca.client(routerUser, federation.GroupRouters, b.m.Clock.Now())
+	return b.writeRCPKubeconfig(routerName, routerUser, federation.GroupRouters)
+}
+
+// writeRCPKubeconfig gives a daemon an identity of its own at the RCP.
+func (b *box) writeRCPKubeconfig(part, user, group string) error {
+	ca, err := b.controlPlane(rcpName).authority()
 	if err != nil {
 		return err
 	}
-	kubeconfig, err := entry{server: b.planeAddress(rcpName), ca: ca.certPEM, credentials: user}.encode(rcpName)
+	issued, err := ca.client(user, group, b.m.Clock.Now())
 	if err != nil {
 		return err
 	}
-	return writeFile(b.dir(routerName, "rcp.kubeconfig"), kubeconfig)
+	kubeconfig, err := entry{server: b.planeAddress(rcpName), ca: ca.certPEM, credentials: issued}.encode(rcpName)
+	if err != nil {
+		return err
+	}
+	return writeFile(b.dir(part, "rcp.kubeconfig"), kubeconfig)
 }
 
 // routerEntry is the context through the router.

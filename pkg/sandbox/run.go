@@ -176,32 +176,24 @@ func replaceCredentials(ctx context.Context, rcp *rest.Config, name string, kube
 	return nil
 }
 
-// serve starts the router, proves that it serves, and gives the user the contexts.
+// serve starts the daemons, proves that the router serves, and gives the user the contexts.
 func (r *run) serve(ctx context.Context) error {
 	if len(r.moved) > 0 {
-		// One that runs would go on asking at the old addresses.
-		if _, err := daemon.Stop(ctx, r.routerLock(), stopGrace); err != nil {
-			return fmt.Errorf("stop router: %w", err)
+		// Those that run would go on asking at the old addresses.
+		for _, part := range []string{routerName, backupName} {
+			if _, err := daemon.Stop(ctx, r.lockPath(part), stopGrace); err != nil {
+				return fmt.Errorf("stop %s: %w", part, err)
+			}
 		}
 	}
 	through, err := r.routerEntry()
-	err = errors.Join(err, r.m.step(routerName, func() (State, string, error) {
-		if err != nil {
-			return Failed, "", err
-		}
-		r.note(routerName)
-		result, err := r.startRouter(ctx)
-		if err != nil {
-			return Failed, "", err
-		}
-		state := Done
-		if result.AlreadyRunning {
-			r.forget(routerName)
-			state = Already
-		}
-		return state, through.server, awaitServing(ctx, through)
-	}))
 	if err != nil {
+		return err
+	}
+	group, starting := errgroup.WithContext(ctx)
+	group.Go(func() error { return r.serveRouter(starting, through) })
+	group.Go(func() error { return r.serveBackup(starting) })
+	if err := group.Wait(); err != nil {
 		return err
 	}
 	return r.m.step("kubeconfig", func() (State, string, error) {
@@ -214,6 +206,37 @@ func (r *run) serve(ctx context.Context) error {
 			entries[r.context(part)] = e
 		}
 		return Done, "current context is " + r.name, r.writeContexts(entries, r.name)
+	})
+}
+
+func (r *run) serveBackup(ctx context.Context) error {
+	return r.m.step(backupName, func() (State, string, error) {
+		r.note(backupName)
+		result, err := r.startBackup(ctx)
+		if err != nil {
+			return Failed, "", err
+		}
+		if result.AlreadyRunning {
+			r.forget(backupName)
+			return Already, "", nil
+		}
+		return Done, "", nil
+	})
+}
+
+func (r *run) serveRouter(ctx context.Context, through entry) error {
+	return r.m.step(routerName, func() (State, string, error) {
+		r.note(routerName)
+		result, err := r.startRouter(ctx)
+		if err != nil {
+			return Failed, "", err
+		}
+		state := Done
+		if result.AlreadyRunning {
+			r.forget(routerName)
+			state = Already
+		}
+		return state, through.server, awaitServing(ctx, through)
 	})
 }
 

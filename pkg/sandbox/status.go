@@ -15,6 +15,7 @@ type Status struct {
 	Cells   []Part `json:"cells"`
 	RCP     Part   `json:"rcp"`
 	Router  Part   `json:"router"`
+	Backup  Part   `json:"backup"`
 	// Context through the router.
 	Context string    `json:"context"`
 	Created time.Time `json:"created"`
@@ -26,7 +27,7 @@ type Part struct {
 	Up      bool   `json:"up"`
 	PID     int    `json:"pid,omitempty"`
 	Address string `json:"address,omitempty"`
-	Context string `json:"context"`
+	Context string `json:"context,omitempty"`
 	Log     string `json:"log"`
 }
 
@@ -73,7 +74,7 @@ func (m *Manager) List() ([]Status, error) {
 	return list, nil
 }
 
-func (b *box) inspectRouter() (daemon.Holder, bool, error) { return daemon.Inspect(b.routerLock()) }
+func (b *box) inspectRouter() (daemon.Holder, bool, error) { return daemon.Inspect(b.lockPath(routerName)) }
 
 func (b *box) status() (Status, error) {
 	s := Status{Name: b.name, Context: b.name, Created: b.Created, Cells: []Part{}}
@@ -84,7 +85,10 @@ func (b *box) status() (Status, error) {
 	if s.Router, err = b.part(routerName); err != nil {
 		return s, err
 	}
-	up := count(s.RCP) + count(s.Router)
+	if s.Backup, err = b.part(backupName); err != nil {
+		return s, err
+	}
+	up := count(s.RCP) + count(s.Router) + count(s.Backup)
 	for _, cell := range b.Cells {
 		part, err := b.part(cell.Name)
 		if err != nil {
@@ -96,7 +100,7 @@ func (b *box) status() (Status, error) {
 	switch up += s.CellsUp; {
 	case up == 0:
 		s.State = Down
-	case up == len(s.Cells)+2 && b.Complete:
+	case up == len(s.Cells)+3 && b.Complete:
 		s.State = Up
 	default:
 		s.State = Degraded
@@ -112,12 +116,11 @@ func count(p Part) int {
 }
 
 func (b *box) part(name string) (Part, error) {
-	p := Part{Name: name, Address: b.planeAddress(name), Context: b.context(name), Log: b.logPath(name)}
-	lock := b.controlPlane(name).lockPath()
-	if name == routerName {
-		lock = b.routerLock()
+	p := Part{Name: name, Log: b.logPath(name)}
+	if name != backupName { // which nobody talks to: it has no context, and another port each time
+		p.Address, p.Context = b.planeAddress(name), b.context(name)
 	}
-	holder, up, err := daemon.Inspect(lock)
+	holder, up, err := daemon.Inspect(b.lockPath(name))
 	if up {
 		p.Up, p.PID = true, holder.PID
 	}

@@ -70,6 +70,7 @@ func TestUpResumes(t *testing.T) {
 	}{
 		{"cell", func(s sandbox.Status) sandbox.Part { return s.Cells[1] }},
 		{"router", func(s sandbox.Status) sandbox.Part { return s.Router }},
+		{"backup", func(s sandbox.Status) sandbox.Part { return s.Backup }},
 		{"rcp", func(s sandbox.Status) sandbox.Part { return s.RCP }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
