@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -24,6 +25,8 @@ type handler struct {
 	// state returns the newest configuration; each request reads it once and keeps to it.
 	state  func() *feed.State
 	codecs runtime.NegotiatedSerializer
+	// buffers are what answers are rewritten in, of type *[]byte.
+	buffers sync.Pool
 }
 
 // buildChain wraps h in the generic server's filters. The order matters; from the outside in:
@@ -69,6 +72,11 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 	info, ok := request.RequestInfoFrom(r.Context())
 	if !ok {
 		responsewriters.InternalError(w, r, errNoRequestInfo)
+		return
+	}
+	r, err := withoutCBOR(r)
+	if err != nil {
+		h.fail(w, r, err)
 		return
 	}
 	state := h.state()

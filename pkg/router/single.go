@@ -1,14 +1,20 @@
 package router
 
 import (
+	"errors"
 	"net/http"
 
 	"k8s.io/apiserver/pkg/endpoints/request"
 
 	"github.com/kubecell/kubectl-cell/pkg/placement"
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
+	"github.com/kubecell/kubectl-cell/pkg/router/route"
+	"github.com/kubecell/kubectl-cell/pkg/router/upstream"
+	"github.com/kubecell/kubectl-cell/pkg/router/wire"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
+
+var errNoSlot = errors.New("the ring has no slot for it, so that versions of its objects cannot be shown")
 
 // versioned says whether the resource versions of a resource's objects are rewritten: wherever its
 // objects may come from several control planes. It goes by the resource alone, since one list over all
@@ -21,7 +27,70 @@ func versioned(info *request.RequestInfo, snap *routing.Snapshot) bool {
 	return class == placement.Sharded || class == placement.Local || class == placement.Dependent
 }
 
-// single serves a request for one object from the one control plane that has it.
-func (h *handler) single(w http.ResponseWriter, r *http.Request, state *feed.State, _ *request.RequestInfo, source string) {
-	h.forward(w, r, state, source)
+// connects says whether a request is a connection to something behind the object and not about the
+// object: it streams.
+func connects(info *request.RequestInfo) bool {
+	switch info.Subresource {
+	case "log", "exec", "attach", "portforward", "proxy":
+		return true
+	}
+	return false
+}
+
+// single serves a request for one object from the one control plane that has it. Versions in the body and
+// in the query become that control plane's own, and those in its answer become the router's.
+func (h *handler) single(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo, source string) {
+	if connects(info) {
+		h.forward(w, r, state, source)
+		return
+	}
+	plane, err := state.ControlPlane(source)
+	if err != nil {
+		h.fail(w, r, noPlane(source, err))
+		return
+	}
+	slot, ok := route.Slot(source, state.Snapshot)
+	if !ok {
+		h.fail(w, r, noPlane(source, errNoSlot))
+		return
+	}
+	changes, asYAML, err := h.singleChanges(w, r, plane, info, slot)
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	answer, err := plane.Send(r, changes)
+	if err != nil {
+		h.noAnswer(w, r, source, err)
+		return
+	}
+	h.answerVersioned(w, r, plane, answer, slot, asYAML)
+}
+
+// singleChanges is what the control plane gets in the place of what the client sent.
+func (h *handler) singleChanges(w http.ResponseWriter, r *http.Request, plane *upstream.ControlPlane, info *request.RequestInfo, slot int) (upstream.Changes, bool, error) {
+	accept, asYAML := singleAccept(r.Header.Get("Accept"))
+	// Uncompressed, since it will be read.
+	changes := upstream.Changes{Header: http.Header{"Accept-Encoding": nil}}
+	if asYAML {
+		changes.Header["Accept"] = []string{accept}
+	}
+	query, err := singleQuery(r.URL.RawQuery, slot)
+	if err != nil {
+		return changes, false, err
+	}
+	changes.Query = &query
+	if r.Body == nil || r.Body == http.NoBody {
+		return changes, asYAML, nil
+	}
+	body, err := readBody(w, r)
+	if err != nil {
+		return changes, false, err
+	}
+	contentType := r.Header.Get("Content-Type")
+	if err := h.refuseForgery(r, plane, info, contentType, body); err != nil {
+		return changes, false, err
+	}
+	changes.Body, err = wire.RewriteVersions(contentType, body, precondition(slot))
+	return changes, asYAML, err
 }
