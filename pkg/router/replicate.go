@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/endpoints/request"
@@ -38,7 +39,7 @@ func (h *handler) replicate(w http.ResponseWriter, r *http.Request, state *feed.
 	switch {
 	case info.Verb == "create" && info.Name == "":
 		h.place(w, r, func(w http.ResponseWriter, r *http.Request, name string) {
-			h.writeThrough(w, r, state, []replication.Object{{Resource: resource, Namespace: objectNamespace(info), Name: name}})
+			h.createThrough(w, r, state, replication.Object{Resource: resource, Namespace: objectNamespace(info), Name: name})
 		})
 	case info.Verb == "deletecollection":
 		objects, err := collection(r.Context(), state, info, resource, r.URL.Query())
@@ -50,6 +51,19 @@ func (h *handler) replicate(w http.ResponseWriter, r *http.Request, state *feed.
 	default:
 		h.writeThrough(w, r, state, []replication.Object{{Resource: resource, Namespace: objectNamespace(info), Name: info.Name}})
 	}
+}
+
+// createThrough is writeThrough for a create, whose name is known by now.
+func (h *handler) createThrough(w http.ResponseWriter, r *http.Request, state *feed.State, o replication.Object) {
+	if replication.WaitsForCells(o) {
+		held, err := withFinalizer(r)
+		if err != nil {
+			h.fail(w, r, apierrors.NewBadRequest("read body: "+err.Error()))
+			return
+		}
+		r = held
+	}
+	h.writeThrough(w, r, state, []replication.Object{o})
 }
 
 // writeThrough sends the write to the RCP, then copies the objects that it concerns. A client that goes
