@@ -1,10 +1,12 @@
 package router
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -18,6 +20,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
+	"github.com/kubecell/kubectl-cell/pkg/router/stream"
 )
 
 // handler carries out what package route decides. Its fields are set once and never change.
@@ -27,6 +30,12 @@ type handler struct {
 	codecs runtime.NegotiatedSerializer
 	// buffers are what answers are rewritten in, of type *[]byte.
 	buffers sync.Pool
+	// journals order the watches of this router.
+	journals stream.Journals
+	// aloneSince says since when this has certainly been the federation's only router.
+	aloneSince func() (time.Time, bool)
+	// stopping is done when the router is asked to stop: watches say goodbye then.
+	stopping context.Context
 }
 
 // buildChain wraps h in the generic server's filters. The order matters; from the outside in:
@@ -124,6 +133,8 @@ func (h *handler) collection(w http.ResponseWriter, r *http.Request, state *feed
 	switch {
 	case info.Verb == "list":
 		h.list(w, r, state, info, sources)
+	case info.Verb == "watch":
+		h.watch(w, r, state, info, sources)
 	case len(sources) == 1:
 		h.forward(w, r, state, sources[0])
 	default:

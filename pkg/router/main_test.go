@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	genericoptions "k8s.io/apiserver/pkg/server/options"
@@ -61,6 +62,13 @@ func newBed(t *testing.T) *bed {
 // administrator for it.
 func runRouter(t *testing.T, rcp *rest.Config, stateDir string) *rest.Config {
 	t.Helper()
+	config, _ := startRouter(t, rcp, stateDir)
+	return config
+}
+
+// startRouter runs a router until the test ends or stop is called, which returns when it has ended.
+func startRouter(t *testing.T, rcp *rest.Config, stateDir string) (config *rest.Config, stop func()) {
+	t.Helper()
 	ca := filepath.Join(t.TempDir(), "client-ca.crt")
 	if err := os.WriteFile(ca, rcp.CAData, 0o600); err != nil {
 		t.Fatal(err)
@@ -72,7 +80,7 @@ func runRouter(t *testing.T, rcp *rest.Config, stateDir string) *rest.Config {
 	serving.ServerCert.PairName = "router"
 	ready := make(chan string, 1)
 	ended := make(chan error, 1)
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		ended <- router.Run(ctx, router.Config{
 			RCP: rcp, Serving: serving, ClientCAFile: ca, StateDir: stateDir,
@@ -80,12 +88,13 @@ func runRouter(t *testing.T, rcp *rest.Config, stateDir string) *rest.Config {
 			Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		})
 	}()
-	t.Cleanup(func() {
-		stop()
+	stop = sync.OnceFunc(func() {
+		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("router: %v", err)
 		}
 	})
+	t.Cleanup(stop)
 	select {
 	case url := <-ready:
 		serverCA, err := os.ReadFile(filepath.Join(serving.ServerCert.CertDirectory, "router.crt"))
@@ -95,11 +104,11 @@ func runRouter(t *testing.T, rcp *rest.Config, stateDir string) *rest.Config {
 		config := rest.CopyConfig(rcp)
 		config.Host, config.CAData = url, serverCA
 		config.QPS = -1
-		return config
+		return config, stop
 	case err := <-ended:
 		ended <- nil
 		t.Fatalf("router ended before it was ready: %v", err)
-		return nil
+		return nil, nil
 	}
 }
 
@@ -118,7 +127,7 @@ func kubeconfig(t *testing.T, config *rest.Config) []byte {
 	return data
 }
 
-func kube(t *testing.T, config *rest.Config) kubernetes.Interface {
+func kube(t testing.TB, config *rest.Config) kubernetes.Interface {
 	t.Helper()
 	c := rest.CopyConfig(config)
 	c.QPS = -1

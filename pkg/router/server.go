@@ -33,9 +33,11 @@ import (
 	genericserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
+	"github.com/kubecell/kubectl-cell/pkg/router/membership"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
 	"github.com/kubecell/kubectl-cell/pkg/router/upstream"
 )
@@ -58,13 +60,15 @@ type Config struct {
 const (
 	// initialTimeout is how long a starting router waits for the RCP before it uses its file.
 	initialTimeout = 10 * time.Second
+	// registrationTimeout is how long a starting router waits for being registered. It serves all the same.
+	registrationTimeout = 5 * time.Second
 	// drainTimeout is how long a stopping router lets requests finish.
 	drainTimeout = 20 * time.Second
 )
 
 // Run serves until ctx ends, then lets the requests in flight finish and returns nil.
 func Run(ctx context.Context, config Config) error {
-	h := &handler{codecs: codecs()}
+	h := &handler{codecs: codecs(), stopping: ctx}
 	configuration, err := feed.New(feed.Config{
 		RCP:            config.RCP,
 		StateDir:       config.StateDir,
@@ -77,7 +81,13 @@ func Run(ctx context.Context, config Config) error {
 		return err
 	}
 	h.state = configuration.State
+	registered, err := register(config, configuration.State)
+	if err != nil {
+		return err
+	}
+	h.aloneSince = registered.AloneSince
 	ctx, stop := context.WithCancel(ctx)
+	defer registered.Wait()
 	defer configuration.Wait()
 	defer stop()
 
@@ -90,6 +100,9 @@ func Run(ctx context.Context, config Config) error {
 	if err != nil {
 		return err
 	}
+	// First of all, so that nothing that the cells tell from now on can have been shown by a router which is
+	// gone already.
+	registered.Start(ctx, registrationTimeout)
 	if err := configuration.Start(ctx); err != nil {
 		return err
 	}
@@ -105,6 +118,27 @@ func Run(ctx context.Context, config Config) error {
 	config.Ready("https://" + serving.Listener.Addr().String())
 	<-stopped
 	return nil
+}
+
+// register returns the router's place among the others.
+func register(config Config, state func() *feed.State) (*membership.Membership, error) {
+	identity, err := membership.Identity(config.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	kube, err := kubernetes.NewForConfig(config.RCP)
+	if err != nil {
+		return nil, fmt.Errorf("build client of the RCP: %w", err)
+	}
+	return membership.New(membership.Config{
+		Kube: kube, Identity: identity, Logger: config.Logger,
+		Epoch: func() int64 {
+			if s := state(); s != nil {
+				return s.Snapshot.Epoch
+			}
+			return 0
+		},
+	})
 }
 
 // listen opens the port before anything else is promised, so that a port in use is an error at once.

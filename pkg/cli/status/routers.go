@@ -14,13 +14,6 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 )
 
-const (
-	// labelComponent, with the value router, is on the Lease of every router.
-	labelComponent = v1alpha1.GroupName + "/component"
-	// annotationEpoch, on that Lease, is the newest epoch that the router serves.
-	annotationEpoch = v1alpha1.GroupName + "/epoch"
-)
-
 // Router is a registered router.
 type Router struct {
 	Name string `json:"name"`
@@ -32,7 +25,7 @@ type Router struct {
 
 // routers reads the registered routers. Without the right to read Leases there are none to show.
 func routers(ctx context.Context, kube kubernetes.Interface) ([]Router, error) {
-	list, err := kube.CoordinationV1().Leases(v1alpha1.Namespace).List(ctx, metav1.ListOptions{LabelSelector: labelComponent + "=router"})
+	list, err := kube.CoordinationV1().Leases(v1alpha1.Namespace).List(ctx, metav1.ListOptions{LabelSelector: v1alpha1.LabelComponent + "=router"})
 	if apierrors.IsForbidden(err) {
 		return nil, nil
 	}
@@ -49,7 +42,7 @@ func routers(ctx context.Context, kube kubernetes.Interface) ([]Router, error) {
 func newRouter(lease *coordinationv1.Lease) Router {
 	r := Router{Name: lease.Name}
 	// A number that is none is shown as unknown, not as an error of the whole status.
-	r.Epoch, _ = strconv.ParseInt(lease.Annotations[annotationEpoch], 10, 64)
+	r.Epoch, _ = strconv.ParseInt(lease.Annotations[v1alpha1.AnnotationEpoch], 10, 64)
 	if lease.Spec.RenewTime != nil {
 		r.Renewed = lease.Spec.RenewTime.Time
 	}

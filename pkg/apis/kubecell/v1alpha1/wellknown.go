@@ -21,6 +21,12 @@ const (
 	// LabelRebalanceStatus marks an object in migration; see [RebalanceStatus].
 	LabelRebalanceStatus = GroupName + "/rebalance-status"
 
+	// LabelComponent, on a Lease in the RCP, says what registers with it: "router".
+	LabelComponent = GroupName + "/component"
+
+	// AnnotationEpoch, on that Lease, is the newest epoch that the component serves.
+	AnnotationEpoch = GroupName + "/epoch"
+
 	// LabelBackupCell names the backup cell of the workload that an envelope holds.
 	LabelBackupCell = GroupName + "/backup-cell-id"
 

@@ -1,0 +1,270 @@
+// Package membership registers a router at the RCP and knows which others there are.
+//
+// Each router has a Lease in kubecell-system, labelled kubecell.io/component=router, that it renews and
+// that says which epoch it serves. A router that stops deletes its Lease; one that dies leaves it behind,
+// and after [Lifetime] without a renewal it counts as gone.
+//
+// Triggers: time, and any change of those Leases.
+// Reads: the Leases of routers.
+// Writes: its own Lease.
+// Why it may run twice: every router has its own Lease, named after the identity in its state directory.
+// After a crash: the next start takes the same Lease up again.
+//
+// Not promised: anything while the RCP is down. A router serves all the same.
+package membership
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+)
+
+const (
+	// renewal is how often a router renews its Lease.
+	renewal = 3 * time.Second
+	// Lifetime is how long a router that does not renew its Lease still counts as alive.
+	Lifetime = 30 * time.Second
+	// freshness is for how long a renewal proves that the RCP could be reached. It is shorter than what a
+	// router waits for the RCP before it starts without.
+	freshness = 8 * time.Second
+
+	component = "router"
+	// identityFile keeps a router's name in its state directory.
+	identityFile = "identity"
+	randomBytes  = 4
+	maxName      = 50
+)
+
+// Config is what a Membership needs.
+type Config struct {
+	// Kube is a client of the RCP.
+	Kube kubernetes.Interface
+	// Identity names the Lease; see [Identity].
+	Identity string
+	// Epoch is the one that the router serves.
+	Epoch  func() int64
+	Logger *slog.Logger
+}
+
+// Membership is one router's place among the routers.
+type Membership struct {
+	config  Config
+	leases  cache.SharedIndexInformer
+	running sync.WaitGroup
+
+	mu sync.Mutex
+	// The rest is guarded by mu.
+	renewed time.Time            // last success
+	others  map[string]time.Time // when each was last seen to be alive
+	since   time.Time            // since when this router may be the only one
+}
+
+// New returns a Membership that does nothing before [Membership.Start].
+func New(config Config) (*Membership, error) {
+	factory := informers.NewSharedInformerFactoryWithOptions(config.Kube, 0, informers.WithNamespace(v1alpha1.Namespace),
+		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = v1alpha1.LabelComponent + "=" + component }))
+	m := &Membership{config: config, leases: factory.Coordination().V1().Leases().Informer(), others: map[string]time.Time{}}
+	_, err := m.leases.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    m.seen,
+		UpdateFunc: func(_, lease any) { m.seen(lease) },
+		DeleteFunc: m.gone,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("watch the routers' leases: %w", err)
+	}
+	return m, nil
+}
+
+// Start registers the router, and returns when that is done or the RCP does not answer in time. Then it
+// goes on to renew until ctx ends, gives the Lease up, and lets [Membership.Wait] return.
+func (m *Membership) Start(ctx context.Context, timeout time.Duration) {
+	m.running.Go(func() { m.leases.RunWithContext(ctx) })
+	deadline, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	// The others first: one that is gone before this router registers has shown nothing that came after.
+	if cache.WaitForCacheSync(deadline.Done(), m.leases.HasSynced) {
+		m.tryRenew(deadline)
+		m.AloneSince()
+	}
+	m.running.Go(func() { m.run(ctx) })
+}
+
+// Wait returns when everything that Start began has ended.
+func (m *Membership) Wait() { m.running.Wait() }
+
+func (m *Membership) run(ctx context.Context) {
+	ticker := time.NewTicker(renewal)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			m.giveUp()
+			return
+		case <-ticker.C:
+			m.tryRenew(ctx)
+			m.AloneSince()
+		}
+	}
+}
+
+func (m *Membership) tryRenew(ctx context.Context) {
+	if err := m.renew(ctx); err != nil && ctx.Err() == nil {
+		m.config.Logger.Warn("cannot renew the router's lease", "lease", m.config.Identity, "err", err)
+	}
+}
+
+// AloneSince says since when this has certainly been the only router, and false while it may not be.
+func (m *Membership) AloneSince() (time.Time, bool) {
+	now := time.Now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.leases.HasSynced() || now.Sub(m.renewed) > freshness {
+		// Another one may have started since, without this one hearing of it.
+		m.since = time.Time{}
+		return m.since, false
+	}
+	for name, seen := range m.others {
+		if now.Sub(seen) <= Lifetime {
+			m.since = time.Time{}
+			return m.since, false
+		}
+		delete(m.others, name)
+	}
+	if m.since.IsZero() {
+		m.since = now
+	}
+	return m.since, true
+}
+
+func (m *Membership) seen(object any) {
+	lease, ok := object.(*coordinationv1.Lease)
+	if !ok || lease.Name == m.config.Identity {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.others[lease.Name] = time.Now()
+}
+
+// gone notes a router that stopped: whatever it showed, it showed before now.
+func (m *Membership) gone(object any) {
+	if tombstone, ok := object.(cache.DeletedFinalStateUnknown); ok {
+		object = tombstone.Obj
+	}
+	lease, ok := object.(*coordinationv1.Lease)
+	if !ok {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.others, lease.Name)
+	m.since = time.Time{}
+}
+
+func (m *Membership) renew(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, renewal)
+	defer cancel()
+	leases := m.config.Kube.CoordinationV1().Leases(v1alpha1.Namespace)
+	asked := time.Now()
+	lease, err := leases.Get(ctx, m.config.Identity, metav1.GetOptions{})
+	missing := apierrors.IsNotFound(err)
+	if err != nil && !missing {
+		return err
+	}
+	if missing {
+		lease = &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: m.config.Identity, Namespace: v1alpha1.Namespace}}
+	}
+	m.fill(lease, asked)
+	if missing {
+		_, err = leases.Create(ctx, lease, metav1.CreateOptions{FieldManager: v1alpha1.FieldManager})
+	} else {
+		_, err = leases.Update(ctx, lease, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})
+	}
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.renewed = asked
+	return nil
+}
+
+func (m *Membership) fill(lease *coordinationv1.Lease, now time.Time) {
+	if lease.Labels == nil {
+		lease.Labels = map[string]string{}
+	}
+	if lease.Annotations == nil {
+		lease.Annotations = map[string]string{}
+	}
+	lease.Labels[v1alpha1.LabelComponent] = component
+	lease.Annotations[v1alpha1.AnnotationEpoch] = strconv.FormatInt(m.config.Epoch(), 10)
+	seconds := int32(Lifetime / time.Second)
+	lease.Spec.HolderIdentity, lease.Spec.LeaseDurationSeconds = &m.config.Identity, &seconds
+	lease.Spec.RenewTime = &metav1.MicroTime{Time: now}
+}
+
+// giveUp deletes the Lease, so that nobody waits for a router that is gone.
+func (m *Membership) giveUp() {
+	ctx, cancel := context.WithTimeout(context.Background(), renewal)
+	defer cancel()
+	err := m.config.Kube.CoordinationV1().Leases(v1alpha1.Namespace).Delete(ctx, m.config.Identity, metav1.DeleteOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		m.config.Logger.Warn("cannot delete the router's lease", "lease", m.config.Identity, "err", err)
+	}
+}
+
+// Identity returns the name of the router whose state is in dir: its host's name and something random,
+// made at the first start and kept.
+func Identity(dir string) (string, error) {
+	path := filepath.Join(dir, identityFile)
+	kept, err := os.ReadFile(path)
+	if err == nil && len(strings.TrimSpace(string(kept))) > 0 {
+		return strings.TrimSpace(string(kept)), nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("read the router's identity: %w", err)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = component
+	}
+	random := make([]byte, randomBytes)
+	_, _ = rand.Read(random) // it never fails
+	name := label(host) + "-" + hex.EncodeToString(random)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("keep the router's identity: %w", err)
+	}
+	if err := os.WriteFile(path, []byte(name+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("keep the router's identity: %w", err)
+	}
+	return name, nil
+}
+
+// label makes a host's name the beginning of a DNS label.
+func label(host string) string {
+	host = regexp.MustCompile(`[^a-z0-9-]+`).ReplaceAllString(strings.ToLower(host), "-")
+	if len(host) > maxName {
+		host = host[:maxName]
+	}
+	return "router-" + strings.Trim(host, "-")
+}

@@ -1,0 +1,259 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/apiserver/pkg/endpoints/request"
+
+	"github.com/kubecell/kubectl-cell/pkg/router/feed"
+	"github.com/kubecell/kubectl-cell/pkg/router/route"
+	"github.com/kubecell/kubectl-cell/pkg/router/stream"
+	"github.com/kubecell/kubectl-cell/pkg/router/version"
+	"github.com/kubecell/kubectl-cell/pkg/router/wire"
+)
+
+const (
+	// minWatch is how long a watch lasts at least that sets no time of its own, and twice that at most: the
+	// apiserver's default.
+	minWatch = 30 * time.Minute
+	// slowClient is how long one write to a client may take before its watch is dropped.
+	slowClient = 30 * time.Second
+)
+
+// watchRequest is one client's watch over one or more control planes.
+type watchRequest struct {
+	h       *handler
+	w       http.ResponseWriter
+	r       *http.Request
+	info    *request.RequestInfo
+	state   *feed.State
+	sources []string
+	options metav1.ListOptions
+	query   url.Values
+	start   start
+}
+
+// watch serves a watch over all sources as one.
+func (h *handler) watch(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo, sources []string) {
+	wr := &watchRequest{h: h, w: w, r: r, info: info, state: state, sources: sources, query: r.URL.Query()}
+	if len(sources) == 0 {
+		h.fail(w, r, route.Unavailable("", "the federation has no cells yet"))
+		return
+	}
+	if err := metav1.Convert_url_Values_To_v1_ListOptions(&wr.query, &wr.options, nil); err != nil {
+		h.fail(w, r, apierrors.NewBadRequest(err.Error()))
+		return
+	}
+	asked, err := version.Parse(wr.options.ResourceVersion)
+	if err != nil {
+		h.fail(w, r, apierrors.NewBadRequest(fmt.Sprintf("resourceVersion: Invalid value: %q: %v", wr.options.ResourceVersion, err)))
+		return
+	}
+	journal, release := h.journals.Acquire(wr.scope(), time.Now())
+	defer func() { release(time.Now()) }()
+	if wr.start, err = wr.begin(asked, journal); err != nil {
+		wr.expired(err)
+		return
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	opened, failure := wr.open(ctx)
+	if failure != nil {
+		h.answerFailure(w, r, failure)
+		return
+	}
+	wr.serve(ctx, opened, journal)
+}
+
+func (wr *watchRequest) scope() stream.Scope {
+	return stream.Scope{
+		Group: wr.info.APIGroup, Resource: wr.info.Resource, Namespace: wr.info.Namespace,
+		LabelSelector: wr.options.LabelSelector, FieldSelector: wr.options.FieldSelector,
+	}
+}
+
+// serve writes the stream until it ends.
+func (wr *watchRequest) serve(ctx context.Context, opened []*openedWatch, journal *stream.Journal) {
+	first := firstOpened(opened)
+	contentType := first.answer.Header.Get("Content-Type")
+	format, err := watchFormat(contentType)
+	if err != nil {
+		closeAll(opened)
+		wr.h.fail(wr.w, wr.r, err)
+		return
+	}
+	ending, stop := wr.ending(ctx)
+	defer stop()
+	header := wr.w.Header()
+	header.Set("Content-Type", contentType)
+	for _, warning := range first.answer.Header.Values("Warning") {
+		header.Add("Warning", warning)
+	}
+	wr.w.WriteHeader(http.StatusOK)
+	control := http.NewResponseController(wr.w)
+	_ = control.Flush() // where it cannot, the first event tells
+	err = stream.Run(ctx, stream.Config{
+		Format:     format,
+		Sources:    wr.streamSources(opened),
+		Visible:    wr.visible,
+		Bookmarks:  wr.options.AllowWatchBookmarks,
+		InitialEnd: wr.options.AllowWatchBookmarks && wr.initialEvents(),
+		Inexact:    wr.start.inexact,
+		Journal:    journal,
+		Write: func(frame []byte) error {
+			// Not every connection has deadlines; a client that reads nothing there is dropped by its pings.
+			_ = control.SetWriteDeadline(time.Now().Add(slowClient))
+			_, err := wr.w.Write(frame)
+			return err
+		},
+		Flush:   control.Flush,
+		Ending:  ending,
+		Changes: wr.changes(ctx),
+	})
+	_ = control.SetWriteDeadline(time.Time{})
+	if err != nil && ctx.Err() == nil {
+		// The client is too slow or gone: what it has of the event is not whole.
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// initialEvents says whether the client asked for what exists, and for being told when that was all.
+func (wr *watchRequest) initialEvents() bool {
+	return wr.options.SendInitialEvents != nil && *wr.options.SendInitialEvents
+}
+
+func (wr *watchRequest) visible(source string, object wire.Meta) bool {
+	namespace := object.Namespace
+	if namespace == "" {
+		namespace = wr.info.Namespace
+	}
+	owner := route.Owner(wr.info.APIGroup, wr.info.Resource, namespace, object.Name, wr.h.state().Snapshot)
+	return owner == "" || owner == source
+}
+
+// ending is closed when the watch has lasted as long as it may, or the router stops.
+func (wr *watchRequest) ending(ctx context.Context) (<-chan struct{}, func()) {
+	lasts := minWatch + rand.N(minWatch)
+	if t := wr.options.TimeoutSeconds; t != nil && *t > 0 {
+		lasts = time.Duration(*t) * time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, lasts)
+	stop := context.AfterFunc(wr.h.stopping, cancel)
+	return ctx.Done(), func() { stop(); cancel() }
+}
+
+// expired answers a watch whose start is not known any more with 410 as its only event, as an apiserver
+// does. Any other error is answered as such.
+func (wr *watchRequest) expired(err error) {
+	if !errors.Is(err, stream.ErrExpired) {
+		wr.h.fail(wr.w, wr.r, err)
+		return
+	}
+	format, contentType := wire.JSON, runtime.ContentTypeJSON
+	if strings.HasPrefix(wr.r.Header.Get("Accept"), runtime.ContentTypeProtobuf) {
+		format, contentType = wire.Protobuf, runtime.ContentTypeProtobuf+";stream=watch"
+	}
+	status := apierrors.NewResourceExpired(fmt.Sprintf("too old resource version: %s (%v)", wr.options.ResourceVersion, err)).ErrStatus
+	object, err := format.AppendStatus(nil, status)
+	if err != nil {
+		wr.h.fail(wr.w, wr.r, err)
+		return
+	}
+	wr.w.Header().Set("Content-Type", contentType)
+	wr.w.WriteHeader(http.StatusOK)
+	// An error here is the client's connection; there is nobody left to tell.
+	_, _ = wr.w.Write(format.AppendEvent(nil, string(watch.Error), object))
+}
+
+func watchFormat(contentType string) (wire.Format, error) {
+	mediaType, _, err := mime.ParseMediaType(contentType)
+	switch {
+	case err == nil && mediaType == runtime.ContentTypeJSON:
+		return wire.JSON, nil
+	case err == nil && mediaType == runtime.ContentTypeProtobuf:
+		return wire.Protobuf, nil
+	}
+	return 0, notAcceptable(fmt.Errorf("a watch is served as %s or %s, not as %q", runtime.ContentTypeJSON, runtime.ContentTypeProtobuf, contentType))
+}
+
+// streamSources are the sources as package stream wants them.
+func (wr *watchRequest) streamSources(opened []*openedWatch) []stream.Source {
+	out := make([]stream.Source, len(wr.sources))
+	for i, name := range wr.sources {
+		out[i] = wr.streamSource(name, opened[i].slot, wr.start.position.Raw(opened[i].slot))
+		if opened[i].answer != nil {
+			out[i].First = opened[i].answer.Body
+		}
+	}
+	return out
+}
+
+func (wr *watchRequest) streamSource(name string, slot int, position int64) stream.Source {
+	return stream.Source{
+		Name: name, Slot: slot, Position: position,
+		Open: func(ctx context.Context, position int64) (io.ReadCloser, error) {
+			return wr.reopen(ctx, name, position)
+		},
+	}
+}
+
+// reopen goes on with a watch of one source from a known position.
+func (wr *watchRequest) reopen(ctx context.Context, source string, position int64) (io.ReadCloser, error) {
+	query := wr.upstreamQuery()
+	query.Set("resourceVersion", strconv.FormatInt(position, 10))
+	query.Del("resourceVersionMatch")
+	query.Del("sendInitialEvents")
+	answer, err := wr.send(ctx, source, query)
+	if err != nil {
+		return nil, err
+	}
+	if answer.StatusCode == http.StatusOK {
+		return answer.Body, nil
+	}
+	_ = answer.Body.Close()
+	switch code := answer.StatusCode; {
+	case code == http.StatusGone:
+		return nil, stream.ErrExpired
+	case code >= 400 && code < 500 && code != http.StatusTooManyRequests && code != http.StatusRequestTimeout && code != http.StatusUnauthorized:
+		return nil, fmt.Errorf("%w: %s", stream.ErrRefused, answer.Status)
+	}
+	return nil, errors.New(answer.Status)
+}
+
+// upstreamQuery is what every source is asked. How long the watch lasts is decided here; where a source
+// ends it earlier, it is opened again.
+func (wr *watchRequest) upstreamQuery() url.Values {
+	query := url.Values{}
+	for name, values := range wr.query {
+		query[name] = values
+	}
+	query.Del("timeoutSeconds")
+	query.Set("allowWatchBookmarks", "true")
+	return query
+}
+
+func (wr *watchRequest) send(ctx context.Context, source string, query url.Values) (*http.Response, error) {
+	plane, err := wr.h.state().ControlPlane(source)
+	if err != nil {
+		return nil, err
+	}
+	out := wr.r.Clone(ctx)
+	out.URL.RawQuery = query.Encode()
+	out.Body = http.NoBody
+	out.ContentLength = 0
+	return plane.Do(out)
+}

@@ -1,0 +1,301 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/kubecell/kubectl-cell/pkg/router/route"
+	"github.com/kubecell/kubectl-cell/pkg/router/stream"
+	"github.com/kubecell/kubectl-cell/pkg/router/upstream"
+	"github.com/kubecell/kubectl-cell/pkg/router/version"
+)
+
+const (
+	// firstAnswer is how long a new watch waits for a source whose part could begin later as well: the other
+	// sources' events must not wait for a control plane that hangs.
+	firstAnswer = 3 * time.Second
+	// maxRefusal bounds what is read of a source's refusal.
+	maxRefusal = 1 << 20
+	// margin is how far before an object's version other cells are started from: longer than any stream of any
+	// router is behind its cells.
+	margin = 10 * time.Second
+)
+
+// start is where a watch begins.
+type start struct {
+	// position has a field for each source from which the watch goes on; where there is none the source
+	// begins as the client asked.
+	position version.Vector
+	// inexact is true where the client asked for another position: it named an object's version.
+	inexact bool
+	// resourceVersion is what sources without a position are asked for: "" or "0".
+	resourceVersion string
+}
+
+// begin finds where each source starts. The error is stream.ErrExpired where that is not known any more.
+func (wr *watchRequest) begin(asked version.Version, journal *stream.Journal) (start, error) {
+	slots := make([]int, len(wr.sources))
+	for i, source := range wr.sources {
+		slot, ok := route.Slot(source, wr.state.Snapshot)
+		if !ok {
+			return start{}, route.Unavailable(source, "the ring has no slot for it")
+		}
+		slots[i] = slot
+	}
+	switch {
+	case asked.Any:
+		return start{resourceVersion: "0"}, nil
+	case asked.Unset():
+		return start{}, nil
+	case wr.initialEvents():
+		// What exists is sent in any case: at least as new as asked, which the newest always is.
+		return start{}, nil
+	case asked.Vector != nil:
+		return wholeVector(asked.Vector, slots)
+	}
+	return wr.beginAtObject(*asked.Object, slots, journal)
+}
+
+// wholeVector is a start from a list or a bookmark, which must know every source.
+func wholeVector(v version.Vector, slots []int) (start, error) {
+	for _, slot := range slots {
+		if v.Raw(slot) == 0 {
+			return start{}, fmt.Errorf("%w: it is from before a cell joined", stream.ErrExpired)
+		}
+	}
+	return start{position: v}, nil
+}
+
+// beginAtObject is a start from one object's version. It is exact for the object's cell. The others start
+// where this router's streams stood when they wrote that version, or else where they were some time
+// before it was made, so that nothing is missed; then events may come again.
+func (wr *watchRequest) beginAtObject(o version.Object, slots []int, journal *stream.Journal) (start, error) {
+	if len(slots) == 1 && slots[0] == o.Slot {
+		position := version.Vector{}
+		position.Set(o.Slot, o.Raw)
+		return start{position: position, inexact: true}, nil
+	}
+	made := wr.made(o, slots)
+	if made.IsZero() {
+		return start{}, fmt.Errorf("%w: it is not known when that version was made", stream.ErrExpired)
+	}
+	if stood, ok := journal.Stood(o.Slot, o.Raw); ok && wr.shownHere(made) {
+		if whole, err := wholeVector(stood, slots); err == nil {
+			whole.inexact = true
+			return whole, nil
+		}
+	}
+	position, err := wr.before(o, slots, made)
+	return start{position: position, inexact: true}, err
+}
+
+// shownHere says whether no other router can have shown what was made at that time or later: their
+// streams may write the events of different cells in another order.
+func (wr *watchRequest) shownHere(made time.Time) bool {
+	since, alone := wr.h.aloneSince()
+	return alone && made.After(since)
+}
+
+// made returns a time at or before which an object's version was made, zero where none is known.
+func (wr *watchRequest) made(o version.Object, slots []int) time.Time {
+	var made time.Time
+	for i, slot := range slots {
+		if slot != o.Slot {
+			continue
+		}
+		// It was made after the last sample that does not know it yet had begun.
+		for _, sample := range wr.samples(wr.sources[i]) {
+			if sample.Raw < o.Raw {
+				made = sample.Started
+			}
+		}
+	}
+	return made
+}
+
+// before finds where all other cells were a margin before the object's version was made.
+func (wr *watchRequest) before(o version.Object, slots []int, made time.Time) (version.Vector, error) {
+	position := version.Vector{}
+	position.Set(o.Slot, o.Raw)
+	for i, slot := range slots {
+		if slot == o.Slot {
+			continue
+		}
+		for _, sample := range wr.samples(wr.sources[i]) {
+			if sample.Done.Before(made.Add(-margin)) {
+				position.Set(slot, sample.Raw)
+			}
+		}
+		if position.Raw(slot) == 0 {
+			return nil, fmt.Errorf("%w: it is not known where %s was when that version was made", stream.ErrExpired, wr.sources[i])
+		}
+	}
+	return position, nil
+}
+
+func (wr *watchRequest) samples(source string) []upstream.Sample {
+	plane, err := wr.state.ControlPlane(source)
+	if err != nil {
+		return nil
+	}
+	return plane.Sampled()
+}
+
+// openedWatch is the answer of one source; none where it is to be asked again.
+type openedWatch struct {
+	slot   int
+	answer *http.Response
+}
+
+// open asks all sources at once. A source with a known position may come later, as long as another one
+// answers; without one of the others the watch would miss what exists there, and is refused.
+func (wr *watchRequest) open(ctx context.Context) ([]*openedWatch, *failedPart) {
+	type result struct {
+		i       int
+		answer  *http.Response
+		failure *failedPart
+	}
+	results := make(chan result, len(wr.sources))
+	opened := make([]*openedWatch, len(wr.sources))
+	cancels := make([]context.CancelFunc, len(wr.sources))
+	for i, source := range wr.sources {
+		slot, _ := route.Slot(source, wr.state.Snapshot)
+		opened[i] = &openedWatch{slot: slot}
+		var its context.Context
+		its, cancels[i] = context.WithCancel(ctx) //nolint:gosec // cancelled below, or by the end of ctx
+		go func() {
+			answer, failure := wr.openOne(its, source, slot)
+			results <- result{i, answer, failure}
+		}()
+	}
+	failures := make([]*failedPart, len(wr.sources))
+	waiting := len(wr.sources)
+	patience := time.After(firstAnswer)
+	for waiting > 0 {
+		select {
+		case got := <-results:
+			waiting--
+			opened[got.i].answer, failures[got.i] = got.answer, got.failure
+			continue
+		case <-patience:
+		}
+		if !wr.mayComeLater(opened, failures) {
+			patience = nil
+			continue
+		}
+		for i, o := range opened {
+			if o.answer == nil && failures[i] == nil {
+				cancels[i]()
+			}
+		}
+		late := waiting
+		go func() {
+			for range late {
+				if got := <-results; got.answer != nil {
+					_ = got.answer.Body.Close()
+				}
+			}
+		}()
+		waiting = 0
+	}
+	if failure := worst(wr.serious(opened, failures)); failure != nil {
+		closeAll(opened)
+		return nil, failure
+	}
+	return opened, nil
+}
+
+// mayComeLater says whether every source that has not answered can begin later, beside one that has.
+func (wr *watchRequest) mayComeLater(opened []*openedWatch, failures []*failedPart) bool {
+	for i, o := range opened {
+		if o.answer == nil && failures[i] == nil && wr.start.position.Raw(o.slot) == 0 {
+			return false
+		}
+	}
+	return firstOpened(opened) != nil
+}
+
+// serious leaves out the failures that concern one source alone, where it can begin later.
+func (wr *watchRequest) serious(opened []*openedWatch, failures []*failedPart) []*failedPart {
+	if firstOpened(opened) == nil {
+		return failures
+	}
+	for i, f := range failures {
+		if f != nil && !f.refusal() && wr.start.position.Raw(opened[i].slot) != 0 {
+			failures[i] = nil
+		}
+	}
+	return failures
+}
+
+// openOne asks one source for its part from the start.
+func (wr *watchRequest) openOne(ctx context.Context, source string, slot int) (*http.Response, *failedPart) {
+	query := wr.upstreamQuery()
+	added := false
+	if raw := wr.start.position.Raw(slot); raw != 0 {
+		query.Set("resourceVersion", strconv.FormatInt(raw, 10))
+	} else {
+		setOrDelete(query, "resourceVersion", wr.start.resourceVersion)
+		// A watch that begins with what exists is asked to say when that was all, so that the stream knows
+		// where it stands.
+		if added = wr.options.SendInitialEvents == nil && wr.options.ResourceVersionMatch == ""; added {
+			query.Set("sendInitialEvents", "true")
+			query.Set("resourceVersionMatch", "NotOlderThan")
+		}
+	}
+	answer, failure := wr.ask(ctx, source, query)
+	if failure == nil || !added || !failure.refusal() {
+		return answer, failure
+	}
+	// An older control plane cannot say so.
+	query.Del("sendInitialEvents")
+	query.Del("resourceVersionMatch")
+	return wr.ask(ctx, source, query)
+}
+
+func (wr *watchRequest) ask(ctx context.Context, source string, query url.Values) (*http.Response, *failedPart) {
+	answer, err := wr.send(ctx, source, query)
+	switch {
+	case err != nil:
+		return nil, &failedPart{source: source, err: err}
+	case answer.StatusCode == http.StatusOK:
+		return answer, nil
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxRefusal))
+	if err != nil {
+		return nil, &failedPart{source: source, err: errors.Join(errors.New(answer.Status), err)}
+	}
+	return nil, &failedPart{source: source, answer: answer, body: body}
+}
+
+func setOrDelete(query url.Values, name, value string) {
+	if value == "" {
+		query.Del(name)
+		return
+	}
+	query.Set(name, value)
+}
+
+func firstOpened(opened []*openedWatch) *openedWatch {
+	for _, o := range opened {
+		if o.answer != nil {
+			return o
+		}
+	}
+	return nil
+}
+
+func closeAll(opened []*openedWatch) {
+	for _, o := range opened {
+		if o.answer != nil {
+			_ = o.answer.Body.Close()
+		}
+	}
+}
