@@ -171,11 +171,12 @@ func (s *cellSync) pushLoop(ctx context.Context) {
 func (s *cellSync) repair(ctx context.Context, o Object) {
 	attempt, cancel := context.WithTimeout(ctx, pushTimeout)
 	defer cancel()
-	did, err := push(attempt, s.c.rcp, s.cell(), o, onlyCopies)
-	if did != unchanged {
-		s.c.config.Metrics.repairs.WithLabelValues(s.name, o.Resource.Resource, string(did)).Inc()
-		s.c.config.Logger.Info("repaired a copy", "cell", s.name, "object", o.String(), "action", did)
-	}
+	err := push(attempt, s.c.rcp, s.cell(), o, onlyCopies, func(did outcome) {
+		if did != unchanged {
+			s.c.config.Metrics.repairs.WithLabelValues(s.name, o.Resource.Resource, string(did)).Inc()
+			s.c.config.Logger.Info("repaired a copy", "cell", s.name, "object", o.String(), "action", did)
+		}
+	})
 	switch {
 	case err == nil:
 		s.recovered()

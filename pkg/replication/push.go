@@ -34,8 +34,7 @@ const (
 //
 // rcp needs the right to read the source and, for what [WaitsForCells], to patch it.
 func Push(ctx context.Context, rcp dynamic.Interface, cell Cell, o Object) error {
-	_, err := push(ctx, rcp, cell, o, everything)
-	return err
+	return push(ctx, rcp, cell, o, everything, func(outcome) {})
 }
 
 // strays says which objects of a cell are deleted there for want of a source.
@@ -46,15 +45,15 @@ const (
 	everything strays = true
 )
 
-func push(ctx context.Context, rcp dynamic.Interface, cell Cell, o Object, deletes strays) (outcome, error) {
+// push tells note of each thing that it has done to the copy.
+func push(ctx context.Context, rcp dynamic.Interface, cell Cell, o Object, deletes strays, note func(outcome)) error {
 	if Excluded(o) {
-		return unchanged, nil
+		return nil
 	}
-	done := unchanged
 	for {
 		copied, err := find(ctx, cell.Client, o)
 		if err != nil {
-			return done, fmt.Errorf("read copy of %s: %w", o, err)
+			return fmt.Errorf("read copy of %s: %w", o, err)
 		}
 		source, err := find(ctx, rcp, o)
 		if err == nil {
@@ -64,27 +63,25 @@ func push(ctx context.Context, rcp dynamic.Interface, cell Cell, o Object, delet
 			continue // somebody else wrote the source: read it again
 		}
 		if err != nil {
-			return done, fmt.Errorf("read source of %s: %w", o, err)
+			return fmt.Errorf("read source of %s: %w", o, err)
 		}
 		if source == nil && copied != nil && copyOf(copied) == "" && deletes == onlyCopies {
-			return done, nil
+			return nil
 		}
 		did, err := reconcile(ctx, cell, o, source, copied)
-		if err != nil && !apierrors.IsConflict(err) {
-			return done, err
-		}
-		if err != nil {
+		if apierrors.IsConflict(err) {
 			continue // somebody else wrote the copy: judge it again
 		}
-		if did != unchanged {
-			done = did
+		if err != nil {
+			return err
 		}
+		note(did)
 		newest, err := find(ctx, rcp, o)
 		if err != nil {
-			return done, fmt.Errorf("read source of %s: %w", o, err)
+			return fmt.Errorf("read source of %s: %w", o, err)
 		}
 		if sameVersion(source, newest) {
-			return done, nil
+			return nil
 		}
 	}
 }

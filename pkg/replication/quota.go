@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"math"
 	"math/big"
 	"slices"
 	"strings"
@@ -53,11 +54,12 @@ func divide(name string, whole resource.Quantity, members []placement.Member, ce
 	if own < 0 {
 		return resource.Quantity{}, false
 	}
-	milli := whole.MilliValue()
-	if milli%1000 == 0 && name != "cpu" && !strings.HasSuffix(name, ".cpu") {
-		return *resource.NewQuantity(parts(whole.Value(), members)[own], whole.Format), true
+	units := whole.Value() // rounded up where there is a fraction
+	fine := name == "cpu" || strings.HasSuffix(name, ".cpu") || whole.CmpInt64(units) != 0
+	if fine && units <= math.MaxInt64/1000 {
+		return *resource.NewMilliQuantity(parts(whole.MilliValue(), members)[own], whole.Format), true
 	}
-	return *resource.NewMilliQuantity(parts(milli, members)[own], whole.Format), true
+	return *resource.NewQuantity(parts(units, members)[own], whole.Format), true
 }
 
 // parts of whole, which is 0 or more, in the order of the members.

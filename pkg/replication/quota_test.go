@@ -52,7 +52,8 @@ func TestShares(t *testing.T) {
 		{"bytes", "requests.memory", "1Gi", []int{100, 100}, nil, []string{"512Mi", "512Mi"}},
 		{"bytes that leave a rest", "requests.storage", "1Ki", []int{100, 100, 100}, nil, []string{"342", "341", "341"}},
 		{"a fraction", "example.com/gpu", "500m", []int{100, 100}, nil, []string{"250m", "250m"}},
-		{"large", "requests.storage", "8Ei", []int{1000, 1000}, nil, nil},
+		{"large", "requests.storage", "4Ei", []int{1000, 1000}, nil, []string{"2Ei", "2Ei"}},
+		{"more processors than can be counted in thousandths", "cpu", "9e18", []int{100, 200}, nil, []string{"3e18", "6e18"}},
 		{"no ring yet", "pods", "10", nil, nil, []string{"10", "10"}},
 		{"outside the ring", "pods", "10", []int{100, 100, 0}, nil, []string{"5", "5", "10"}},
 		{"a cell joins", "pods", "12", []int{100, 100, 0}, []int{100, 100, 100}, []string{"6", "6", "4"}},
@@ -87,7 +88,7 @@ func TestSharesAddUp(t *testing.T) {
 			total += weights[i]
 		}
 		name, unit := "pods", int64(1000)
-		whole := *resource.NewQuantity(random.Int64N(1+random.Int64N(1<<uint(1+random.IntN(50)))), resource.DecimalSI)
+		whole := *resource.NewQuantity(random.Int64N(1+random.Int64N(1<<uint(1+random.IntN(62)))), resource.DecimalSI)
 		if random.IntN(2) == 0 {
 			name, unit = "requests.cpu", 1
 			whole = *resource.NewMilliQuantity(random.Int64N(1e6), resource.DecimalSI)

@@ -25,8 +25,8 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
-// planes are an RCP and a cell. Tests keep out of each other's way by names of their own.
-var planes = sandboxtest.NewPool(2)
+// planes are an RCP and two cells. Tests keep out of each other's way by names of their own.
+var planes = sandboxtest.NewPool(3)
 
 func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m, planes)) }
 
