@@ -130,15 +130,13 @@ func (h *handler) serveFrom(w http.ResponseWriter, r *http.Request, state *feed.
 
 // collection serves what concerns many objects: it asks every source, which may be one alone.
 func (h *handler) collection(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo, sources []string) {
-	switch {
-	case info.Verb == "list":
+	switch info.Verb {
+	case "list":
 		h.list(w, r, state, info, sources)
-	case info.Verb == "watch":
+	case "watch":
 		h.watch(w, r, state, info, sources)
-	case len(sources) == 1:
-		h.forward(w, r, state, sources[0])
 	default:
-		h.fail(w, r, notAcrossCells(info))
+		h.deleteCollection(w, r, state, info, sources)
 	}
 }
 

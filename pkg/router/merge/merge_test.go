@@ -1,154 +1,365 @@
-package merge
+package merge_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1beta1"
+	kruntime "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apiserver/pkg/storage"
+
+	"github.com/kubecell/kubectl-cell/pkg/router/merge"
+	"github.com/kubecell/kubectl-cell/pkg/router/version"
+	"github.com/kubecell/kubectl-cell/pkg/router/wire"
 )
 
-func parts(bodies ...string) []Part {
-	out := make([]Part, len(bodies))
-	for i, body := range bodies {
-		out[i] = Part{Source: []string{"cell-1", "cell-2", "cell-3"}[i], Body: strings.NewReader(body)}
+// part is a list of names in JSON, as a cell sends it.
+func part(names ...string) merge.Part {
+	var items []string
+	for _, name := range names {
+		namespace, name, _ := strings.Cut(name, "/")
+		items = append(items, fmt.Sprintf(`{"metadata":{"namespace":%q,"name":%q,"resourceVersion":"7"}}`, namespace, name))
 	}
-	return out
+	return wire.NewListReader(wire.JSON, strings.NewReader(`{"items":[`+strings.Join(items, ",")+`]}`))
 }
 
-func everything(string, string, string) bool { return true }
+func everything(int, wire.Meta) bool { return true }
 
-func mergeToAny(t *testing.T, parts []Part, visible Visible, rows RowObjects) any {
+// keys merges parts and returns the keys in the order in which they come, each with the part that it is from.
+func keys(t *testing.T, m *merge.Merger) []string {
 	t.Helper()
-	var out strings.Builder
-	if err := Lists(&out, parts, visible, rows); err != nil {
-		t.Fatal(err)
+	for _, err := range m.Begin() {
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
-	var got any
-	if err := json.Unmarshal([]byte(out.String()), &got); err != nil {
-		t.Fatalf("%v in %s", err, out.String())
-	}
-	return got
-}
-
-func parsed(t *testing.T, data string) any {
-	t.Helper()
-	var out any
-	if err := json.Unmarshal([]byte(data), &out); err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
-
-const (
-	podsOfCell1 = `{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"7","continue":"x"},"items":[
-		{"metadata":{"namespace":"a","name":"z"},"spec":{"n":1.50}},{"metadata":{"namespace":"b","name":"a"}}]}`
-	podsOfCell2 = `{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"9"},"items":[
-		{"metadata":{"namespace":"a","name":"y"}},{"metadata":{"namespace":"a-b","name":"a"}},{"metadata":{"namespace":"b","name":"a"}}]}`
-)
-
-func TestListsMergesInKeyOrder(t *testing.T) {
-	got := mergeToAny(t, parts(podsOfCell1, podsOfCell2), everything, KeepRowObjects)
-	want := parsed(t, `{"kind":"PodList","apiVersion":"v1","metadata":{},"items":[
-		{"metadata":{"namespace":"a-b","name":"a"}},
-		{"metadata":{"namespace":"a","name":"y"}},
-		{"metadata":{"namespace":"a","name":"z"},"spec":{"n":1.5}},
-		{"metadata":{"namespace":"b","name":"a"}},
-		{"metadata":{"namespace":"b","name":"a"}}]}`)
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("merged (-want +got):\n%s", diff)
+	var got []string
+	for {
+		from, key, _, err := m.Next()
+		if errors.Is(err, io.EOF) {
+			return got
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprintf("%d:%s", from, key))
 	}
 }
 
-func TestListsHidesWhatDoesNotCount(t *testing.T) {
-	visible := func(source, namespace, name string) bool { return source == "cell-2" || name == "z" }
-	got := mergeToAny(t, parts(podsOfCell1, podsOfCell2), visible, KeepRowObjects)
-	items := got.(map[string]any)["items"].([]any)
-	if len(items) != 4 {
-		t.Errorf("%d items; want 4: one b/a is hidden", len(items))
+func TestItemsComeInTheOrderOfTheirKeys(t *testing.T) {
+	tests := map[string]struct {
+		parts      []merge.Part
+		namespaced bool
+		visible    func(int, wire.Meta) bool
+		want       []string
+	}{
+		"nothing":                      {[]merge.Part{part(), part()}, false, everything, nil},
+		"no parts":                     {nil, false, everything, nil},
+		"over all namespaces":          {[]merge.Part{part("a-b/x", "a/x"), part("a/a", "b/a")}, false, everything, []string{"0:a-b/x", "1:a/a", "0:a/x", "1:b/a"}},
+		"in one namespace":             {[]merge.Part{part("n/b", "n/d"), part("n/a", "n/c")}, true, everything, []string{"1:a", "0:b", "1:c", "0:d"}},
+		"without namespace":            {[]merge.Part{part("/b"), part("/a")}, false, everything, []string{"1:a", "0:b"}},
+		"one part after the other":     {[]merge.Part{part("n/a", "n/b"), part("n/c")}, true, everything, []string{"0:a", "0:b", "1:c"}},
+		"copies that do not count":     {[]merge.Part{part("n/a", "n/b"), part("n/a", "n/b")}, true, func(part int, o wire.Meta) bool { return (o.Name == "b") == (part == 1) }, []string{"0:a", "1:b"}},
+		"a part of which nothing does": {[]merge.Part{part("n/a", "n/b"), part("n/a", "n/b")}, true, func(part int, _ wire.Meta) bool { return part == 1 }, []string{"1:a", "1:b"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, keys(t, merge.New(test.parts, test.namespaced, test.visible))); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 
-func TestListsKeepsObjectBytes(t *testing.T) {
-	object := `{"metadata":{"name":"a"},"data":{"html":"<a&b>","n":1.50,"big":12345678901234567890}}`
-	var out strings.Builder
-	err := Lists(&out, parts(`{"kind":"L","apiVersion":"v1","items":[`+object+`]}`), everything, KeepRowObjects)
-	if err != nil || !strings.Contains(out.String(), object) {
-		t.Errorf("Lists = %s, %v; want the object %s in it, byte for byte", out.String(), err, object)
+func TestMoreCountsVisibleItemsOnly(t *testing.T) {
+	m := merge.New([]merge.Part{part("n/a", "n/z"), part("n/b")}, true, func(_ int, o wire.Meta) bool { return o.Name != "z" })
+	m.Begin()
+	for _, want := range []bool{true, false} {
+		if _, _, _, err := m.Next(); err != nil {
+			t.Fatal(err)
+		}
+		if more, err := m.More(); err != nil || more != want {
+			t.Errorf("more = %v, %v; want %v", more, err, want)
+		}
 	}
 }
 
-func TestListsOfNothing(t *testing.T) {
-	list := mergeToAny(t, parts(`{"kind":"PodList","apiVersion":"v1","items":null}`, `{"kind":"PodList","apiVersion":"v1"}`), everything, KeepRowObjects)
-	if diff := cmp.Diff(parsed(t, `{"kind":"PodList","apiVersion":"v1","metadata":{},"items":[]}`), list); diff != "" {
-		t.Errorf("empty list (-want +got):\n%s", diff)
-	}
-	table := mergeToAny(t, parts(`{"kind":"Table","apiVersion":"meta.k8s.io/v1","columnDefinitions":[{"name":"Name"}],"rows":null}`), everything, KeepRowObjects)
-	want := parsed(t, `{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{},"columnDefinitions":[{"name":"Name"}],"rows":[]}`)
-	if diff := cmp.Diff(want, table); diff != "" {
-		t.Errorf("empty table (-want +got):\n%s", diff)
-	}
+// brokenPart fails behind its first item.
+type brokenPart struct {
+	merge.Part
+	err  error
+	read bool
 }
 
-const (
-	tableOfCell1 = `{"kind":"Table","apiVersion":"meta.k8s.io/v1","columnDefinitions":[{"name":"Name"}],"rows":[
-		{"cells":["b"],"object":{"metadata":{"name":"b"}}}]}`
-	tableOfCell2 = `{"kind":"Table","apiVersion":"meta.k8s.io/v1","columnDefinitions":[{"name":"Name"}],"rows":[
-		{"cells":["a"],"object":{"metadata":{"name":"a"}}}]}`
-)
+func (b *brokenPart) Next() (wire.Item, error) {
+	if b.read {
+		return wire.Item{}, b.err
+	}
+	b.read = true
+	return b.Part.Next()
+}
 
-func TestListsMergesTables(t *testing.T) {
-	for rows, want := range map[RowObjects]string{
-		KeepRowObjects: `{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{},"columnDefinitions":[{"name":"Name"}],"rows":[
-			{"cells":["a"],"object":{"metadata":{"name":"a"}}},{"cells":["b"],"object":{"metadata":{"name":"b"}}}]}`,
-		DropRowObjects: `{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{},"columnDefinitions":[{"name":"Name"}],"rows":[
-			{"cells":["a"]},{"cells":["b"]}]}`,
+func TestAPartThatFailsIsNamed(t *testing.T) {
+	// What breaks a connection may be an end of something, and is no end of the list.
+	for name, broken := range map[string]merge.Part{
+		"its error":       &brokenPart{Part: part("n/a"), err: fmt.Errorf("connection: %w", io.EOF)},
+		"a list cut off":  wire.NewListReader(wire.JSON, strings.NewReader(`{"items":[{"metadata":{"name":"a"}}`)),
+		"items unordered": part("n/b", "n/a"),
 	} {
-		got := mergeToAny(t, parts(tableOfCell1, tableOfCell2), everything, rows)
-		if diff := cmp.Diff(parsed(t, want), got); diff != "" {
-			t.Errorf("row objects %v (-want +got):\n%s", rows, diff)
+		m := merge.New([]merge.Part{part("n/z"), broken}, true, everything)
+		m.Begin()
+		if _, _, _, err := m.Next(); err != nil {
+			t.Fatal(err)
+		}
+		var failed *merge.PartError
+		if _, _, _, err := m.Next(); !errors.As(err, &failed) || failed.Part != 1 {
+			t.Errorf("%s: %v; want an error of part 1", name, err)
 		}
 	}
 }
 
-func TestListsRefusesPartsThatDoNotFit(t *testing.T) {
-	tests := map[string][]Part{
-		"different kinds": parts(podsOfCell1, tableOfCell2),
-		"truncated":       parts(podsOfCell1, podsOfCell2[:40]),
-		"not a list":      parts(podsOfCell1, `[]`),
-		"row is a string": parts(`{"kind":"Table","rows":["x"]}`),
-		"item is a list":  parts(`{"kind":"PodList","items":[[]]}`),
+func TestJSONIsWhole(t *testing.T) {
+	add := func(item string) func([]byte) ([]byte, error) {
+		return func(dst []byte) ([]byte, error) { return append(dst, item...), nil }
 	}
-	for name, p := range tests {
+	typed := wire.ListMeta{Kind: "PodList", APIVersion: "v1"}
+	table := wire.ListMeta{Kind: "Table", APIVersion: "meta.k8s.io/v1", ColumnDefinitions: []byte(`[{"name":"Name"}]`)}
+	tests := map[string]struct {
+		before, after wire.ListMeta
+		items         []string
+		want          string
+	}{
+		"nothing":          {typed, typed, nil, `{"kind":"PodList","apiVersion":"v1","items":[],"metadata":{"resourceVersion":"9"}}`},
+		"kind known first": {typed, typed, []string{"1", "2"}, `{"kind":"PodList","apiVersion":"v1","items":[1,2],"metadata":{"resourceVersion":"9"}}`},
+		"kind known last":  {wire.ListMeta{}, typed, []string{"1"}, `{"items":[1],"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"9"}}`},
+		"Table":            {table, table, []string{"{}"}, `{"kind":"Table","apiVersion":"meta.k8s.io/v1","columnDefinitions":[{"name":"Name"}],"rows":[{}],"metadata":{"resourceVersion":"9"}}`},
+		"empty Table":      {table, table, nil, `{"kind":"Table","apiVersion":"meta.k8s.io/v1","columnDefinitions":[{"name":"Name"}],"rows":[],"metadata":{"resourceVersion":"9"}}`},
+	}
+	for name, test := range tests {
 		var out strings.Builder
-		if err := Lists(&out, p, everything, KeepRowObjects); err == nil || out.Len() > 0 {
-			t.Errorf("%s: error %v, wrote %q; want an error and nothing written", name, err, out.String())
+		encoder := merge.NewJSON(&out)
+		for _, item := range test.items {
+			if err := encoder.Item(test.before, add(item)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		test.after.ResourceVersion = "9"
+		if err := encoder.Finish(test.after); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(test.want, strings.TrimSpace(out.String())); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if !json.Valid([]byte(out.String())) {
+			t.Errorf("%s: not JSON", name)
 		}
 	}
 }
 
-func TestNegotiate(t *testing.T) {
-	tests := map[string]Encoding{
-		"":                 {Upstream: "application/json"},
-		"*/*":              {Upstream: "application/json"},
-		"application/json": {Upstream: "application/json"},
-		"application/yaml": {Upstream: "application/json", YAML: true},
-		"application/vnd.kubernetes.protobuf,application/json":          {Upstream: "application/json"},
-		"application/json;as=Table;v=v1;g=meta.k8s.io,application/json": {Upstream: "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"},
-		"application/json, application/yaml":                            {Upstream: "application/json,application/json"},
-		"application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1": {
-			Upstream: "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"},
+// decodeList opens the envelope of a list in protobuf.
+func decodeList(t *testing.T, data []byte, into interface{ Unmarshal([]byte) error }) kruntime.TypeMeta {
+	t.Helper()
+	var unknown kruntime.Unknown
+	if err := unknown.Unmarshal(bytes.TrimPrefix(data, []byte("k8s\x00"))); err != nil {
+		t.Fatal(err)
 	}
-	for accept, want := range tests {
-		got, err := Negotiate(accept)
-		if err != nil || got != want {
-			t.Errorf("Negotiate(%q) = %+v, %v; want %+v", accept, got, err, want)
+	if err := into.Unmarshal(unknown.Raw); err != nil {
+		t.Fatal(err)
+	}
+	return unknown.TypeMeta
+}
+
+func TestProtobufIsWholeWhateverItsSize(t *testing.T) {
+	for _, n := range []int{0, 3, 20_000} { // the last of them goes by a file
+		list := wire.ListMeta{Kind: "ConfigMapList", APIVersion: "v1"}
+		spool := merge.NewSpool(t.TempDir())
+		defer spool.Close()
+		var out bytes.Buffer
+		encoder := merge.NewProtobuf(&out, spool)
+		want := corev1.ConfigMapList{ListMeta: metav1.ListMeta{ResourceVersion: "9", Continue: "more"}}
+		for i := range n {
+			m := corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint(i)}, Data: map[string]string{"k": strings.Repeat("v", 300)}}
+			want.Items = append(want.Items, m)
+			if err := encoder.Item(list, func(dst []byte) ([]byte, error) { data, err := m.Marshal(); return append(dst, data...), err }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if out.Len() > 0 {
+			t.Error("something is written before the length is known")
+		}
+		list.ResourceVersion, list.Continue = "9", "more"
+		if err := encoder.Finish(list); err != nil {
+			t.Fatal(err)
+		}
+		var got corev1.ConfigMapList
+		if kind := decodeList(t, out.Bytes(), &got); kind.Kind != "ConfigMapList" || kind.APIVersion != "v1" {
+			t.Errorf("kind is %v", kind)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%d items (-want +got):\n%.2000s", n, diff)
 		}
 	}
-	for _, accept := range []string{"application/vnd.kubernetes.protobuf", "text/html", ","} {
-		if got, err := Negotiate(accept); !errors.Is(err, ErrNotAcceptable) {
-			t.Errorf("Negotiate(%q) = %+v, %v; want ErrNotAcceptable", accept, got, err)
+}
+
+// TestTheListWithOtherFieldNumbers is about the one kind of list whose items and metadata have changed places.
+func TestTheListWithOtherFieldNumbers(t *testing.T) {
+	list := wire.ListMeta{Kind: "PartialObjectMetadataList", APIVersion: "meta.k8s.io/v1beta1", ResourceVersion: "9"}
+	item := metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: "x"}}
+	var out bytes.Buffer
+	spool := merge.NewSpool(t.TempDir())
+	encoder := merge.NewProtobuf(&out, spool)
+	if err := encoder.Item(list, func(dst []byte) ([]byte, error) { data, err := item.Marshal(); return append(dst, data...), err }); err != nil {
+		t.Fatal(err)
+	}
+	if err := encoder.Finish(list); err != nil {
+		t.Fatal(err)
+	}
+	var got v1beta1.PartialObjectMetadataList
+	decodeList(t, out.Bytes(), &got)
+	if len(got.Items) != 1 || got.Items[0].Name != "x" || got.ResourceVersion != "9" {
+		t.Errorf("decoded as %+v", got)
+	}
+	reader := wire.NewListReader(wire.Protobuf, &out)
+	if read, err := reader.Next(); err != nil || read.Meta.Name != "x" {
+		t.Errorf("read as %+v, %v", read.Meta, err)
+	}
+	if _, err := reader.Next(); !errors.Is(err, io.EOF) || reader.List().ResourceVersion != "9" {
+		t.Errorf("%v, %+v", err, reader.List())
+	}
+}
+
+func TestTokensReadBack(t *testing.T) {
+	want := merge.Token{At: version.Vector{3, 0, 77}, After: "ns/name", Epoch: 4}
+	got, err := merge.ParseToken(want.String())
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	own, ok := got.For(2)
+	key, rv, err := storage.DecodeContinue(own, "/registry/configmaps/")
+	if !ok || err != nil || key != "/registry/configmaps/ns/name\x00" || rv != 77 {
+		t.Errorf("for slot 2: %q at %d, %v", key, rv, err)
+	}
+	if _, ok := got.For(1); ok {
+		t.Error("a control plane that was not asked is asked now")
+	}
+	want.Inconsistent = true
+	own, ok = want.For(1)
+	if _, rv, err = storage.DecodeContinue(own, "/registry/configmaps/"); !ok || err != nil || rv != -1 {
+		t.Errorf("inconsistent: at %d, %v; want -1", rv, err)
+	}
+}
+
+func FuzzToken(f *testing.F) {
+	f.Add(merge.Token{At: version.Vector{3, 0, 77}, After: "ns/name", Epoch: 4}.String())
+	f.Add("garbage")
+	f.Fuzz(func(t *testing.T, s string) {
+		token, err := merge.ParseToken(s)
+		if err != nil {
+			if !strings.Contains(err.Error(), "continue key is not valid") && !errors.Is(err, storage.ErrUnrecognizedEncodedVersion) {
+				t.Errorf("%q: %v", s, err)
+			}
+			return
+		}
+		again, err := merge.ParseToken(token.String())
+		if diff := cmp.Diff(token, again); err != nil || diff != "" {
+			t.Errorf("%v (-first +again):\n%s", err, diff)
+		}
+		for slot := range 3 {
+			if own, ok := token.For(slot); ok {
+				if key, _, err := storage.DecodeContinue(own, "/registry/x/"); err == nil && !strings.HasPrefix(key, "/registry/x/") {
+					t.Errorf("%q leaves its resource: %q", s, key)
+				}
+			}
+		}
+	})
+}
+
+// endless makes items on the way, so that the list itself takes no memory.
+type endless struct {
+	left int
+	buf  []byte
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	for len(e.buf) < len(p) && e.left > 0 {
+		e.left--
+		e.buf = fmt.Appendf(e.buf, `,{"metadata":{"namespace":"n","name":"m-%09d","uid":"u","resourceVersion":"7"},"data":%q}`, 900_000_000-e.left, strings.Repeat("v", 1000))
+		if e.left == 0 {
+			e.buf = append(e.buf, `],"kind":"ConfigMapList"}`...)
 		}
 	}
+	n := copy(p, e.buf)
+	e.buf = e.buf[:copy(e.buf, e.buf[n:])]
+	if n == 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// BenchmarkMerge passes 100,000 objects of three parts on and reports how much memory is in use at most meanwhile.
+func BenchmarkMerge(b *testing.B) {
+	for b.Loop() {
+		var parts []merge.Part
+		for range 3 {
+			list := io.MultiReader(strings.NewReader(`{"metadata":{"resourceVersion":"9"},"items":[{"metadata":{"name":"a"}}`), &endless{left: 33_333})
+			parts = append(parts, wire.NewListReader(wire.JSON, list))
+		}
+		peak, n := pass(b, parts)
+		b.ReportMetric(float64(peak)/(1<<20), "MiB-peak")
+		b.ReportMetric(float64(n), "objects")
+	}
+}
+
+// TestMemoryStaysFlat passes the same lists and refuses what would hold them.
+func TestMemoryStaysFlat(t *testing.T) {
+	var parts []merge.Part
+	for range 3 {
+		list := io.MultiReader(strings.NewReader(`{"metadata":{"resourceVersion":"9"},"items":[{"metadata":{"name":"a"}}`), &endless{left: 33_333})
+		parts = append(parts, wire.NewListReader(wire.JSON, list))
+	}
+	peak, n := pass(t, parts)
+	if n != 100_002 || peak > 32<<20 {
+		t.Errorf("%d objects of 100 MB took %d MiB of memory; want 100002 and at most 32", n, peak>>20)
+	}
+}
+
+// pass merges parts to nowhere and returns the most memory in use and the number of items.
+func pass(t testing.TB, parts []merge.Part) (peak uint64, n int) {
+	t.Helper()
+	runtime.GC()
+	var before, now runtime.MemStats
+	runtime.ReadMemStats(&before)
+	m := merge.New(parts, true, everything)
+	for _, err := range m.Begin() {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	encoder := merge.NewJSON(io.Discard)
+	for ; ; n++ {
+		_, _, item, err := m.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := encoder.Item(wire.ListMeta{}, func(dst []byte) ([]byte, error) { return item.AppendVersioned(dst, "70001") }); err != nil {
+			t.Fatal(err)
+		}
+		if n%10_000 == 0 {
+			runtime.ReadMemStats(&now)
+			peak = max(peak, now.HeapAlloc-min(now.HeapAlloc, before.HeapAlloc))
+		}
+	}
+	return peak, n
 }

@@ -46,16 +46,17 @@ func (l *protobufList) nextField(list *ListMeta) (Item, error) {
 		if l.inMessage && l.left == 0 {
 			l.inMessage, l.left = false, noEnd
 		}
+		metadata, items := list.fieldNumbers()
 		f, err := l.field()
 		switch {
 		case errors.Is(err, io.EOF):
 			return Item{}, l.ended()
 		case err != nil:
 			return Item{}, err
-		case l.inMessage && f.is(listItems):
+		case l.inMessage && f.is(items):
 			meta, err := readMetaMessage(f.value)
 			return Item{Meta: meta, Raw: f.value}, err
-		case l.inMessage && f.is(listMetadata):
+		case l.inMessage && f.is(metadata):
 			err = list.readProtobuf(f.value)
 		case !l.inMessage && f.is(unknownTypeMeta):
 			err = list.readType(f.value)
@@ -99,6 +100,14 @@ func (m *ListMeta) readType(typeMeta []byte) error {
 		return errors.New("it is a Status")
 	}
 	return nil
+}
+
+// fieldNumbers are those of a list's metadata and items. One list has them the other way round.
+func (m *ListMeta) fieldNumbers() (metadata, items protowire.Number) {
+	if m.Kind == "PartialObjectMetadataList" && m.APIVersion == "meta.k8s.io/v1beta1" {
+		return listItems, listMetadata
+	}
+	return listMetadata, listItems
 }
 
 func (m *ListMeta) readProtobuf(metadata []byte) error {

@@ -1,0 +1,277 @@
+package router
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apiserver/pkg/endpoints/request"
+
+	"github.com/kubecell/kubectl-cell/pkg/router/feed"
+	"github.com/kubecell/kubectl-cell/pkg/router/merge"
+	"github.com/kubecell/kubectl-cell/pkg/router/route"
+	"github.com/kubecell/kubectl-cell/pkg/router/wire"
+)
+
+// deleteWorkers is how many objects are deleted at once in each source.
+const deleteWorkers = 8
+
+// deletion is one client's deletion of a collection: of the objects that a list with the same selectors shows, and of
+// nothing else that the cells hold.
+//
+// Each object is deleted by itself, as the user, with its UID for a precondition. So the user needs the rights to list
+// and to delete beside that to delete collections.
+type deletion struct {
+	*listing
+	options metav1.DeleteOptions
+	// targets are the objects by source, in the order of the listing's sources.
+	targets [][]wire.Meta
+	deleted atomic.Int64
+}
+
+// deleteCollection answers with the list of what it deleted, as an apiserver does. Where a source fails, the objects of
+// the others are deleted all the same, and the answer says how many were and what failed.
+func (h *handler) deleteCollection(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo, sources []string) {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	options, err := deleteOptions(w, r)
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	values := r.URL.Query()
+	for name := range optionValues(options) {
+		values.Del(name)
+	}
+	l, err := h.newListing(ctx, w, r, state, info, sources, values)
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	defer l.close()
+	d := &deletion{listing: l, options: *options, targets: make([][]wire.Meta, len(sources))}
+	if failure := d.mayDelete(); failure != nil {
+		h.answerFailure(w, r, failure)
+		return
+	}
+	if err := d.run(ctx); err != nil {
+		l.refuse(err)
+	}
+}
+
+// run lists, deletes and answers.
+func (d *deletion) run(ctx context.Context) error {
+	merger, err := d.begin()
+	if err != nil {
+		return err
+	}
+	out := d.output()
+	defer out.close()
+	listed := merge.NewSpool("")
+	defer func() { _ = listed.Close() }()
+	err = d.write(merger, out, listed, func(source *listSource, object wire.Meta) {
+		i := slices.Index(d.sources, source)
+		d.targets[i] = append(d.targets[i], object)
+	})
+	if err != nil {
+		return err
+	}
+	if err := d.deleteAll(ctx); err != nil {
+		return err
+	}
+	_, err = listed.WriteTo(out)
+	if err == nil {
+		err = out.end()
+	}
+	if err != nil && out.committed {
+		panic(http.ErrAbortHandler)
+	}
+	return err
+}
+
+// mayDelete asks every source whether it would delete such a collection for the user, without deleting anything: the
+// refusals are those of the control planes.
+func (d *deletion) mayDelete() *failedPart {
+	query := optionValues(&d.options)
+	query.Set("dryRun", metav1.DryRunAll)
+	query.Set("limit", "1")
+	for _, selector := range []string{"labelSelector", "fieldSelector"} {
+		if value := d.query.values.Get(selector); value != "" {
+			query.Set(selector, value)
+		}
+	}
+	failures := make([]*failedPart, len(d.sources))
+	var asked sync.WaitGroup
+	for i, s := range d.sources {
+		asked.Go(func() { failures[i] = s.delete(s.request.Context(), d.r.URL.Path, query, nil) })
+	}
+	asked.Wait()
+	return worst(failures)
+}
+
+// deleteAll deletes the targets, those of all sources at once. A source that fails is left alone from then on.
+func (d *deletion) deleteAll(ctx context.Context) error {
+	failures := make([]*failedPart, len(d.sources))
+	var sources sync.WaitGroup
+	for i, s := range d.sources {
+		sources.Go(func() { failures[i] = d.deleteFrom(ctx, s, d.targets[i]) })
+	}
+	sources.Wait()
+	total := 0
+	for _, targets := range d.targets {
+		total += len(targets)
+	}
+	for _, f := range failures {
+		if f != nil {
+			return f.afterDeleting(d.deleted.Load(), total)
+		}
+	}
+	return nil
+}
+
+// deleteFrom deletes the targets of one source until one fails.
+func (d *deletion) deleteFrom(ctx context.Context, s *listSource, targets []wire.Meta) *failedPart {
+	queue := make(chan wire.Meta)
+	stop := make(chan struct{})
+	var failure *failedPart
+	var once sync.Once
+	var workers sync.WaitGroup
+	for range min(deleteWorkers, len(targets)) {
+		workers.Go(func() {
+			for object := range queue {
+				if f := d.deleteOne(ctx, s, object); f != nil {
+					once.Do(func() { failure = f; close(stop) })
+					return
+				}
+			}
+		})
+	}
+feed:
+	for _, object := range targets {
+		select {
+		case queue <- object:
+		case <-stop:
+			break feed
+		}
+	}
+	close(queue)
+	workers.Wait()
+	return failure
+}
+
+// deleteOne deletes one object. One that is gone, or that another one has taken the name of, is done with.
+func (d *deletion) deleteOne(ctx context.Context, s *listSource, object wire.Meta) *failedPart {
+	options := d.options.DeepCopy()
+	options.Kind, options.APIVersion = "DeleteOptions", "v1"
+	ours := options.Preconditions == nil
+	if ours {
+		options.Preconditions = metav1.NewUIDPreconditions(object.UID)
+	} else if given := options.Preconditions.ResourceVersion; given != nil {
+		raw, err := precondition(s.slot)(*given)
+		if err != nil {
+			return s.failure(err)
+		}
+		options.Preconditions.ResourceVersion = &raw
+	}
+	f := s.delete(ctx, strings.TrimSuffix(d.r.URL.Path, "/")+"/"+object.Name, nil, options)
+	switch {
+	case f == nil:
+		d.deleted.Add(1)
+	case f.status() == http.StatusNotFound, f.status() == http.StatusConflict && ours:
+		return nil
+	}
+	return f
+}
+
+// delete sends one deletion to the source.
+func (s *listSource) delete(ctx context.Context, path string, query url.Values, options *metav1.DeleteOptions) *failedPart {
+	out := s.request.Clone(ctx)
+	out.Method = http.MethodDelete
+	out.Header = http.Header{"Accept": {runtime.ContentTypeJSON}, "User-Agent": s.request.Header["User-Agent"]}
+	out.URL = &url.URL{Path: path, RawQuery: query.Encode()}
+	out.Body, out.ContentLength = http.NoBody, 0
+	if options != nil {
+		body, err := json.Marshal(options)
+		if err != nil {
+			return s.failure(err)
+		}
+		out.Header["Content-Type"] = []string{runtime.ContentTypeJSON}
+		out.Body, out.ContentLength = io.NopCloser(strings.NewReader(string(body))), int64(len(body))
+	}
+	answer, err := s.plane.Do(out)
+	if err != nil {
+		return s.failure(err)
+	}
+	if answer.StatusCode >= http.StatusMultipleChoices {
+		return s.failure(s.refused(answer))
+	}
+	_ = answer.Body.Close()
+	return nil
+}
+
+// afterDeleting is the answer where a source failed when part of the work was done.
+func (f *failedPart) afterDeleting(deleted int64, total int) error {
+	so := fmt.Sprintf("deleted %d of %d objects", deleted, total)
+	if f.refusal() {
+		refusal := &apierrors.StatusError{}
+		if json.Unmarshal(f.body, &refusal.ErrStatus) == nil && refusal.ErrStatus.Status == metav1.StatusFailure {
+			refusal.ErrStatus.Message = fmt.Sprintf("%s; %s: %s", so, f.source, refusal.ErrStatus.Message)
+			return refusal
+		}
+	}
+	return route.Unavailable(f.source, fmt.Sprintf("%s; %s", so, f.Error()))
+}
+
+// deleteOptions reads what the client sends: in the body, or else in the query.
+func deleteOptions(w http.ResponseWriter, r *http.Request) (*metav1.DeleteOptions, error) {
+	options := &metav1.DeleteOptions{}
+	v1 := schema.GroupVersion{Version: "v1"}
+	var body []byte
+	if r.Body != nil && r.Body != http.NoBody {
+		var err error
+		if body, err = readBody(w, r); err != nil {
+			return nil, err
+		}
+	}
+	if len(body) == 0 {
+		if err := metav1.ParameterCodec.DecodeParameters(r.URL.Query(), v1, options); err != nil {
+			return nil, apierrors.NewBadRequest(err.Error())
+		}
+		return options, nil
+	}
+	scheme := runtime.NewScheme()
+	metav1.AddToGroupVersion(scheme, v1)
+	decoder := serializer.NewCodecFactory(scheme).UniversalDeserializer()
+	kind := v1.WithKind("DeleteOptions")
+	if _, _, err := decoder.Decode(body, &kind, options); err != nil {
+		return nil, apierrors.NewBadRequest(err.Error())
+	}
+	return options, nil
+}
+
+// optionValues are the options as a query has them.
+func optionValues(options *metav1.DeleteOptions) url.Values {
+	values := url.Values{"dryRun": options.DryRun}
+	if p := options.PropagationPolicy; p != nil {
+		values.Set("propagationPolicy", string(*p))
+	}
+	if g := options.GracePeriodSeconds; g != nil {
+		values.Set("gracePeriodSeconds", fmt.Sprint(*g))
+	}
+	if o := options.OrphanDependents; o != nil { //nolint:staticcheck // clients may still send it
+		values.Set("orphanDependents", fmt.Sprint(*o))
+	}
+	return values
+}

@@ -1,0 +1,248 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apiserver/pkg/endpoints/request"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/router/feed"
+	"github.com/kubecell/kubectl-cell/pkg/router/merge"
+	"github.com/kubecell/kubectl-cell/pkg/router/route"
+	"github.com/kubecell/kubectl-cell/pkg/router/stream"
+	"github.com/kubecell/kubectl-cell/pkg/router/upstream"
+	"github.com/kubecell/kubectl-cell/pkg/router/version"
+	"github.com/kubecell/kubectl-cell/pkg/router/wire"
+)
+
+// listing is one client's list over one or more sources.
+type listing struct {
+	h       *handler
+	w       http.ResponseWriter
+	r       *http.Request
+	info    *request.RequestInfo
+	state   *feed.State
+	query   *listQuery
+	sources []*listSource
+	// accept is what the sources are asked for. asYAML is true where what they answer in JSON is to be converted.
+	accept string
+	asYAML bool
+}
+
+// list asks all sources at once and merges their answers as they come. Where one does not answer the whole list
+// fails, and where one breaks off so does the answer: a list with objects missing would look like their deletion.
+func (h *handler) list(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo, sources []string) {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	l, err := h.newListing(ctx, w, r, state, info, sources, r.URL.Query())
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	defer l.close()
+	merger, err := l.begin()
+	if err != nil {
+		l.refuse(err)
+		return
+	}
+	out := l.output()
+	defer out.close()
+	if err := l.write(merger, out, out, nil); err != nil {
+		if out.committed {
+			// The client must not take what it has for the whole list.
+			panic(http.ErrAbortHandler)
+		}
+		l.refuse(err)
+		return
+	}
+	if err := out.end(); err != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// newListing reads what the client asks for and prepares the sources. Nothing is sent yet.
+func (h *handler) newListing(ctx context.Context, w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo, sources []string, values url.Values) (*listing, error) {
+	if len(sources) == 0 {
+		return nil, route.Unavailable("", "the federation has no cells yet")
+	}
+	query, err := newListQuery(values, len(sources))
+	if err != nil {
+		return nil, err
+	}
+	if t := query.token; t != nil && !t.Inconsistent && t.Epoch != state.Snapshot.Epoch {
+		// Objects may have moved since: what was in one cell then counts in another one now.
+		return nil, query.expired(state.Snapshot.Epoch)
+	}
+	l := &listing{h: h, w: w, r: r, info: info, state: state, query: query}
+	l.accept, l.asYAML = singleAccept(strings.Join(r.Header["Accept"], ","))
+	return l, l.newListSources(ctx, sources)
+}
+
+// sourceOf is the way to a source and its place in versions.
+func sourceOf(state *feed.State, name string) (*upstream.ControlPlane, int, error) {
+	plane, err := state.ControlPlane(name)
+	if err != nil {
+		return nil, 0, noPlane(name, err)
+	}
+	slot, ok := route.Slot(name, state.Snapshot)
+	if !ok {
+		return nil, 0, noPlane(name, errNoSlot)
+	}
+	return plane, slot, nil
+}
+
+func (l *listing) close() {
+	for _, s := range l.sources {
+		s.close()
+	}
+}
+
+// begin asks all sources and waits until each has answered with its first item.
+func (l *listing) begin() (*merge.Merger, error) {
+	parts := make([]merge.Part, len(l.sources))
+	for i, s := range l.sources {
+		parts[i] = s
+	}
+	merger := merge.New(parts, l.info.Namespace != "", l.visible)
+	failures := make([]*failedPart, len(parts))
+	for i, err := range merger.Begin() {
+		if err != nil {
+			failures[i] = l.sources[i].failure(err)
+		}
+		if failures[i].status() == http.StatusGone {
+			return nil, failures[i]
+		}
+	}
+	if f := worst(failures); f != nil {
+		return nil, f
+	}
+	return merger, nil
+}
+
+// failure is what went wrong with a source.
+func (s *listSource) failure(err error) *failedPart {
+	var f *failedPart
+	if errors.As(err, &f) {
+		return f
+	}
+	return &failedPart{source: s.plane.Name(), err: err}
+}
+
+// visible says whether an object counts in the source that it came from. What a migration has left or not finished
+// there does not.
+func (l *listing) visible(part int, object wire.Meta) bool {
+	switch v1alpha1.RebalanceStatus(object.RebalanceStatus) {
+	case v1alpha1.Migrated, v1alpha1.Incoming:
+		return false
+	}
+	namespace := object.Namespace
+	if namespace == "" {
+		namespace = l.info.Namespace
+	}
+	owner := route.Owner(l.info.APIGroup, l.info.Resource, namespace, object.Name, l.state.Snapshot)
+	return owner == "" || owner == l.sources[part].plane.Name()
+}
+
+// refuse answers instead of the list.
+func (l *listing) refuse(err error) {
+	var part *merge.PartError
+	if errors.As(err, &part) {
+		err = l.sources[part.Part].failure(part.Err)
+	}
+	var failed *failedPart
+	switch {
+	case l.r.Context().Err() != nil:
+		// The client went away; nobody reads an answer.
+	case !errors.As(err, &failed):
+		var status apierrors.APIStatus
+		if !errors.As(err, &status) {
+			err = apierrors.NewInternalError(err)
+		}
+		l.h.fail(l.w, l.r, err)
+	case failed.status() == http.StatusGone:
+		l.h.fail(l.w, l.r, l.query.expired(l.state.Snapshot.Epoch))
+	default:
+		l.h.answerFailure(l.w, l.r, failed)
+	}
+}
+
+// write writes one page, or all, to w, which is out or will be copied there. Each object is shown to each, which may be
+// nil, before it is written.
+func (l *listing) write(merger *merge.Merger, out *listOutput, w io.Writer, each func(source *listSource, object wire.Meta)) error {
+	encoder, err := out.encoder(w)
+	if err != nil {
+		return err
+	}
+	after := ""
+	for n := int64(0); l.query.limit == 0 || n < l.query.limit; n++ {
+		part, key, item, err := merger.Next()
+		if err == io.EOF { //nolint:errorlint // an error that wraps it is a connection that broke off
+			return l.finish(encoder, "")
+		}
+		if err != nil {
+			return err
+		}
+		after = key
+		s := l.sources[part]
+		if each != nil {
+			each(s, item.Meta)
+		}
+		if err := encoder.Item(s.list, func(dst []byte) ([]byte, error) { return l.appendItem(dst, s, item) }); err != nil {
+			return err
+		}
+	}
+	more, err := merger.More()
+	if err != nil {
+		return err
+	}
+	if !more {
+		after = ""
+	}
+	return l.finish(encoder, after)
+}
+
+// appendItem appends an item as the client shall see it.
+func (l *listing) appendItem(dst []byte, s *listSource, item wire.Item) ([]byte, error) {
+	if l.query.bare && s.list.IsTable() {
+		return item.AppendWithoutObject(dst), nil
+	}
+	raw, err := version.ParseRaw(item.Meta.ResourceVersion)
+	if err != nil {
+		return append(dst, item.Raw...), nil //nolint:nilerr // it has no version that could be shown
+	}
+	return item.AppendVersioned(dst, stream.ObjectVersion(item.Meta, raw, s.slot))
+}
+
+// finish writes the end of the list: its version, and where it goes on if that is after an object.
+func (l *listing) finish(encoder merge.Encoder, after string) error {
+	at := version.Vector{}
+	var list wire.ListMeta
+	first := ""
+	for _, s := range l.sources {
+		if s.answer == nil {
+			continue // there is nothing of it in the list
+		}
+		if err := s.settle(); err != nil {
+			return err
+		}
+		at.Set(s.slot, s.at)
+		switch {
+		case first == "":
+			first, list = s.plane.Name(), s.list
+		case s.list.Kind != list.Kind || s.list.APIVersion != list.APIVersion:
+			return s.failed(fmt.Errorf("it answers with %s %s, %s with %s %s", s.list.APIVersion, s.list.Kind, first, list.APIVersion, list.Kind))
+		}
+	}
+	list.ResourceVersion, list.Continue = at.String(), ""
+	if after != "" {
+		list.Continue = merge.Token{At: at, After: after, Epoch: l.state.Snapshot.Epoch}.String()
+	}
+	return encoder.Finish(list)
+}

@@ -1,0 +1,163 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+
+	"github.com/kubecell/kubectl-cell/pkg/router/upstream"
+	"github.com/kubecell/kubectl-cell/pkg/router/version"
+	"github.com/kubecell/kubectl-cell/pkg/router/wire"
+)
+
+// listSource is the list of one source, page after page: a merge.Part. Its errors are of type *failedPart.
+type listSource struct {
+	plane *upstream.ControlPlane
+	slot  int
+	query *listQuery
+	// request is the client's, to send on with another query.
+	request *http.Request
+	accept  string
+	// next is the query of the next page, nil where none follows.
+	next url.Values
+
+	answer *http.Response
+	reader *wire.ListReader
+	format wire.Format
+	// at is where the source stood when the list began, 0 where that is not known yet.
+	at int64
+	// list is what the page that is read, or was read last, says of itself.
+	list wire.ListMeta
+}
+
+// Next returns the next item of the source.
+func (s *listSource) Next() (wire.Item, error) {
+	for {
+		if s.reader == nil {
+			if s.next == nil {
+				return wire.Item{}, io.EOF
+			}
+			if err := s.open(); err != nil {
+				return wire.Item{}, err
+			}
+		}
+		item, err := s.reader.Next()
+		if err == nil {
+			s.list = s.reader.List()
+			return item, nil
+		}
+		if err := s.turn(err); err != nil {
+			return wire.Item{}, err
+		}
+	}
+}
+
+func (s *listSource) failed(err error) error { return &failedPart{source: s.plane.Name(), err: err} }
+
+// open asks for the next page.
+func (s *listSource) open() error {
+	out := s.request.Clone(s.request.Context())
+	out.Method = http.MethodGet // a HEAD has to be answered from what the cells would answer
+	out.Header.Set("Accept", s.accept)
+	out.URL.RawQuery = s.next.Encode()
+	out.Body, out.ContentLength = http.NoBody, 0
+	s.next = nil
+	answer, err := s.plane.Do(out)
+	if err != nil {
+		return s.failed(err)
+	}
+	if answer.StatusCode != http.StatusOK {
+		return s.refused(answer)
+	}
+	format, ok := formatOf(answer.Header.Get("Content-Type"))
+	if !ok {
+		_ = answer.Body.Close()
+		return s.failed(fmt.Errorf("its list is %q", answer.Header.Get("Content-Type")))
+	}
+	s.answer, s.format = answer, format
+	s.reader = wire.NewListReader(format, answer.Body)
+	return nil
+}
+
+// refused reads the Status of an answer that is no list.
+func (s *listSource) refused(answer *http.Response) error {
+	defer answer.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxRefusal))
+	if err != nil {
+		return s.failed(errors.Join(errors.New(answer.Status), err))
+	}
+	return &failedPart{source: s.plane.Name(), answer: answer, body: body}
+}
+
+// turn ends a page and prepares for the next one, if the page says that there is one.
+func (s *listSource) turn(end error) error {
+	_ = s.answer.Body.Close()
+	if end != io.EOF { //nolint:errorlint // an error that wraps it is a connection that broke off
+		return s.failed(end)
+	}
+	s.list = s.reader.List()
+	s.reader = nil
+	if err := s.locate(); err != nil {
+		return err
+	}
+	if s.list.Continue != "" {
+		s.next = s.query.following(s.list.Continue)
+	}
+	return nil
+}
+
+// locate takes down where the source stood, the first time that a page says so.
+func (s *listSource) locate() error {
+	if s.at > 0 {
+		return nil
+	}
+	raw, err := version.ParseRaw(s.list.ResourceVersion)
+	if err != nil {
+		return s.failed(fmt.Errorf("the version of its list: %w", err))
+	}
+	s.at = raw
+	return nil
+}
+
+// settle finds out where the source stood, if need be by reading its page to the end: some lists say it last.
+func (s *listSource) settle() error {
+	if s.at > 0 || s.answer == nil {
+		return nil
+	}
+	for s.list.ResourceVersion == "" && s.reader != nil {
+		if _, err := s.reader.Next(); err != nil {
+			if err := s.turn(err); err != nil {
+				return err
+			}
+		}
+	}
+	return s.locate()
+}
+
+func (s *listSource) close() {
+	if s.answer != nil {
+		_ = s.answer.Body.Close()
+	}
+}
+
+// newListSources prepares one for each source.
+func (l *listing) newListSources(ctx context.Context, names []string) error {
+	for _, name := range names {
+		plane, slot, err := sourceOf(l.state, name)
+		if err != nil {
+			return err
+		}
+		s := &listSource{plane: plane, slot: slot, query: l.query, request: l.r.WithContext(ctx), accept: l.accept}
+		if s.next, err = l.query.first(slot); err != nil {
+			return err
+		}
+		if t := l.query.token; t != nil && !t.Inconsistent {
+			s.at = t.At.Raw(slot)
+		}
+		l.sources = append(l.sources, s)
+	}
+	return nil
+}

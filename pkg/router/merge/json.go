@@ -1,0 +1,107 @@
+package merge
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/kubecell/kubectl-cell/pkg/router/wire"
+)
+
+// Encoder writes a merged list.
+type Encoder interface {
+	// Item writes one item, which add appends. list is as much as is known of the list by then.
+	Item(list wire.ListMeta, add func(dst []byte) ([]byte, error)) error
+	// Finish writes what is left, with the version and the continue token of list.
+	Finish(list wire.ListMeta) error
+}
+
+// NewJSON returns an encoder that writes each item as it comes. The metadata, which is not known before, comes last.
+func NewJSON(w io.Writer) Encoder { return &jsonEncoder{w: w} }
+
+type jsonEncoder struct {
+	w     io.Writer
+	buf   []byte
+	begun bool
+	// typed is true when the kind is written, at the beginning where it was known then.
+	typed bool
+}
+
+func (e *jsonEncoder) Item(list wire.ListMeta, add func(dst []byte) ([]byte, error)) error {
+	e.buf = e.buf[:0]
+	if e.begun {
+		e.buf = append(e.buf, ',')
+	} else if err := e.begin(list); err != nil {
+		return err
+	}
+	var err error
+	if e.buf, err = add(e.buf); err != nil {
+		return err
+	}
+	return e.write()
+}
+
+// begin appends what stands before the first item.
+func (e *jsonEncoder) begin(list wire.ListMeta) (err error) {
+	e.begun = true
+	e.buf = append(e.buf, '{')
+	if list.Kind != "" && list.APIVersion != "" {
+		e.typed = true
+		if e.buf, err = appendType(e.buf, list); err != nil {
+			return err
+		}
+		e.buf = append(e.buf, ',')
+	}
+	if !list.IsTable() {
+		e.buf = append(e.buf, `"items":[`...)
+		return nil
+	}
+	columns := list.ColumnDefinitions
+	if columns == nil {
+		columns = []byte("null")
+	}
+	e.buf = append(append(append(e.buf, `"columnDefinitions":`...), columns...), `,"rows":[`...)
+	return nil
+}
+
+func (e *jsonEncoder) Finish(list wire.ListMeta) (err error) {
+	e.buf = e.buf[:0]
+	if !e.begun {
+		if err := e.begin(list); err != nil {
+			return err
+		}
+	}
+	e.buf = append(e.buf, ']', ',')
+	if !e.typed {
+		if e.buf, err = appendType(e.buf, list); err != nil {
+			return err
+		}
+		e.buf = append(e.buf, ',')
+	}
+	metadata, err := json.Marshal(struct {
+		ResourceVersion string `json:"resourceVersion,omitempty"`
+		Continue        string `json:"continue,omitempty"`
+	}{list.ResourceVersion, list.Continue})
+	if err != nil {
+		return fmt.Errorf("write metadata of list: %w", err)
+	}
+	e.buf = append(append(append(e.buf, `"metadata":`...), metadata...), "}\n"...)
+	return e.write()
+}
+
+func (e *jsonEncoder) write() error {
+	_, err := e.w.Write(e.buf)
+	return err
+}
+
+func appendType(dst []byte, list wire.ListMeta) ([]byte, error) {
+	data, err := json.Marshal(struct {
+		Kind       string `json:"kind"`
+		APIVersion string `json:"apiVersion"`
+	}{list.Kind, list.APIVersion})
+	if err != nil {
+		return nil, fmt.Errorf("write kind of list: %w", err)
+	}
+	return append(dst, bytes.Trim(data, "{}")...), nil
+}

@@ -1,0 +1,28 @@
+package wire
+
+import (
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// AppendItemField appends one item of a list in protobuf, given without envelope, as it stands in the list's message.
+func (m ListMeta) AppendItemField(dst, item []byte) []byte {
+	_, number := m.fieldNumbers()
+	return protowire.AppendBytes(protowire.AppendTag(dst, number, protowire.BytesType), item)
+}
+
+// AppendEnvelope appends the beginning of a list in protobuf whose item fields have size bytes together and come
+// next: the envelope, the length of the message and the metadata, version and continue token of it.
+func (m ListMeta) AppendEnvelope(dst []byte, size int64) []byte {
+	number, _ := m.fieldNumbers()
+	meta := appendString(nil, 1, "") // selfLink, which is always there
+	meta = appendString(meta, listMetaVersion, m.ResourceVersion)
+	meta = appendString(meta, listMetaContinue, m.Continue)
+	field := appendString(nil, number, string(meta))
+	typeMeta := appendString(nil, typeMetaAPIVersion, m.APIVersion)
+	typeMeta = appendString(typeMeta, typeMetaKind, m.Kind)
+	dst = append(dst, magic...)
+	dst = appendString(dst, unknownTypeMeta, string(typeMeta))
+	dst = protowire.AppendTag(dst, unknownRaw, protowire.BytesType)
+	dst = protowire.AppendVarint(dst, uint64(int64(len(field))+size)) //nolint:gosec // sizes are not negative
+	return append(dst, field...)
+}
