@@ -2,7 +2,10 @@ package router_test
 
 import (
 	"context"
+	"io"
+	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,13 +13,20 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apiextensions "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/backup"
 )
 
 const (
@@ -26,6 +36,7 @@ const (
 
 func TestANamespaceIsUsableInTheNextRequest(t *testing.T) {
 	b := newBed(t)
+	b.repair(t)
 	ns := b.namespace(t, "replicated")
 	for cell, config := range b.cells {
 		got, err := kube(t, config).CoreV1().Namespaces().Get(t.Context(), ns, getOptions())
@@ -57,6 +68,147 @@ func TestANamespaceIsUsableInTheNextRequest(t *testing.T) {
 		})
 		if err != nil {
 			t.Errorf("%s still has the namespace: %v", cell, err)
+		}
+	}
+}
+
+// repair runs a backup daemon until the test ends: it lets deleted namespaces go.
+func (b *bed) repair(t *testing.T) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- backup.Run(ctx, backup.Config{
+			RCP: b.rcp, Identity: t.Name(), Listen: "127.0.0.1:0", Ready: func(string) {},
+			Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: time.Now,
+		})
+	}()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("backup daemon: %v", err)
+		}
+	})
+}
+
+// TestANamespaceIsCreatedWithItsFinalizer, in either encoding: whoever made it may update it at once, by
+// the version that the create has answered.
+func TestANamespaceIsCreatedWithItsFinalizer(t *testing.T) {
+	b := newBed(t)
+	for _, encoding := range []string{runtime.ContentTypeJSON, runtime.ContentTypeProtobuf} {
+		t.Run(encoding, func(t *testing.T) {
+			config := rest.CopyConfig(b.router)
+			config.ContentType = encoding
+			namespaces := kube(t, config).CoreV1().Namespaces()
+			ns, err := namespaces.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "finalizer-"}}, metav1.CreateOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Contains(ns.Finalizers, v1alpha1.FinalizerCells) {
+				t.Errorf("finalizers are %v", ns.Finalizers)
+			}
+			source, err := kube(t, b.rcp).CoreV1().Namespaces().Get(t.Context(), ns.Name, getOptions())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if source.ManagedFields == nil || len(source.Finalizers) != 1 {
+				t.Errorf("finalizers in the RCP are %v", source.Finalizers)
+			}
+			ns.Labels["team"] = "a"
+			if _, err := namespaces.Update(t.Context(), ns, metav1.UpdateOptions{}); err != nil {
+				t.Errorf("update with the version of the create: %v", err)
+			}
+		})
+	}
+}
+
+// TestADefinitionIsServedEverywhere makes definitions and uses each in the next request, through the
+// router and in every cell.
+func TestADefinitionIsServedEverywhere(t *testing.T) {
+	b := newBed(t)
+	b.repair(t)
+	ns := b.namespace(t, "served")
+	crds := schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+	for _, test := range []struct {
+		name, group, plural string
+		in                  int // control planes that hold an object made through the router
+	}{
+		{"Global, which is the default", "example.com", "gadgets", 1},
+		{"Sharded", "types.kubeadmiral.io", "federatedgadgets", 1},
+		{"Replicated", "core.kubeadmiral.io", "overridepolicies", 4},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			crd := definition(test.group, test.plural, "")
+			if _, err := dyn(t, b.router).Resource(crds).Create(t.Context(), crd, metav1.CreateOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			resource := schema.GroupVersionResource{Group: test.group, Version: "v1alpha1", Resource: test.plural}
+			kind, _, _ := unstructured.NestedString(crd.Object, "spec", "names", "kind")
+			object := &unstructured.Unstructured{Object: map[string]any{"apiVersion": resource.GroupVersion().String(), "kind": kind}}
+			for cell, config := range b.cells {
+				object.SetName("direct")
+				if _, err := dyn(t, config).Resource(resource).Namespace(ns).Create(t.Context(), object, metav1.CreateOptions{}); err != nil {
+					t.Errorf("directly in %s: %v", cell, err)
+				}
+			}
+			b.awaitEstablished(t, crd.GetName())
+			object.SetName("through")
+			if _, err := dyn(t, b.router).Resource(resource).Namespace(ns).Create(t.Context(), object, metav1.CreateOptions{}); err != nil {
+				t.Fatalf("through the router: %v", err)
+			}
+			found := 0
+			for _, config := range b.all() {
+				if _, err := dyn(t, config).Resource(resource).Namespace(ns).Get(t.Context(), "through", getOptions()); err == nil {
+					found++
+				}
+			}
+			if found != test.in {
+				t.Errorf("the object is in %d control planes; want %d", found, test.in)
+			}
+			b.wantDefinitionGone(t, crds, crd.GetName())
+		})
+	}
+}
+
+// awaitEstablished waits until the router says that a definition is established and a list is answered:
+// of the RCP alone that may take a moment longer than the create.
+func (b *bed) awaitEstablished(t *testing.T, name string) {
+	t.Helper()
+	crds, err := apiextensions.NewForConfig(b.router)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = wait.PollUntilContextTimeout(t.Context(), pollInterval, pollTimeout, true, func(ctx context.Context) (bool, error) {
+		crd, err := crds.ApiextensionsV1().CustomResourceDefinitions().Get(ctx, name, getOptions())
+		if err != nil || !apihelpers.IsCRDConditionTrue(crd, apiextensionsv1.Established) {
+			return false, err
+		}
+		resource := schema.GroupVersionResource{Group: crd.Spec.Group, Version: crd.Spec.Versions[0].Name, Resource: crd.Spec.Names.Plural}
+		_, err = dyn(t, b.rcp).Resource(resource).List(ctx, metav1.ListOptions{Limit: 1})
+		return err == nil, nil
+	})
+	if err != nil {
+		t.Fatalf("%s is not established: %v", name, err)
+	}
+}
+
+// wantDefinitionGone deletes a definition and finds it gone from every cell as soon as it is gone from
+// the RCP.
+func (b *bed) wantDefinitionGone(t *testing.T, crds schema.GroupVersionResource, name string) {
+	t.Helper()
+	if err := dyn(t, b.router).Resource(crds).Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	err := wait.PollUntilContextTimeout(t.Context(), pollInterval, pollTimeout, true, func(ctx context.Context) (bool, error) {
+		_, err := dyn(t, b.router).Resource(crds).Get(ctx, name, getOptions())
+		return apierrors.IsNotFound(err), nil
+	})
+	if err != nil {
+		t.Fatalf("%s is still there: %v", name, err)
+	}
+	for cell, config := range b.cells {
+		if _, err := dyn(t, config).Resource(crds).Get(t.Context(), name, getOptions()); !apierrors.IsNotFound(err) {
+			t.Errorf("%s: %v; want not found", cell, err)
 		}
 	}
 }
