@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metainternalscheme "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -246,7 +247,7 @@ func deleteOptions(w http.ResponseWriter, r *http.Request) (*metav1.DeleteOption
 		}
 	}
 	if len(body) == 0 {
-		if err := metav1.ParameterCodec.DecodeParameters(r.URL.Query(), v1, options); err != nil {
+		if err := metainternalscheme.ParameterCodec.DecodeParameters(r.URL.Query(), v1, options); err != nil {
 			return nil, apierrors.NewBadRequest(err.Error())
 		}
 		return options, nil

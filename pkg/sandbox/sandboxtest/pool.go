@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 
@@ -47,6 +48,13 @@ func (p *Pool) Configs(t testing.TB) []*rest.Config {
 		copies[i] = rest.CopyConfig(config)
 	}
 	return copies
+}
+
+// EtcdSocket is where the etcd of a started control plane listens, by the index that it has in Configs.
+func (p *Pool) EtcdSocket(i int) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return filepath.Join(p.planes[i].Dir, "etcd", "client.sock")
 }
 
 // Close ends the control planes and removes their files. It may be called more than once.

@@ -1,0 +1,304 @@
+package router_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubecell/kubectl-cell/pkg/router/version"
+)
+
+// pages reads a list of config maps page by page.
+func pages(t *testing.T, config *rest.Config, ns string, options metav1.ListOptions) (items []corev1.ConfigMap, versions []string) {
+	t.Helper()
+	maps := kube(t, config).CoreV1().ConfigMaps(ns)
+	for {
+		list, err := maps.List(t.Context(), options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if options.Limit > 0 && int64(len(list.Items)) > options.Limit {
+			t.Errorf("a page of %d has %d items", options.Limit, len(list.Items))
+		}
+		if list.Continue != "" && int64(len(list.Items)) < options.Limit {
+			t.Errorf("a page of %d has %d items, and there are more", options.Limit, len(list.Items))
+		}
+		if list.RemainingItemCount != nil {
+			t.Errorf("%d items remain, it says; copies that do not show are counted there", *list.RemainingItemCount)
+		}
+		items = append(items, list.Items...)
+		versions = append(versions, list.ResourceVersion)
+		if options.Continue = list.Continue; options.Continue == "" {
+			return items, versions
+		}
+		options.ResourceVersion, options.ResourceVersionMatch = "", ""
+	}
+}
+
+func TestPagesMakeTheWholeList(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "pages")
+	b.fill(t, ns, 23)
+	b.awaitEverywhere(t, ns, "kube-root-ca.crt")
+	for _, encoding := range []string{runtime.ContentTypeJSON, runtime.ContentTypeProtobuf} {
+		config := rest.CopyConfig(b.router)
+		config.ContentType = encoding
+		for _, scope := range []struct {
+			ns       string
+			selector string
+		}{{ns, ""}, {ns, "parity=odd"}, {"", "parity"}, {"", ""}} {
+			options := metav1.ListOptions{LabelSelector: scope.selector}
+			want, _ := pages(t, config, scope.ns, options)
+			if len(want) < 11 {
+				t.Fatalf("only %d config maps in %q", len(want), scope.ns)
+			}
+			for _, limit := range []int64{1, 2, 5, 22, 23, 24, 1000} {
+				options.Limit = limit
+				got, versions := pages(t, config, scope.ns, options)
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("%s in %q by %d (-whole +pages):\n%.2000s", encoding, scope.ns, limit, diff)
+				}
+				if len(slices.Compact(versions)) != 1 {
+					t.Errorf("by %d: the pages are of versions %v", limit, versions)
+				}
+			}
+		}
+	}
+}
+
+// TestAListGoesOnThroughAnotherRouter also shows that a page is of the moment when the list began.
+func TestAListGoesOnThroughAnotherRouter(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "goeson")
+	names := b.fill(t, ns, 12)
+	options := metav1.ListOptions{LabelSelector: "parity", Limit: 4}
+	first, err := kube(t, b.router).CoreV1().ConfigMaps(ns).List(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := kube(t, b.router).CoreV1().ConfigMaps(ns).Delete(t.Context(), names[9], metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	other := runRouter(t, b.rcp, t.TempDir())
+	options.Continue = first.Continue
+	rest, versions := pages(t, other, ns, options)
+	var got []string
+	for _, m := range append(first.Items, rest...) {
+		got = append(got, m.Name)
+	}
+	if !slices.Equal(got, names) || versions[0] != first.ResourceVersion {
+		t.Errorf("list has %v at %v; want %v at %s", got, versions, names, first.ResourceVersion)
+	}
+	// The token says where the list is, and nothing of whose: in another namespace it finds that one's.
+	foreign, err := kube(t, other).CoreV1().ConfigMaps(b.namespace(t, "goeson-not")).List(t.Context(), metav1.ListOptions{LabelSelector: "parity", Continue: first.Continue})
+	if err != nil || len(foreign.Items) != 0 {
+		t.Errorf("in another namespace: %v, %v", foreign.Items, err)
+	}
+}
+
+// compact makes the etcd of every cell and of the RCP forget the past, as an apiserver does that tells its replicas.
+func compact(t *testing.T) {
+	t.Helper()
+	for i := range planes.Configs(t) {
+		client, err := clientv3.New(clientv3.Config{Endpoints: []string{"unix://" + planes.EtcdSocket(i)}, Context: t.Context()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		now, err := client.Get(t.Context(), "nothing")
+		if err == nil {
+			_, err = client.Compact(t.Context(), now.Header.Revision)
+		}
+		if err == nil {
+			_, err = client.Put(t.Context(), "compact_rev_key", strconv.FormatInt(now.Header.Revision, 10))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		client.Close()
+	}
+}
+
+func TestACompactedListGoesOnAsThingsAreNow(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "compacted")
+	names := b.fill(t, ns, 12)
+	maps := kube(t, b.router).CoreV1().ConfigMaps(ns)
+	options := metav1.ListOptions{LabelSelector: "parity", Limit: 4}
+	first, err := maps.List(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Each cell has to have something newer than what is compacted.
+	b.fill(t, b.namespace(t, "compacted-later"), 12)
+	if err := maps.Delete(t.Context(), names[9], metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	b.fill(t, b.namespace(t, "compacted-last"), 12)
+	options.Continue = first.Continue
+	compact(t)
+	var status apierrors.APIStatus
+	// An apiserver serves the past from memory until it learns, within 15 seconds, that etcd has forgotten it.
+	err = wait.PollUntilContextTimeout(t.Context(), pollInterval, 2*pollTimeout, true, func(ctx context.Context) (bool, error) {
+		_, err := maps.List(ctx, options)
+		var ok bool
+		if status, ok = err.(apierrors.APIStatus); ok { //nolint:errorlint // as client-go gives it
+			return true, nil
+		}
+		return false, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := status.Status()
+	if got.Code != http.StatusGone || got.Reason != metav1.StatusReasonExpired || got.Continue == "" || !strings.Contains(got.Message, "inconsistent list") {
+		t.Fatalf("status = %+v; want 410 with a token", got)
+	}
+	options.Continue = got.Continue
+	rest, _ := pages(t, b.router, ns, options)
+	var have []string
+	for _, m := range append(first.Items, rest...) {
+		have = append(have, m.Name)
+	}
+	if want := slices.Delete(slices.Clone(names), 9, 10); !slices.Equal(have, want) {
+		t.Errorf("list went on to %v; want %v", have, want)
+	}
+	_, err = maps.List(t.Context(), metav1.ListOptions{ResourceVersion: first.ResourceVersion, ResourceVersionMatch: metav1.ResourceVersionMatchExact})
+	if !apierrors.IsResourceExpired(err) {
+		t.Errorf("exactly as it was: %v; want expired", err)
+	}
+}
+
+func TestListsKnowVersions(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "versions")
+	names := b.fill(t, ns, 9)
+	maps := kube(t, b.router).CoreV1().ConfigMaps(ns)
+	before, err := maps.List(t.Context(), metav1.ListOptions{LabelSelector: "parity"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err := version.Parse(before.ResourceVersion); err != nil || v.Vector == nil {
+		t.Fatalf("version of the list is %q: %v", before.ResourceVersion, err)
+	}
+	object := before.Items[0]
+	if got, err := maps.Get(t.Context(), object.Name, getOptions()); err != nil || got.ResourceVersion != object.ResourceVersion {
+		t.Errorf("get has version %s, the list %s: %v", got.ResourceVersion, object.ResourceVersion, err)
+	}
+	if err := maps.Delete(t.Context(), names[4], metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	const (
+		exact   = metav1.ResourceVersionMatchExact
+		atLeast = metav1.ResourceVersionMatchNotOlderThan
+	)
+	tests := map[string]struct {
+		version string
+		match   metav1.ResourceVersionMatch
+		limit   int64
+		want    int // the number of items, or the code of the refusal
+	}{
+		"newest":                                {"", "", 0, 8},
+		"exactly a list's":                      {before.ResourceVersion, exact, 0, 9},
+		"exactly a list's, paged":               {before.ResourceVersion, exact, 3, 3},
+		"a list's, paged, which means exactly":  {before.ResourceVersion, "", 100, 9},
+		"not older than a list's":               {before.ResourceVersion, atLeast, 0, 8},
+		"not older than an object's":            {object.ResourceVersion, atLeast, 0, 8},
+		"an object's, which means not older":    {object.ResourceVersion, "", 0, 8},
+		"exactly an object's, in several cells": {object.ResourceVersion, exact, 0, http.StatusGone},
+		"garbage":                               {"garbage", "", 0, http.StatusBadRequest},
+		"a cell's own version":                  {"7", "", 0, http.StatusBadRequest},
+		"exactly any":                           {"0", exact, 0, http.StatusUnprocessableEntity},
+		"a match without version":               {"", exact, 0, http.StatusUnprocessableEntity},
+		"an unknown match":                      {before.ResourceVersion, "Roughly", 0, http.StatusUnprocessableEntity},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			list, err := maps.List(t.Context(), metav1.ListOptions{LabelSelector: "parity", ResourceVersion: test.version, ResourceVersionMatch: test.match, Limit: test.limit})
+			got := len(list.Items)
+			if status, ok := err.(apierrors.APIStatus); ok { //nolint:errorlint // as client-go gives it
+				got = int(status.Status().Code)
+			}
+			if got != test.want {
+				t.Errorf("%d, %v; want %d", got, err, test.want)
+			}
+		})
+	}
+	cached, err := maps.List(t.Context(), metav1.ListOptions{LabelSelector: "parity", ResourceVersion: "0"})
+	if err != nil || len(cached.Items) < 8 {
+		t.Errorf("any: %d, %v", len(cached.Items), err)
+	}
+	_, err = maps.List(t.Context(), metav1.ListOptions{ResourceVersion: before.ResourceVersion, Continue: "x"})
+	if !apierrors.IsBadRequest(err) {
+		t.Errorf("a version with continue: %v; want 400", err)
+	}
+}
+
+// TestOneSourceIsListedLikeMany compares with the control plane's own answer.
+func TestOneSourceIsListedLikeMany(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "onesource")
+	b.fill(t, ns, 3)
+	for _, path := range []string{"/api/v1/namespaces/" + ns + "/configmaps?fieldSelector=metadata.name%3Dm-001", "/api/v1/namespaces/kube-system/configmaps"} {
+		code, body := get(t, b.router, path, "")
+		var list corev1.ConfigMapList
+		if err := json.Unmarshal([]byte(body), &list); err != nil || code != http.StatusOK || len(list.Items) == 0 {
+			t.Fatalf("%s: %d %s", path, code, body)
+		}
+		for _, v := range []string{list.ResourceVersion, list.Items[0].ResourceVersion} {
+			if parsed, err := version.Parse(v); err != nil || parsed.Vector == nil && parsed.Object == nil {
+				t.Errorf("%s: %q is no version of a router's", path, v)
+			}
+		}
+	}
+}
+
+// TestABigAnswerIsCompressed reads it by hand: clients hide it.
+func TestABigAnswerIsCompressed(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "big")
+	for i := range 3 {
+		_, err := kube(t, b.router).CoreV1().ConfigMaps(ns).Create(t.Context(), &corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("big-%d", i), Labels: map[string]string{"size": "big"}},
+			Data:       map[string]string{"k": strings.Repeat("v", 100<<10)},
+		}, metav1.CreateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	client, err := rest.HTTPClientFor(b.router)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for accept, selector := range map[string]string{"application/json": "size", "application/vnd.kubernetes.protobuf": "size", "application/yaml": "size"} {
+		for wanted, encoding := range map[string]string{"gzip": "gzip", "identity": ""} {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.router.Host+"/api/v1/namespaces/"+ns+"/configmaps?labelSelector="+selector, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Accept", accept)
+			r.Header.Set("Accept-Encoding", wanted)
+			answer, err := client.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer.Body.Close()
+			if got := answer.Header.Get("Content-Encoding"); got != encoding || answer.StatusCode != http.StatusOK || answer.Header.Get("Content-Type") != accept {
+				t.Errorf("%s with %s: %d, %q in %q", accept, wanted, answer.StatusCode, answer.Header.Get("Content-Type"), got)
+			}
+		}
+	}
+}
