@@ -163,7 +163,7 @@ func (c *Controller) adopt(ctx context.Context, state *State) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.state = state
-	shares := SharesOf(state.Snapshot.Table)
+	shares := SharesOf(state.Snapshot)
 	for name, running := range c.cells {
 		access, ok := state.Cells[name]
 		if ok && access.Err == nil && access.Version == running.version {

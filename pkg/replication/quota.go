@@ -11,22 +11,32 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/placement"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
 
 // Shares are the parts that cells get of what is divided among them: in proportion to their weights
 // in the ring. The zero value divides nothing.
 //
+// A limit on the number of objects that are Replicated themselves is not divided: every cell has all
+// of them.
+//
 // While a rebalance runs, a cell gets the larger of its parts in the current and in the target ring:
 // what moves must find room in its new cell, and what has not moved must keep it. For that time all
 // parts together may be more than the whole.
-type Shares struct{ current, target []placement.Member }
-
-// SharesOf are the shares by the rings of a table.
-func SharesOf(table *placement.Table) Shares {
-	return Shares{current: table.Current().Members(), target: table.Target().Members()}
+type Shares struct {
+	current, target []placement.Member
+	classes         *placement.Classes
 }
 
-// Equal says whether both divide alike.
+// SharesOf are the shares by the rings and classes of a snapshot.
+func SharesOf(snap *routing.Snapshot) Shares {
+	return Shares{
+		current: snap.Table.Current().Members(), target: snap.Table.Target().Members(),
+		classes: snap.Classes,
+	}
+}
+
+// Equal says whether the cells of both have the same weights.
 func (s Shares) Equal(other Shares) bool {
 	return slices.Equal(s.current, other.current) && slices.Equal(s.target, other.target)
 }
@@ -38,12 +48,23 @@ func (s Shares) Of(cell, name string, whole resource.Quantity) resource.Quantity
 	before, inCurrent := divide(name, whole, s.current, cell)
 	after, inTarget := divide(name, whole, s.target, cell)
 	switch {
-	case !inCurrent && !inTarget:
+	case !inCurrent && !inTarget || s.everywhere(name):
 		return whole
 	case !inTarget || inCurrent && before.Cmp(after) > 0:
 		return before
 	}
 	return after
+}
+
+// everywhere says whether a limit counts objects that every cell has a copy of. It is called "count/"
+// and the resource with its group, or just the resource for some of the core group.
+func (s Shares) everywhere(name string) bool {
+	if s.classes == nil {
+		return false
+	}
+	resource, group, _ := strings.Cut(strings.TrimPrefix(name, "count/"), ".")
+	class, _ := s.classes.Of(group, resource, "")
+	return class == placement.Replicated
 }
 
 // divide splits whole by the method of largest remainders, so that the parts add up to it exactly; of

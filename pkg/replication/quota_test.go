@@ -9,6 +9,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/placement"
 	"github.com/kubecell/kubectl-cell/pkg/replication"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
 
 // shares of rings that are described by weights; their cells are a, b, c and so on.
@@ -30,7 +31,11 @@ func shares(t *testing.T, current, target []int) replication.Shares {
 		}
 		return out
 	}
-	return replication.SharesOf(placement.NewTable(ring(current), ring(target)))
+	classes, err := placement.NewClasses(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return replication.SharesOf(&routing.Snapshot{Table: placement.NewTable(ring(current), ring(target)), Classes: classes})
 }
 
 func TestShares(t *testing.T) {
@@ -54,6 +59,9 @@ func TestShares(t *testing.T) {
 		{"a fraction", "example.com/gpu", "500m", []int{100, 100}, nil, []string{"250m", "250m"}},
 		{"large", "requests.storage", "4Ei", []int{1000, 1000}, nil, []string{"2Ei", "2Ei"}},
 		{"more processors than can be counted in thousandths", "cpu", "9e18", []int{100, 200}, nil, []string{"3e18", "6e18"}},
+		{"objects that every cell has", "resourcequotas", "1", []int{100, 100}, nil, []string{"1", "1"}},
+		{"counted by group", "count/roles.rbac.authorization.k8s.io", "10", []int{100, 100}, nil, []string{"10", "10"}},
+		{"objects that one cell has", "count/deployments.apps", "10", []int{100, 100}, nil, []string{"5", "5"}},
 		{"no ring yet", "pods", "10", nil, nil, []string{"10", "10"}},
 		{"outside the ring", "pods", "10", []int{100, 100, 0}, nil, []string{"5", "5", "10"}},
 		{"a cell joins", "pods", "12", []int{100, 100, 0}, []int{100, 100, 100}, []string{"6", "6", "4"}},
@@ -115,7 +123,7 @@ func ExampleShares_Of() {
 	if err != nil {
 		panic(err)
 	}
-	s := replication.SharesOf(placement.NewTable(ring, ring))
+	s := replication.SharesOf(&routing.Snapshot{Table: placement.NewTable(ring, ring)})
 	for _, cell := range []string{"cell-1", "cell-2"} {
 		part := s.Of(cell, "pods", resource.MustParse("20"))
 		fmt.Println(cell, part.String())

@@ -35,7 +35,7 @@ func Sync(ctx context.Context, rcp, cell *rest.Config, name string, snap *routin
 	if err != nil {
 		return Report{}, err
 	}
-	s := &syncer{comparison: comparison{classes: snap.Classes, cell: Cell{Name: name, Shares: SharesOf(snap.Table)}}}
+	s := &syncer{comparison: comparison{classes: snap.Classes, cell: Cell{Name: name, Shares: SharesOf(snap)}}}
 	if s.rcp, err = unthrottled(rcp); err != nil {
 		return Report{}, err
 	}

@@ -160,7 +160,7 @@ func pushTo(ctx context.Context, state *feed.State, rcp *upstream.ControlPlane, 
 	if err != nil {
 		return err
 	}
-	to := replication.Cell{Name: cell, Client: plane.Dynamic(), Shares: replication.SharesOf(state.Snapshot.Table)}
+	to := replication.Cell{Name: cell, Client: plane.Dynamic(), Shares: replication.SharesOf(state.Snapshot)}
 	for _, o := range objects {
 		if err := replication.Push(ctx, rcp.Dynamic(), to, o); err != nil {
 			return err

@@ -1,4 +1,4 @@
-// Package sandbox runs a whole federation on one machine: a router control plane, cells and a router,
+// Package sandbox runs a whole federation on one machine: a router control plane, cells and the daemons,
 // each a real process, with contexts for them in the user's kubeconfig.
 //
 // Everything of a sandbox is below one directory; deleting it while nothing runs deletes the

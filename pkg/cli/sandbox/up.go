@@ -22,7 +22,7 @@ func newUp(env *command.Env) *cobra.Command {
 	o.cmd = &cobra.Command{
 		Use:   "up",
 		Short: "Start a sandbox, or what does not run of it",
-		Long: "Start a sandbox: the router control plane, the cells, the router; and contexts in your kubeconfig, of\n" +
+		Long: "Start a sandbox: the router control plane, the cells, the daemons; and contexts in your kubeconfig, of\n" +
 			"which the one through the router becomes the current one. Returns when kubectl works there.\n\n" +
 			"Of a sandbox that exists, what does not run is started again with its data; a command that was cut\n" +
 			"off is completed. When the first start fails or is interrupted, nothing is left behind.",
