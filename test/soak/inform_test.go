@@ -1,0 +1,219 @@
+package soak
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/kubecell/kubectl-cell/pkg/router/route"
+	"github.com/kubecell/kubectl-cell/pkg/router/version"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
+)
+
+// follower is one informer and what it was told.
+type follower struct {
+	resource  schema.GroupVersionResource
+	namespace string // all where empty
+	informer  cache.SharedIndexInformer
+	events    atomic.Int64
+	lists     atomic.Int64 // how often it asked for everything
+
+	mu sync.Mutex
+	// The rest is guarded by mu.
+	newest map[string]string // the version last told, by key
+	broken []string
+}
+
+func (f *follower) String() string {
+	return fmt.Sprintf("%s in %q", f.resource.Resource, f.namespace)
+}
+
+// startInformers follows each resource in all namespaces, and in two of them, and waits until all have
+// their first list.
+func startInformers(t *testing.T, s *sandboxtest.Sandbox, namespaces []string) []*follower {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	t.Cleanup(func() { cancel(); running.Wait() })
+	var out []*follower
+	for _, resource := range followed() {
+		for _, namespace := range append([]string{metav1.NamespaceAll}, namespaces[:2]...) {
+			if resource.Resource == "namespaces" && namespace != metav1.NamespaceAll {
+				continue
+			}
+			f := &follower{resource: resource, namespace: namespace, newest: map[string]string{}}
+			f.start(t, s.Router(t))
+			running.Go(func() { f.informer.RunWithContext(ctx) })
+			out = append(out, f)
+		}
+	}
+	for _, f := range out {
+		if !cache.WaitForCacheSync(ctx.Done(), f.informer.HasSynced) {
+			t.Fatalf("%s never synced", f)
+		}
+	}
+	return out
+}
+
+func (f *follower) start(t *testing.T, config *rest.Config) {
+	t.Helper()
+	config = rest.CopyConfig(config)
+	config.Wrap(func(rt http.RoundTripper) http.RoundTripper { return counting{rt, f} })
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resource := client.Resource(f.resource).Namespace(f.namespace)
+	f.informer = cache.NewSharedIndexInformer(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			return resource.List(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			return resource.Watch(ctx, o)
+		},
+	}, &unstructured.Unstructured{}, 0, cache.Indexers{})
+	_, err = f.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(o any) { f.told(o, false) },
+		UpdateFunc: func(_, o any) { f.told(o, true) },
+		DeleteFunc: func(o any) {
+			if last, ok := o.(cache.DeletedFinalStateUnknown); ok {
+				o = last.Obj // the last state known: it may be as old as what was told before
+			}
+			f.told(o, true)
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// counting counts what asks for everything.
+type counting struct {
+	http.RoundTripper
+	f *follower
+}
+
+func (c counting) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := c.RoundTripper.RoundTrip(r)
+	query := r.URL.Query()
+	if err == nil && (query.Get("watch") == "" || query.Get("sendInitialEvents") == "true") && query.Get("continue") == "" {
+		c.f.lists.Add(1)
+	}
+	return answer, err
+}
+
+// told judges an event: versions of an object never go back. One that is told again (a relist) is equal.
+func (f *follower) told(o any, mayRepeat bool) {
+	f.events.Add(1)
+	object, ok := o.(*unstructured.Unstructured)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !ok {
+		f.broken = append(f.broken, fmt.Sprintf("was told of a %T", o))
+		return
+	}
+	key := object.GetNamespace() + "/" + object.GetName()
+	last, now := f.newest[key], object.GetResourceVersion()
+	f.newest[key] = now
+	if last == "" {
+		return
+	}
+	c, err := resourceversion.CompareResourceVersion(last, now)
+	if err != nil || c > 0 || (c == 0 && !mayRepeat) {
+		f.broken = append(f.broken, fmt.Sprintf("%s went from version %s to %s (%v)", key, last, now, err))
+	}
+}
+
+func (f *follower) violations() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.broken
+}
+
+// cached are the versions in the cache, by namespace and name.
+func (f *follower) cached() map[string]string {
+	out := map[string]string{}
+	for _, o := range f.informer.GetStore().List() {
+		object := o.(*unstructured.Unstructured)
+		out[object.GetNamespace()+"/"+object.GetName()] = object.GetResourceVersion()
+	}
+	return out
+}
+
+// part is what of a resource the informer has to know.
+func (f *follower) part(all map[string]string) map[string]string {
+	out := map[string]string{}
+	for key, v := range all {
+		if f.namespace == "" || len(key) > len(f.namespace) && key[:len(f.namespace)+1] == f.namespace+"/" {
+			out[key] = v
+		}
+	}
+	return out
+}
+
+// readTruth reads all followed resources directly, in every control plane, and keeps what the ring says
+// counts there, under the versions that the router must show.
+func readTruth(t *testing.T, s *sandboxtest.Sandbox) map[schema.GroupVersionResource]map[string]string {
+	t.Helper()
+	snap := snapshot(t, s)
+	planes := map[string]*rest.Config{route.RCP: s.RCP(t)}
+	for _, cell := range snap.Table.Cells() {
+		planes[cell] = s.Cell(t, cell)
+	}
+	out := map[schema.GroupVersionResource]map[string]string{}
+	for _, resource := range followed() {
+		out[resource] = map[string]string{}
+		for source, config := range planes {
+			client, err := dynamic.NewForConfig(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			list, err := client.Resource(resource).List(t.Context(), metav1.ListOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range list.Items {
+				if shown, ok := shownAs(t, &list.Items[i], resource, source, snap); ok {
+					out[resource][list.Items[i].GetNamespace()+"/"+list.Items[i].GetName()] = shown
+				}
+			}
+		}
+	}
+	return out
+}
+
+// shownAs is the version under which the router shows an object of a control plane, and false where it
+// does not count there.
+func shownAs(t *testing.T, o *unstructured.Unstructured, resource schema.GroupVersionResource, source string, snap *routing.Snapshot) (string, bool) {
+	t.Helper()
+	owner := route.Owner(resource.Group, resource.Resource, o.GetNamespace(), o.GetName(), snap)
+	if owner != "" && owner != source {
+		return "", false
+	}
+	if resource.Resource == "namespaces" || resource.Resource == "roles" {
+		return o.GetResourceVersion(), true
+	}
+	raw, err := version.ParseRaw(o.GetResourceVersion())
+	if err != nil {
+		t.Fatal(err)
+	}
+	slot, ok := route.Slot(source, snap)
+	if !ok {
+		t.Fatalf("the ring has no slot for %s", source)
+	}
+	return version.Object{Raw: raw, Slot: slot}.String(), true
+}
