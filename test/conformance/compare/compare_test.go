@@ -71,10 +71,13 @@ func TestReasonFitsOnOneLine(t *testing.T) {
 	for name, tc := range map[string]struct{ message, want string }{
 		"dumped error": {
 			message: "Unexpected error:\n    <*errors.StatusError | 0xc000a1>: \n    the server does not allow this method\n    {\n        ErrStatus: x",
-			want:    "Unexpected error: the server does not allow this method ErrStatus: x",
+			want:    "Unexpected error: the server does not allow this method",
 		},
-		"only the start": {message: strings.Repeat("line\n", 100), want: strings.TrimSpace(strings.Repeat("line ", 8))},
-		"a long line":    {message: strings.Repeat("é", 1000), want: strings.Repeat("é", 239) + "…"},
+		"dumped object": {
+			message: "Expected:\n    <*v1.ResourceQuota | 0x2d>: \n        metadata:\n          name: a\nto have used:\n        pods: 1",
+			want:    "Expected: to have used:",
+		},
+		"a long line": {message: strings.Repeat("é", 1000), want: strings.Repeat("é", 239) + "…"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			runs := compare.Runs{Direct: results(result.Result{State: "failed", Message: tc.message})}

@@ -5,22 +5,21 @@ import (
 	"strings"
 )
 
-const (
-	// reasonLength is the number of characters of a message that a table has room for.
-	reasonLength = 240
-	// reasonLines is the number of lines of a message that are looked at: what a spec says stands first,
-	// the objects that it dumps after that.
-	reasonLines = 8
-)
+// reasonLength is the number of characters of a message that a table has room for.
+const reasonLength = 240
+
+// dumpIndent is how the assertion library indents the fields of the values that it dumps; the values
+// themselves are indented by half of that.
+const dumpIndent = "        "
 
 // short is the beginning of a spec's message on one line, without what its author's tools add for
-// programmers: Go types, addresses of pointers, braces of dumped structures.
+// programmers: fields of dumped values, Go types, addresses of pointers, braces.
 func short(message string) string {
 	noise := regexp.MustCompile(`<[^<>]*\| ?(0x[0-9a-f]+|len:\d+[^>]*)>:?|^[\[\]{}]+,?$|\(0x[0-9a-f]+\)`)
 	var parts []string
-	for i, line := range strings.Split(message, "\n") {
-		if i == reasonLines {
-			break
+	for line := range strings.Lines(message) {
+		if strings.HasPrefix(line, dumpIndent) {
+			continue
 		}
 		if line = strings.TrimSpace(noise.ReplaceAllString(strings.TrimSpace(line), "")); line != "" {
 			parts = append(parts, line)
