@@ -53,5 +53,5 @@ func delegated(rcp *rest.Config, ca dynamiccertificates.CAContentProvider) (auth
 	if err != nil {
 		return nil, nil, fmt.Errorf("set up authorisation: %w", err)
 	}
-	return authn, authz, nil
+	return newCertificates(authn, ca.CurrentCABundleContent), authz, nil
 }

@@ -34,6 +34,7 @@ const (
 
 // endpoint is one apiserver of a control plane.
 type endpoint struct {
+	of     *ControlPlane
 	base   *url.URL
 	prefix string
 	// single is HTTP/1.1: for short requests it takes much less CPU than HTTP/2 on both sides, and
@@ -51,25 +52,44 @@ type endpoint struct {
 
 	mu    sync.Mutex // guards what follows
 	conns map[*conn]struct{}
-	idle  []*http.Transport
+	idle  []interface{ CloseIdleConnections() }
 }
 
-func newEndpoint(config *rest.Config, host string) (*endpoint, error) {
+func newEndpoint(of *ControlPlane, config *rest.Config, host string) (*endpoint, error) {
 	config = rest.CopyConfig(config)
 	config.Host = host
 	base, _, err := rest.DefaultServerUrlFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("server %s: %w", host, err)
 	}
-	e := &endpoint{base: base, prefix: strings.TrimSuffix(base.Path, "/"), conns: map[*conn]struct{}{}}
-	if e.single, err = e.transport(config, e.dial, "http/1.1"); err != nil {
+	e := &endpoint{of: of, base: base, prefix: strings.TrimSuffix(base.Path, "/"), conns: map[*conn]struct{}{}}
+	if e.single, err = e.transport(config, e.dial, e.reading, "http/1.1"); err != nil {
 		return nil, err
 	}
-	if e.stream, err = e.transport(config, e.dial, "h2", "http/1.1"); err != nil {
+	if e.stream, err = e.transport(config, e.dial, nil, "h2", "http/1.1"); err != nil {
 		return nil, err
 	}
-	e.probe, err = e.transport(config, dial, "http/1.1")
+	e.probe, err = e.transport(config, dial, nil, "http/1.1")
 	return e, err
+}
+
+// reading puts a reader before a transport, unless there is a proxy on the way.
+func (e *endpoint) reading(t *http.Transport) http.RoundTripper {
+	if proxy, err := t.Proxy(&http.Request{URL: e.base}); proxy != nil || err != nil {
+		return t
+	}
+	connect, address := t.DialTLSContext, e.base.Host
+	if e.base.Scheme == "http" {
+		connect = t.DialContext
+	}
+	if e.base.Port() == "" {
+		address = net.JoinHostPort(e.base.Hostname(), e.base.Scheme)
+	}
+	r := &reader{other: t, host: e.base.Host, connect: func(ctx context.Context) (net.Conn, error) {
+		return connect(ctx, "tcp", address)
+	}}
+	e.idle = append(e.idle, r)
+	return r
 }
 
 type dialer func(ctx context.Context, network, address string) (net.Conn, error)
@@ -79,7 +99,7 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 }
 
 // transport is one set of connections with the credentials of config.
-func (e *endpoint) transport(config *rest.Config, dial dialer, protocols ...string) (http.RoundTripper, error) {
+func (e *endpoint) transport(config *rest.Config, dial dialer, wrap func(*http.Transport) http.RoundTripper, protocols ...string) (http.RoundTripper, error) {
 	tc, err := config.TransportConfig()
 	if err != nil {
 		return nil, fmt.Errorf("read credentials: %w", err)
@@ -112,7 +132,11 @@ func (e *endpoint) transport(config *rest.Config, dial dialer, protocols ...stri
 		t.Proxy = tc.Proxy
 	}
 	e.idle = append(e.idle, t)
-	rt, err := transport.HTTPWrappersForConfig(tc, t)
+	var base http.RoundTripper = t
+	if wrap != nil {
+		base = wrap(t)
+	}
+	rt, err := transport.HTTPWrappersForConfig(tc, base)
 	if err != nil {
 		return nil, fmt.Errorf("use credentials: %w", err)
 	}
@@ -139,7 +163,9 @@ func dialTLS(dial dialer, config *tls.Config) dialer {
 		}
 		secure := tls.Client(raw, c)
 		if err := secure.HandshakeContext(ctx); err != nil {
-			return nil, errors.Join(err, raw.Close())
+			// What closing a connection that came to nothing says is of no use to anybody.
+			_ = raw.Close()
+			return nil, err
 		}
 		return secure, nil
 	}
@@ -181,7 +207,11 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
+// dial connects, unless the control plane was given up: what is in flight then must not wait once more.
 func (e *endpoint) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if down := e.of.down.Load(); down != nil {
+		return nil, down
+	}
 	raw, err := dial(ctx, network, address)
 	if err != nil {
 		return nil, err

@@ -29,6 +29,9 @@ func outgoingHeader(r *http.Request) (http.Header, error) {
 			delete(out, http.CanonicalHeaderKey(strings.TrimSpace(name)))
 		}
 	}
+	// With one of these the transport would send a write twice.
+	delete(out, "Idempotency-Key")
+	delete(out, "X-Idempotency-Key")
 	if _, ok := out["User-Agent"]; !ok {
 		// Without a value the transport would put its own there.
 		out["User-Agent"] = nil

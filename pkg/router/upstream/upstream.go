@@ -76,7 +76,7 @@ func New(name string, config *rest.Config, endpoints []string, respond ErrorResp
 	c := &ControlPlane{name: name, config: config, respond: respond}
 	c.buffers.New = func() any { buffer := make([]byte, copySize); return &buffer }
 	for _, host := range endpoints {
-		e, err := newEndpoint(config, host)
+		e, err := newEndpoint(c, config, host)
 		if err != nil {
 			return nil, fmt.Errorf("connect to %s: %w", name, err)
 		}

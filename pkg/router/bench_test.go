@@ -1,0 +1,151 @@
+package router_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
+)
+
+// The benchmarks run the router as the process that it is in production, beside the cell that it is
+// compared with, and ask both in turn: what else the machine does then harms both alike. Their results are
+// ratios; -benchtime 1x is enough.
+
+const (
+	benchClients = 16
+	benchRounds  = 7
+	benchRound   = 1500 * time.Millisecond
+	benchSingles = 3000
+)
+
+// benchTarget is one way to an object.
+type benchTarget struct {
+	clients []*http.Client
+	url     string
+}
+
+// newBenchTarget has clients with connections of their own, as if each were a process.
+func newBenchTarget(b *testing.B, config *rest.Config, path string) *benchTarget {
+	b.Helper()
+	security, err := rest.TLSConfigFor(config)
+	if err != nil {
+		b.Fatal(err)
+	}
+	t := &benchTarget{url: config.Host + path}
+	for range benchClients {
+		transport := &http.Transport{TLSClientConfig: security.Clone(), ForceAttemptHTTP2: true, DisableCompression: true}
+		b.Cleanup(transport.CloseIdleConnections)
+		t.clients = append(t.clients, &http.Client{Transport: transport})
+	}
+	return t
+}
+
+func (t *benchTarget) get(client int) error {
+	answer, err := t.clients[client].Get(t.url)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", t.url, answer.Status)
+	}
+	_, err = io.Copy(io.Discard, answer.Body)
+	return err
+}
+
+// throughput is how many answers all clients together get in a round, per second.
+func (t *benchTarget) throughput(b *testing.B) float64 {
+	b.Helper()
+	var running sync.WaitGroup
+	counts := make([]int, len(t.clients))
+	failures := make([]error, len(t.clients))
+	start := time.Now()
+	for i := range t.clients {
+		running.Go(func() {
+			for failures[i] == nil && time.Since(start) < benchRound {
+				failures[i] = t.get(i)
+				counts[i]++
+			}
+		})
+	}
+	running.Wait()
+	took := time.Since(start).Seconds()
+	total := 0
+	for i := range counts {
+		if failures[i] != nil {
+			b.Fatal(failures[i])
+		}
+		total += counts[i]
+	}
+	return float64(total) / took
+}
+
+// benchBed is a federation of one cell and RCP, and an object in the cell.
+func benchBed(b *testing.B) (direct, router *benchTarget) {
+	b.Helper()
+	s := sandboxtest.Up(b, 1)
+	viaRouter, cell := s.Router(b), s.Cell(b, "cell-1")
+	object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "bench"}, Data: map[string]string{"text": strings.Repeat("0123456789", 100)}}
+	if _, err := kube(b, viaRouter).CoreV1().ConfigMaps("default").Create(b.Context(), object, metav1.CreateOptions{}); err != nil {
+		b.Fatal(err)
+	}
+	const path = "/api/v1/namespaces/default/configmaps/bench"
+	return newBenchTarget(b, cell, path), newBenchTarget(b, viaRouter, path)
+}
+
+func median(values []float64) float64 {
+	values = slices.Sorted(slices.Values(values))
+	return values[len(values)/2]
+}
+
+// BenchmarkRouterGet compares reads of one object through the router with reads from its cell.
+func BenchmarkRouterGet(b *testing.B) {
+	direct, router := benchBed(b)
+	b.Run("throughput-16-clients", func(b *testing.B) {
+		var ratios, ours, theirs []float64
+		direct.throughput(b) // both warm
+		router.throughput(b)
+		for b.Loop() {
+			for range benchRounds {
+				d, r := direct.throughput(b), router.throughput(b)
+				ratios, theirs, ours = append(ratios, r/d), append(theirs, d), append(ours, r)
+			}
+		}
+		b.ReportMetric(median(ratios), "router÷direct")
+		b.ReportMetric(median(ours), "router-get/s")
+		b.ReportMetric(median(theirs), "direct-get/s")
+		b.ReportMetric(0, "ns/op")
+	})
+	b.Run("p50-1-client", func(b *testing.B) {
+		var ours, theirs []float64
+		for b.Loop() {
+			for range benchSingles {
+				theirs = append(theirs, timed(b, direct))
+				ours = append(ours, timed(b, router))
+			}
+		}
+		b.ReportMetric(median(ours)/median(theirs), "router÷direct")
+		b.ReportMetric(median(ours)*1e6, "router-µs")
+		b.ReportMetric(median(theirs)*1e6, "direct-µs")
+		b.ReportMetric(0, "ns/op")
+	})
+}
+
+func timed(b *testing.B, t *benchTarget) float64 {
+	b.Helper()
+	start := time.Now()
+	if err := t.get(0); err != nil {
+		b.Fatal(err)
+	}
+	return time.Since(start).Seconds()
+}

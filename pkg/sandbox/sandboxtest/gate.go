@@ -1,0 +1,152 @@
+package sandboxtest
+
+import (
+	"io"
+	"net"
+	"net/url"
+	"sync"
+	"testing"
+)
+
+// Gate stands in front of a control plane, on the level of TCP, and makes it look hung or gone. The
+// certificate stays that of the control plane.
+type Gate struct {
+	listener net.Listener
+	target   string
+	running  sync.WaitGroup
+
+	mu     sync.Mutex // guards what follows
+	opened *sync.Cond // of a change of what follows
+	hung   bool
+	gone   bool
+	closed bool
+	conns  map[net.Conn]struct{}
+}
+
+// NewGate opens a gate to the server of a URL, until the test ends. It passes everything at first.
+func NewGate(t testing.TB, server string) *Gate {
+	t.Helper()
+	target, err := url.Parse(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &Gate{listener: listener, target: target.Host, conns: map[net.Conn]struct{}{}}
+	g.opened = sync.NewCond(&g.mu)
+	g.running.Go(g.accept)
+	t.Cleanup(g.close)
+	return g
+}
+
+// URL is where to connect to.
+func (g *Gate) URL() string { return "https://" + g.listener.Addr().String() }
+
+// Hang accepts connections from now on and keeps them and all others, but passes nothing on.
+func (g *Gate) Hang() { g.set(true, false) }
+
+// Refuse breaks off all connections, and new ones at once.
+func (g *Gate) Refuse() { g.set(false, true) }
+
+// Pass passes everything on again, also what has come meanwhile.
+func (g *Gate) Pass() { g.set(false, false) }
+
+func (g *Gate) set(hung, gone bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.hung, g.gone = hung, gone
+	if gone {
+		g.breakOff()
+	}
+	g.opened.Broadcast()
+}
+
+// breakOff closes all connections. The lock is held.
+func (g *Gate) breakOff() {
+	for conn := range g.conns {
+		_ = conn.Close() // to break it is all that is wanted
+	}
+	clear(g.conns)
+}
+
+func (g *Gate) close() {
+	g.mu.Lock()
+	g.closed = true
+	g.breakOff()
+	g.opened.Broadcast()
+	g.mu.Unlock()
+	_ = g.listener.Close() // it listens to nothing but this test
+	g.running.Wait()
+}
+
+func (g *Gate) accept() {
+	for {
+		conn, err := g.listener.Accept()
+		if err != nil {
+			return
+		}
+		g.running.Go(func() { g.serve(conn) })
+	}
+}
+
+func (g *Gate) serve(client net.Conn) {
+	if !g.add(client) {
+		return
+	}
+	server, err := net.Dial("tcp", g.target)
+	if err != nil {
+		_ = client.Close() // the control plane behind is gone
+		return
+	}
+	if !g.add(server) {
+		_ = client.Close() // the gate was shut meanwhile
+		return
+	}
+	var both sync.WaitGroup
+	both.Go(func() { g.pump(server, client) })
+	both.Go(func() { g.pump(client, server) })
+	both.Wait()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.conns, client)
+	delete(g.conns, server)
+}
+
+// add keeps a connection to be broken off later, or breaks it off at once.
+func (g *Gate) add(conn net.Conn) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.gone || g.closed {
+		_ = conn.Close() // to break it is all that is wanted
+		return false
+	}
+	g.conns[conn] = struct{}{}
+	return true
+}
+
+func (g *Gate) pump(to, from net.Conn) {
+	// Errors are one side going away; the other is told by closing.
+	defer to.Close()
+	buffer := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buffer)
+		g.mu.Lock()
+		for g.hung && !g.closed {
+			g.opened.Wait()
+		}
+		g.mu.Unlock()
+		if n > 0 {
+			if _, err := to.Write(buffer[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			if err != io.EOF {
+				_ = from.Close() // it is broken already
+			}
+			return
+		}
+	}
+}
