@@ -16,8 +16,9 @@ func NewCommand(env *command.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sandbox",
 		Short: "Run a federation of real control planes on this machine",
-		Long: "Run a federation on this machine: a router control plane, cells, a router and a backup daemon as ordinary\n" +
-			"processes, without root, containers or network. Each control plane takes about 2 seconds to start and 400 MiB.\n\n" +
+		Long: "Run a federation on this machine: a router control plane, cells, a router and a backup daemon as\n" +
+			"ordinary processes, without root, containers or network. Each control plane takes about 2 seconds\n" +
+			"to start and 400 MiB, each daemon 100 MiB.\n\n" +
 			"State is kept below $" + sandbox.HomeEnv + ", else $XDG_STATE_HOME/kubectl-cell, else\n" +
 			"~/.local/state/kubectl-cell.",
 		Example: "  # Three cells, and a deployment in one of them\n" +
