@@ -11,7 +11,7 @@ import (
 )
 
 // failedPart is an answer that is no list: the Status of a source, or none at all.
-type failedPart struct {
+type failedPart struct { //nolint:errname // a part, of which the error is one form
 	source string
 	answer *http.Response
 	body   []byte

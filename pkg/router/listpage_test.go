@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,10 +18,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/yaml"
 
+	"github.com/kubecell/kubectl-cell/pkg/router/merge"
 	"github.com/kubecell/kubectl-cell/pkg/router/version"
 )
 
@@ -302,3 +309,143 @@ func TestABigAnswerIsCompressed(t *testing.T) {
 		}
 	}
 }
+
+// cutting passes connections on to address and cuts each when so many bytes came back. It returns its own address.
+func cutting(t *testing.T, address string, after int64) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer client.Close()
+				server, err := net.Dial("tcp", address)
+				if err != nil {
+					return
+				}
+				defer server.Close()
+				go func() { _, _ = io.Copy(server, client) }()
+				_, _ = io.CopyN(client, server, after)
+			}()
+		}
+	}()
+	return listener.Addr().String()
+}
+
+// TestAListThatBreaksOffIsNeverShort cuts a cell off when the answer to the client has long begun, or not yet.
+func TestAListThatBreaksOffIsNeverShort(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "breaksoff")
+	const objects = 60
+	for i := range objects {
+		_, err := kube(t, b.router).CoreV1().ConfigMaps(ns).Create(t.Context(), &corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("big-%d", i), Labels: map[string]string{"size": "big"}},
+			Data:       map[string]string{"k": strings.Repeat("v", 100<<10)},
+		}, metav1.CreateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	server, err := url.Parse(b.cells["cell-2"].Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := "https://" + cutting(t, server.Host, 1<<20)
+	b.setEndpoints(t.Context(), t, "cell-2", []string{proxy})
+	t.Cleanup(func() { b.setEndpoints(context.Background(), t, "cell-2", nil) })
+	for _, encoding := range []string{runtime.ContentTypeJSON, runtime.ContentTypeProtobuf} {
+		config := impatient(b.router)
+		config.ContentType = encoding
+		maps := kube(t, config).CoreV1().ConfigMaps(ns)
+		broken := 0
+		err = wait.PollUntilContextTimeout(t.Context(), pollInterval, pollTimeout, true, func(ctx context.Context) (bool, error) {
+			list, err := maps.List(ctx, metav1.ListOptions{LabelSelector: "size"})
+			if err == nil && len(list.Items) != objects {
+				return false, fmt.Errorf("a list of %d of %d", len(list.Items), objects)
+			}
+			if err != nil {
+				broken++
+			}
+			return broken == 5, nil
+		})
+		if err != nil {
+			t.Errorf("%s: %v; want failures", encoding, err)
+		}
+	}
+}
+
+// TestTokensSuitCustomResources asks a control plane with a token of the router's making.
+func TestTokensSuitCustomResources(t *testing.T) {
+	config := planes.Configs(t)[1]
+	resource := schema.GroupVersionResource{Group: "example.com", Version: "v1", Resource: "gadgets"}
+	definition := &unstructured.Unstructured{}
+	if err := yaml.Unmarshal([]byte(gadgets), definition); err != nil {
+		t.Fatal(err)
+	}
+	definitions := dyn(t, config).Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
+	if _, err := definitions.Create(t.Context(), definition, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = definitions.Delete(context.Background(), definition.GetName(), metav1.DeleteOptions{}) })
+	all := dyn(t, config).Resource(resource)
+	for _, namespace := range []string{"default", "kube-public"} {
+		for _, name := range []string{"a", "b", "c"} {
+			gadget := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "example.com/v1", "kind": "Gadget", "metadata": map[string]any{"name": name}}}
+			err := wait.PollUntilContextTimeout(t.Context(), pollInterval, pollTimeout, true, func(ctx context.Context) (bool, error) {
+				_, err := all.Namespace(namespace).Create(ctx, gadget, metav1.CreateOptions{})
+				return err == nil, nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	list, err := all.List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := version.ParseRaw(list.GetResourceVersion())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for namespace, after := range map[string]string{"": "default/b", "default": "b"} {
+		token, _ := merge.Token{At: version.Vector{0, raw}, After: after}.For(1)
+		var got []string
+		rest, err := all.Namespace(namespace).List(t.Context(), metav1.ListOptions{Continue: token})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range rest.Items {
+			got = append(got, rest.Items[i].GetNamespace()+"/"+rest.Items[i].GetName())
+		}
+		want := []string{"default/c"}
+		if namespace == "" {
+			want = append(want, "kube-public/a", "kube-public/b", "kube-public/c")
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("after %s: %v; want %v", after, got, want)
+		}
+	}
+}
+
+const gadgets = `
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: gadgets.example.com}
+spec:
+  group: example.com
+  names: {kind: Gadget, listKind: GadgetList, plural: gadgets, singular: gadget}
+  scope: Namespaced
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+`

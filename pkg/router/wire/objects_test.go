@@ -69,7 +69,7 @@ func full() metav1.ObjectMeta {
 		},
 		OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: "n", UID: "u-2"}},
 		Finalizers:      []string{"f"},
-		ManagedFields:   []metav1.ManagedFieldsEntry{{Manager: "m", FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:metadata":{"f:resourceVersion":{}}}`)}}},
+		ManagedFields:   []metav1.ManagedFieldsEntry{{Manager: "m", FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:resourceVersion":{}}}`)}},
 	}
 }
 
