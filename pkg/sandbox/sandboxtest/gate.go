@@ -20,6 +20,7 @@ type Gate struct {
 	hung   bool
 	gone   bool
 	closed bool
+	count  int
 	conns  map[net.Conn]struct{}
 }
 
@@ -43,6 +44,13 @@ func NewGate(t testing.TB, server string) *Gate {
 
 // URL is where to connect to.
 func (g *Gate) URL() string { return "https://" + g.listener.Addr().String() }
+
+// Accepted is how many connections have come through.
+func (g *Gate) Accepted() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.count
+}
 
 // Hang accepts connections from now on and keeps them and all others, but passes nothing on.
 func (g *Gate) Hang() { g.set(true, false) }
@@ -95,6 +103,9 @@ func (g *Gate) serve(client net.Conn) {
 	if !g.add(client) {
 		return
 	}
+	g.mu.Lock()
+	g.count++
+	g.mu.Unlock()
 	server, err := net.Dial("tcp", g.target)
 	if err != nil {
 		_ = client.Close() // the control plane behind is gone
