@@ -51,7 +51,8 @@ func TestDefaultClasses(t *testing.T) {
 		{"coordination.k8s.io", "leases", "ns", Global},
 		{"kubecell.io", "rings cells rebalances", "", Global},
 		{"example.com", "widgets", "ns", Global},
-		{"admissionregistration.k8s.io", "validatingadmissionpolicies", "", Global},
+		{"admissionregistration.k8s.io", "validatingadmissionpolicies", "", Replicated},
+		{"storage.k8s.io", "csidrivers", "", Global},
 
 		// Everything in the system's namespaces, but not these namespaces themselves, whose
 		// requests name them as their namespace.

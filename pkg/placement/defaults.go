@@ -29,6 +29,14 @@ func kubernetesRules() []Rule {
 		rules("rbac.authorization.k8s.io", Replicated, "roles", "rolebindings", "clusterroles",
 			"clusterrolebindings"),
 		rules("scheduling.k8s.io", Replicated, "priorityclasses"),
+
+		// Admission happens in the cell that stores an object, by what is there.
+		rules("admissionregistration.k8s.io", Replicated, "validatingadmissionpolicies",
+			"validatingadmissionpolicybindings", "mutatingadmissionpolicies", "mutatingadmissionpolicybindings",
+			"validatingwebhookconfigurations", "mutatingwebhookconfigurations"),
+		rules("node.k8s.io", Replicated, "runtimeclasses"),
+		rules("storage.k8s.io", Replicated, "storageclasses", "volumeattributesclasses"),
+		rules("networking.k8s.io", Replicated, "ingressclasses"),
 	)
 }
 

@@ -12,7 +12,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apiserver/pkg/endpoints/request"
 
-	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
 	"github.com/kubecell/kubectl-cell/pkg/router/merge"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
@@ -135,19 +134,8 @@ func (s *listSource) failure(err error) *failedPart {
 	return &failedPart{source: s.plane.Name(), err: err}
 }
 
-// visible says whether an object counts in the source that it came from. What a migration has left or not finished
-// there does not.
 func (l *listing) visible(part int, object wire.Meta) bool {
-	switch v1alpha1.RebalanceStatus(object.RebalanceStatus) {
-	case v1alpha1.Migrated, v1alpha1.Incoming:
-		return false
-	}
-	namespace := object.Namespace
-	if namespace == "" {
-		namespace = l.info.Namespace
-	}
-	owner := route.Owner(l.info.APIGroup, l.info.Resource, namespace, object.Name, l.state.Snapshot)
-	return owner == "" || owner == l.sources[part].plane.Name()
+	return visible(l.info, object, l.sources[part].plane.Name(), l.state.Snapshot)
 }
 
 // refuse answers instead of the list.

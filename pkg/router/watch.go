@@ -137,12 +137,7 @@ func (wr *watchRequest) initialEvents() bool {
 }
 
 func (wr *watchRequest) visible(source string, object wire.Meta) bool {
-	namespace := object.Namespace
-	if namespace == "" {
-		namespace = wr.info.Namespace
-	}
-	owner := route.Owner(wr.info.APIGroup, wr.info.Resource, namespace, object.Name, wr.h.state().Snapshot)
-	return owner == "" || owner == source
+	return visible(wr.info, object, source, wr.h.state().Snapshot)
 }
 
 // ending is closed when the watch has lasted as long as it may, or the router stops.

@@ -200,8 +200,7 @@ func readTruth(t *testing.T, s *sandboxtest.Sandbox) map[schema.GroupVersionReso
 // does not count there.
 func shownAs(t *testing.T, o *unstructured.Unstructured, resource schema.GroupVersionResource, source string, snap *routing.Snapshot) (string, bool) {
 	t.Helper()
-	owner := route.Owner(resource.Group, resource.Resource, o.GetNamespace(), o.GetName(), snap)
-	if owner != "" && owner != source {
+	if !route.Visible(resource.Group, resource.Resource, o.GetNamespace(), o.GetName(), source, snap) {
 		return "", false
 	}
 	if resource.Resource == "namespaces" || resource.Resource == "roles" {

@@ -62,7 +62,7 @@ func Decide(info *request.RequestInfo, snap *routing.Snapshot) Route {
 	case placement.Sharded:
 		return sharded(info, snap, key)
 	case placement.Local, placement.Dependent:
-		return local(info, snap, key)
+		return local(info, snap)
 	case placement.Replicated:
 		// A subresource (status, token, finalize) is the RCP's own; copies do not have it.
 		if writes(info.Verb) && info.Subresource == "" {
@@ -72,21 +72,19 @@ func Decide(info *request.RequestInfo, snap *routing.Snapshot) Route {
 	return Route{Action: Forward, Source: RCP}
 }
 
-// Owner returns the control plane in which an object is visible through the router, or "" where every
-// control plane's own copy counts (Local) or nothing is placed.
-func Owner(group, resource, namespace, name string, snap *routing.Snapshot) string {
+// Visible says whether the object of that name in a source is the one that the router shows. A Sharded
+// object is shown from its cell alone; a Local one from any cell, where it was made, but from the RCP only
+// in the system's namespaces.
+func Visible(group, resource, namespace, name, source string, snap *routing.Snapshot) bool {
 	class, key := snap.Classes.Of(group, resource, namespace)
 	switch class {
 	case placement.Sharded:
 		p, ok := snap.Table.Lookup(key, namespace, name)
-		if !ok {
-			return ""
-		}
-		return p.Old()
+		return ok && p.Old() == source
 	case placement.Local, placement.Dependent:
-		return ""
+		return source != RCP
 	}
-	return RCP
+	return source == RCP
 }
 
 // Named routes a request whose object's name became known from its body.
@@ -121,14 +119,16 @@ func acrossNamespaces(info *request.RequestInfo) bool {
 	return info.Namespace == "" && (info.Verb == "list" || info.Verb == "watch" || info.Verb == "deletecollection")
 }
 
-func local(info *request.RequestInfo, snap *routing.Snapshot, key placement.KeyRule) Route {
+// local routes objects that are where they were made. Those that are made through a router are placed by
+// their namespace: they refer to one another as owners, and a garbage collector sees one cell alone.
+func local(info *request.RequestInfo, snap *routing.Snapshot) Route {
 	switch {
 	case info.Name == "" && info.Verb == "create":
 		return Route{Action: Place}
 	case info.Name == "", isCollection(info.Verb):
 		return merged(info, snap)
 	}
-	p, ok := snap.Table.Lookup(key, info.Namespace, info.Name)
+	p, ok := snap.Table.Lookup(placement.Namespace, info.Namespace, info.Name)
 	if !ok {
 		return refuse(unplaced())
 	}
@@ -136,7 +136,7 @@ func local(info *request.RequestInfo, snap *routing.Snapshot, key placement.KeyR
 		return Route{Action: Forward, Source: p.Old()}
 	}
 	sources := cells(snap)
-	// A Local object that came through a router is where its key hashes to: ask there first.
+	// One that came through a router is where its namespace hashes to: ask there first.
 	if i := slices.Index(sources, p.Old()); i > 0 {
 		sources[0], sources[i] = sources[i], sources[0]
 	}

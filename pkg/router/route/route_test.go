@@ -89,11 +89,11 @@ func TestDecide(t *testing.T) {
 		"POST /api/v1/namespaces/a/serviceaccounts/x/token":       forward(RCP),
 		"PATCH /apis/rbac.authorization.k8s.io/v1/clusterroles/x": {Action: Replicate},
 
-		// Local: made by hash, found by asking, the likeliest cell first.
+		// Local: made where the namespace hashes to, found by asking, that cell first.
 		"POST /api/v1/namespaces/a/pods":      {Action: Place},
 		"GET /api/v1/namespaces/a/events":     {Action: Merge, Sources: all},
-		"GET /api/v1/namespaces/a/pods/x":     {Action: Find, Sources: likeliestFirst(all, owner("a/x"))},
-		"GET /api/v1/namespaces/a/pods/y/log": {Action: Find, Sources: likeliestFirst(all, owner("a/y"))},
+		"GET /api/v1/namespaces/a/pods/x":     {Action: Find, Sources: likeliestFirst(all, owner("a"))},
+		"GET /api/v1/namespaces/a/pods/y/log": {Action: Find, Sources: likeliestFirst(all, owner("a"))},
 	}
 	for line, want := range tests {
 		if diff := cmp.Diff(want, decide(t, snap, line)); diff != "" {
@@ -133,20 +133,30 @@ func TestDecideRefuses(t *testing.T) {
 	}
 }
 
-func TestOwner(t *testing.T) {
+func TestVisible(t *testing.T) {
 	snap := snapshot(t, layout("cell-1"), nil)
-	tests := []struct{ group, resource, namespace, want string }{
-		{"", "configmaps", "a", "cell-1"},
-		{"", "configmaps", "kube-system", RCP},
-		{"", "events", "a", ""},
-		{"", "namespaces", "", RCP},
-	}
-	for _, test := range tests {
-		if got := Owner(test.group, test.resource, test.namespace, "x", snap); got != test.want {
-			t.Errorf("Owner(%s in %q) = %q; want %q", test.resource, test.namespace, got, test.want)
+	for _, tc := range []struct {
+		resource, namespace, source string
+		want                        bool
+	}{
+		{"configmaps", "a", "cell-1", true},
+		{"configmaps", "a", "cell-2", false},
+		{"configmaps", "a", RCP, false},
+		{"configmaps", "kube-system", RCP, true},
+		{"configmaps", "kube-system", "cell-1", false},
+		{"events", "a", "cell-1", true},
+		{"events", "a", "cell-2", true},
+		{"events", "a", RCP, false},
+		{"events", "kube-system", RCP, true},
+		{"events", "kube-system", "cell-1", false},
+		{"namespaces", "", RCP, true},
+		{"namespaces", "", "cell-1", false},
+	} {
+		if got := Visible("", tc.resource, tc.namespace, "x", tc.source, snap); got != tc.want {
+			t.Errorf("%s in %q of %s: visible is %v, want %v", tc.resource, tc.namespace, tc.source, got, tc.want)
 		}
 	}
-	if got := Owner("", "configmaps", "a", "x", snapshot(t, nil, nil)); got != "" {
-		t.Errorf("Owner before the first layout = %q; want none", got)
+	if Visible("", "configmaps", "a", "x", "cell-1", snapshot(t, nil, nil)) {
+		t.Error("something is visible before the first layout")
 	}
 }
