@@ -26,6 +26,7 @@ import (
 	"strconv"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -177,7 +178,8 @@ func health(state func() *feed.State) http.Handler {
 // noAnswer answers for a control plane that did not.
 func (h *handler) noAnswer(w http.ResponseWriter, r *http.Request, source string, err error) {
 	if r.Context().Err() != nil {
-		// The client went away; nobody reads an answer.
+		// The client went away. One that only stopped sending must not take silence for success.
+		h.fail(w, r, apierrors.NewTimeoutError("the client went away before there was an answer", 0))
 		return
 	}
 	answer := route.Unavailable(source, err.Error())
