@@ -191,7 +191,7 @@ func (wr *watchRequest) streamSources(opened []*openedWatch) []stream.Source {
 	for i, name := range wr.sources {
 		out[i] = wr.streamSource(name, opened[i].slot, wr.start.position.Raw(opened[i].slot))
 		if opened[i].answer != nil {
-			out[i].First = opened[i].answer.Body
+			out[i].First, out[i].Marked = opened[i].answer.Body, opened[i].marked
 		}
 	}
 	return out

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
 	"github.com/kubecell/kubectl-cell/pkg/router/stream"
 	"github.com/kubecell/kubectl-cell/pkg/router/upstream"
@@ -151,6 +153,8 @@ func (wr *watchRequest) samples(source string) []upstream.Sample {
 type openedWatch struct {
 	slot   int
 	answer *http.Response
+	// marked is set where the source was asked to say when its initial events end.
+	marked bool
 }
 
 // open asks all sources at once. A source with a known position may come later, as long as another one
@@ -158,7 +162,7 @@ type openedWatch struct {
 func (wr *watchRequest) open(ctx context.Context) ([]*openedWatch, *failedPart) {
 	type result struct {
 		i       int
-		answer  *http.Response
+		opened  *openedWatch
 		failure *failedPart
 	}
 	results := make(chan result, len(wr.sources))
@@ -170,8 +174,8 @@ func (wr *watchRequest) open(ctx context.Context) ([]*openedWatch, *failedPart) 
 		var its context.Context
 		its, cancels[i] = context.WithCancel(ctx) //nolint:gosec // cancelled below, or by the end of ctx
 		go func() {
-			answer, failure := wr.openOne(its, source, slot)
-			results <- result{i, answer, failure}
+			opened, failure := wr.openOne(its, source, slot)
+			results <- result{i, opened, failure}
 		}()
 	}
 	failures := make([]*failedPart, len(wr.sources))
@@ -181,7 +185,7 @@ func (wr *watchRequest) open(ctx context.Context) ([]*openedWatch, *failedPart) 
 		select {
 		case got := <-results:
 			waiting--
-			opened[got.i].answer, failures[got.i] = got.answer, got.failure
+			opened[got.i], failures[got.i] = got.opened, got.failure
 			continue
 		case <-patience:
 		}
@@ -197,9 +201,7 @@ func (wr *watchRequest) open(ctx context.Context) ([]*openedWatch, *failedPart) 
 		late := waiting
 		go func() {
 			for range late {
-				if got := <-results; got.answer != nil {
-					_ = got.answer.Body.Close()
-				}
+				closeAll([]*openedWatch{(<-results).opened})
 			}
 		}()
 		waiting = 0
@@ -235,28 +237,34 @@ func (wr *watchRequest) serious(opened []*openedWatch, failures []*failedPart) [
 }
 
 // openOne asks one source for its part from the start.
-func (wr *watchRequest) openOne(ctx context.Context, source string, slot int) (*http.Response, *failedPart) {
+func (wr *watchRequest) openOne(ctx context.Context, source string, slot int) (*openedWatch, *failedPart) {
+	opened := &openedWatch{slot: slot}
+	var failure *failedPart
 	query := wr.upstreamQuery()
-	added := false
 	if raw := wr.start.position.Raw(slot); raw != 0 {
 		query.Set("resourceVersion", strconv.FormatInt(raw, 10))
-	} else {
-		setOrDelete(query, "resourceVersion", wr.start.resourceVersion)
-		// A watch that begins with what exists is asked to say when that was all, so that the stream knows
-		// where it stands.
-		if added = wr.options.SendInitialEvents == nil && wr.options.ResourceVersionMatch == ""; added {
-			query.Set("sendInitialEvents", "true")
-			query.Set("resourceVersionMatch", "NotOlderThan")
-		}
+		opened.answer, failure = wr.ask(ctx, source, query)
+		return opened, failure
 	}
-	answer, failure := wr.ask(ctx, source, query)
-	if failure == nil || !added || !failure.refusal() {
-		return answer, failure
+	setOrDelete(query, "resourceVersion", wr.start.resourceVersion)
+	opened.marked = wr.initialEvents()
+	// A watch that begins with what exists is asked to say when that was all, so that the stream knows
+	// where it stands.
+	added := wr.options.SendInitialEvents == nil && wr.options.ResourceVersionMatch == ""
+	if added {
+		opened.marked = true
+		query.Set("sendInitialEvents", "true")
+		query.Set("resourceVersionMatch", string(metav1.ResourceVersionMatchNotOlderThan))
 	}
-	// An older control plane cannot say so.
-	query.Del("sendInitialEvents")
-	query.Del("resourceVersionMatch")
-	return wr.ask(ctx, source, query)
+	opened.answer, failure = wr.ask(ctx, source, query)
+	if added && failure != nil && failure.refusal() {
+		// An older control plane cannot say so.
+		opened.marked = false
+		query.Del("sendInitialEvents")
+		query.Del("resourceVersionMatch")
+		opened.answer, failure = wr.ask(ctx, source, query)
+	}
+	return opened, failure
 }
 
 func (wr *watchRequest) ask(ctx context.Context, source string, query url.Values) (*http.Response, *failedPart) {

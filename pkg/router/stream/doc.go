@@ -45,6 +45,9 @@ type Source struct {
 	// Position is where the client stands: the first event is the one after it. 0 means that the client does
 	// not know: then the events begin with what exists, up to a bookmark that ends the initial events.
 	Position int64
+	// Marked is set where the control plane says by a bookmark when its initial events have ended. Those of all
+	// such sources are written in the order of an apiserver's own, by namespace and name.
+	Marked bool
 	// First is the watch as it was opened for the request; nil where it could not be and Position is known.
 	First io.ReadCloser
 	// Open opens the watch anew at a position. Errors other than [ErrExpired] and [ErrRefused] are taken for

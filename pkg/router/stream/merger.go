@@ -10,6 +10,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/kubecell/kubectl-cell/pkg/router/wire"
 )
 
 const (
@@ -38,6 +40,7 @@ type merger struct {
 	// awaiting are the sources whose initial events have not ended.
 	awaiting int
 	ended    bool // whether the end bookmark was written
+	headed   bool // whether an object was written: the first Table defines the columns
 	// apiVersion and kind of the objects, once an event has told.
 	apiVersion, kind string
 	// held runs while an event waits for that of another source, due while a bookmark is to be written.
@@ -191,11 +194,13 @@ func (m *merger) emit(late bool) error {
 // is one step, so that two streams never disagree.
 func (m *merger) choose(late bool) (next *item, hold bool) {
 	for _, s := range m.arrived {
-		if !m.ordered(s.head()) {
+		if i := s.head(); !m.ordered(i) && !(i.initial && s.Marked) {
 			return m.pop(s), false
 		}
 	}
-	if len(m.arrived) == 0 {
+	if s, wait := m.nextInitial(); s != nil {
+		return m.pop(s), false
+	} else if wait || len(m.arrived) == 0 {
 		return nil, false
 	}
 	m.Journal.mu.Lock()
@@ -224,6 +229,32 @@ func (m *merger) choose(late bool) (next *item, hold bool) {
 		m.next++ // this stream does not get it
 	}
 	return m.enter(m.arrived[0]), false
+}
+
+// nextInitial returns the source with the first of the initial events by namespace and name, once each
+// source that has yet to tell all of them has one to compare; wait says that one has not.
+func (m *merger) nextInitial() (first *source, wait bool) {
+	if m.awaiting == 0 {
+		return nil, false
+	}
+	for _, s := range m.sources {
+		if !s.Marked || m.at.Raw(s.Slot) != 0 {
+			continue
+		}
+		i := s.head()
+		if i == nil {
+			return nil, true
+		}
+		if first == nil || before(i.object, first.head().object) {
+			first = s
+		}
+	}
+	return first, false
+}
+
+// before is the order of keys in etcd.
+func before(a, b wire.Meta) bool {
+	return a.Namespace+"/"+a.Name < b.Namespace+"/"+b.Name
 }
 
 // ordered says whether an item is an event that other streams may write as well.
@@ -290,7 +321,12 @@ func (m *merger) send(i *item) error {
 		m.apiVersion, m.kind = i.apiVersion, i.objectKind
 	}
 	if m.shows(i) {
-		if err := m.write(i.frame); err != nil {
+		frame := i.frame
+		if m.headed && i.bare != nil {
+			frame = i.bare
+		}
+		m.headed = true
+		if err := m.write(frame); err != nil {
 			return err
 		}
 	}

@@ -32,6 +32,9 @@ type item struct {
 	kind watch.EventType
 	// frame is the whole event as the client gets it, for ADDED, MODIFIED, DELETED and ERROR.
 	frame []byte
+	// bare is the frame without the column definitions of its Table, nil where it has none: only the first
+	// Table of a stream defines the columns.
+	bare []byte
 	// object is the one in the frame.
 	object wire.Meta
 	// version is the object's or bookmark's version in its control plane.
@@ -56,6 +59,7 @@ type source struct {
 	// at is the position behind the last event read; 0 while it is not known.
 	at    int64
 	typed bool
+	table bool // whether the objects are Tables
 
 	// The rest is the merger's.
 	queue     []*item
@@ -145,7 +149,7 @@ func (s *source) read(ctx context.Context, body io.ReadCloser) error {
 				if next.apiVersion, next.objectKind, err = s.format.ReadKind(event.Object); err != nil {
 					return fmt.Errorf("read event of %s: %w", s.Name, err)
 				}
-				s.typed = true
+				s.typed, s.table = true, next.objectKind == "Table"
 			}
 		}
 		switch next.kind {
@@ -159,6 +163,11 @@ func (s *source) read(ctx context.Context, body io.ReadCloser) error {
 				return fmt.Errorf("read event of %s: %w", s.Name, err)
 			}
 			next.frame = s.format.AppendEvent(make([]byte, 0, len(scratch)+64), event.Type, scratch)
+			if s.table {
+				if next.bare, err = s.bareFrame(event.Type, scratch); err != nil {
+					return err
+				}
+			}
 			if next.initial = s.at == 0; !next.initial {
 				s.at = next.version
 			}
@@ -167,6 +176,15 @@ func (s *source) read(ctx context.Context, body io.ReadCloser) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// bareFrame is the event without column definitions, nil where the Table has none.
+func (s *source) bareFrame(eventType string, table []byte) ([]byte, error) {
+	bare, err := s.format.WithoutColumns(table)
+	if err != nil || bare == nil {
+		return nil, err
+	}
+	return s.format.AppendEvent(nil, eventType, bare), nil
 }
 
 // ObjectVersion is the version under which the router shows an object of the control plane with that slot.

@@ -28,6 +28,39 @@ func (f Format) ReadKind(object []byte) (apiVersion, kind string, err error) {
 	return apiVersion, kind, nil
 }
 
+// WithoutColumns returns a Table without its column definitions, nil where it has none. It leaves data as
+// it is. In protobuf there are no Tables.
+func (f Format) WithoutColumns(table []byte) ([]byte, error) {
+	if f != JSON {
+		return nil, nil
+	}
+	var cut []edit
+	s := &scanner{data: table}
+	err := s.object(func(key []byte) error {
+		if string(key) != "columnDefinitions" {
+			return s.skip()
+		}
+		if _, err := s.peek(); err != nil {
+			return err
+		}
+		start := s.pos
+		if err := s.skip(); err != nil {
+			return err
+		}
+		if string(table[start:s.pos]) != "null" {
+			cut = append(cut, edit{start: start, end: s.pos, before: "null"})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read table: %w", err)
+	}
+	if len(cut) == 0 {
+		return nil, nil
+	}
+	return apply(nil, table, cut), nil
+}
+
 // AppendStatus appends a Status to dst as an object of its own.
 func (f Format) AppendStatus(dst []byte, status metav1.Status) ([]byte, error) {
 	status.Kind, status.APIVersion = "Status", "v1"
