@@ -13,6 +13,7 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/request"
 
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
+	"github.com/kubecell/kubectl-cell/pkg/router/metrics"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
 )
 
@@ -24,6 +25,8 @@ func (h *handler) find(w http.ResponseWriter, r *http.Request, state *feed.State
 	holders, failed := whoHas(r.Context(), state, info, sources)
 	switch {
 	case len(holders) == 1:
+		metrics.From(r.Context()).Served(holders[0])
+		h.annotate(r.Context(), holders[0])
 		h.single(w, r, state, info, holders[0])
 	case len(holders) > 1:
 		h.fail(w, r, apierrors.NewConflict(schema.GroupResource{Group: info.APIGroup, Resource: info.Resource}, info.Name,

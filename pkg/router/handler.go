@@ -3,7 +3,6 @@ package router
 import (
 	"context"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,12 +12,13 @@ import (
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	genericfilters "k8s.io/apiserver/pkg/endpoints/filters"
-	"k8s.io/apiserver/pkg/endpoints/filters/impersonation"
 	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	serverfilters "k8s.io/apiserver/pkg/server/filters"
 
+	"github.com/kubecell/kubectl-cell/pkg/router/authn"
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
+	"github.com/kubecell/kubectl-cell/pkg/router/metrics"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
 	"github.com/kubecell/kubectl-cell/pkg/router/stream"
 )
@@ -36,6 +36,12 @@ type handler struct {
 	aloneSince func() (time.Time, bool)
 	// stopping is done when the router is asked to stop: watches say goodbye then.
 	stopping context.Context
+	// streams says which requests may last for ever.
+	streams  request.LongRunningRequestCheck
+	inFlight inFlight
+	metrics  *metrics.Metrics
+	// audit is nil where nothing is written down.
+	audit *auditLog
 }
 
 // buildChain wraps h in the generic server's filters. The order matters; from the outside in:
@@ -44,36 +50,34 @@ type handler struct {
 //  2. request received time, then request info, which all others read, with /cells/NAME taken off the path first,
 //     so that a raw request is understood like any other;
 //  3. health, before authentication: a probe has no identity;
-//  4. authentication: who the client is. Its credentials end here;
-//  5. impersonation: who the client wants to be, where the RCP allows it;
-//  6. the router itself.
+//  4. measuring, before authentication, so that refusals are counted;
+//  5. authentication: who the client is. Its credentials end here;
+//  6. audit, where it is asked for, of the user who was authenticated;
+//  7. impersonation: who the client wants to be, where the RCP allows it;
+//  8. the router's own metrics, for those whom the RCP allows to read them;
+//  9. the router itself.
 //
 // Authorisation is not here: the control plane that serves the request does it, with its own RBAC,
 // for the user that it is told.
-func (h *handler) buildChain(authn authenticator.Request, authz authorizer.Authorizer, health http.Handler) http.Handler {
+func (h *handler) buildChain(user authenticator.Request, authz authorizer.Authorizer, health http.Handler) http.Handler {
 	resolver := requestInfoResolver()
 	var chain http.Handler = http.HandlerFunc(h.serve)
-	chain = impersonation.WithImpersonation(chain, authz, h.codecs)
-	chain = genericfilters.WithAuthentication(chain, authn, genericfilters.Unauthorized(h.codecs), nil, nil)
+	chain = h.withMetrics(chain, authz)
+	chain = h.withImpersonation(chain, authz)
+	chain = h.withEvents(chain)
+	chain = genericfilters.WithAuthentication(chain, user, h.withRefusals(h.unauthenticated()), nil, nil)
+	chain = authn.WithFailure(chain)
+	chain = h.metrics.Measure(chain, h.streams)
 	chain = withHealth(chain, health)
 	chain = genericfilters.WithRequestInfo(chain, resolver)
 	chain = withRawCell(chain)
 	chain = genericfilters.WithCacheControl(chain)
-	chain = genericfilters.WithRequestReceivedTimestamp(chain)
+	if h.audit != nil {
+		chain = genericfilters.WithRequestReceivedTimestamp(h.audit.withID(chain))
+	}
 	chain = genericfilters.WithWarningRecorder(chain)
 	chain = serverfilters.WithPanicRecovery(chain, resolver)
 	return chain
-}
-
-func withHealth(next, health http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, raw := rawCellFrom(r.Context()) // a cell answers for its own health
-		if !raw && slices.Contains([]string{"/healthz", "/livez", "/readyz"}, r.URL.Path) {
-			health.ServeHTTP(w, r)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
 }
 
 // serve sends one authenticated request where it belongs.
@@ -98,6 +102,11 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 
 // act carries out one decision. Place ends in another one.
 func (h *handler) act(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo, to route.Route) {
+	taken, ok := h.admit(w, r, info, to)
+	if !ok {
+		return
+	}
+	defer taken.leave()
 	switch to.Action {
 	case route.Forward:
 		h.serveFrom(w, r, state, info, to.Source)

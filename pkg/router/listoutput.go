@@ -1,10 +1,8 @@
 package router
 
 import (
-	"bufio"
 	"bytes"
 	"compress/gzip"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,9 +16,6 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/router/wire"
 )
 
-// chunk is how much of an answer is written at once, in bytes: each piece costs a connection a frame and a wakeup.
-const chunk = 64 << 10
-
 // maxYAML bounds a list in YAML, in bytes of the JSON that it is made of: it is converted as a whole.
 const maxYAML = 32 << 20
 
@@ -31,9 +26,7 @@ type listOutput struct {
 	// held is what is not written yet.
 	held bytes.Buffer
 	// committed is true when the answer has begun.
-	committed bool
-	// chunks is the way to the client from then on, past compressed where the answer is.
-	chunks     *bufio.Writer
+	committed  bool
 	compressed *gzip.Writer
 	spool      *merge.Spool
 }
@@ -74,7 +67,7 @@ func (o *listOutput) asYAML() bool { return o.l.asYAML && o.l.first().format == 
 // Write takes a piece of the answer.
 func (o *listOutput) Write(data []byte) (int, error) {
 	if o.committed {
-		return o.chunks.Write(data)
+		return o.stream().Write(data)
 	}
 	o.held.Write(data)
 	switch {
@@ -88,10 +81,16 @@ func (o *listOutput) Write(data []byte) (int, error) {
 	return len(data), nil
 }
 
+func (o *listOutput) stream() io.Writer {
+	if o.compressed != nil {
+		return o.compressed
+	}
+	return o.l.w
+}
+
 // commit begins an answer whose length is not known, and writes what was held.
 func (o *listOutput) commit() error {
 	header := o.header()
-	o.chunks = bufio.NewWriterSize(o.l.w, chunk)
 	if acceptsGzip(o.l.r) {
 		header.Set("Content-Encoding", "gzip")
 		header.Add("Vary", "Accept-Encoding")
@@ -100,11 +99,10 @@ func (o *listOutput) commit() error {
 			return err
 		}
 		o.compressed = compressed
-		o.chunks.Reset(compressed)
 	}
 	o.committed = true
 	o.l.w.WriteHeader(http.StatusOK)
-	_, err := o.chunks.Write(o.held.Bytes())
+	_, err := o.stream().Write(o.held.Bytes())
 	o.held = bytes.Buffer{}
 	return err
 }
@@ -136,9 +134,9 @@ func (o *listOutput) header() http.Header {
 func (o *listOutput) end() error {
 	switch {
 	case o.compressed != nil:
-		return errors.Join(o.chunks.Flush(), o.compressed.Close())
+		return o.compressed.Close()
 	case o.committed:
-		return o.chunks.Flush()
+		return nil
 	}
 	data := o.held.Bytes()
 	if o.asYAML() {

@@ -67,7 +67,7 @@ func runRouter(t *testing.T, rcp *rest.Config, stateDir string) *rest.Config {
 }
 
 // startRouter runs a router until the test ends or stop is called, which returns when it has ended.
-func startRouter(t *testing.T, rcp *rest.Config, stateDir string) (config *rest.Config, stop func()) {
+func startRouter(t *testing.T, rcp *rest.Config, stateDir string, options ...func(*router.Config)) (config *rest.Config, stop func()) {
 	t.Helper()
 	ca := filepath.Join(t.TempDir(), "client-ca.crt")
 	if err := os.WriteFile(ca, rcp.CAData, 0o600); err != nil {
@@ -81,13 +81,15 @@ func startRouter(t *testing.T, rcp *rest.Config, stateDir string) (config *rest.
 	ready := make(chan string, 1)
 	ended := make(chan error, 1)
 	ctx, cancel := context.WithCancel(context.Background())
-	go func() {
-		ended <- router.Run(ctx, router.Config{
-			RCP: rcp, Serving: serving, ClientCAFile: ca, StateDir: stateDir,
-			Ready:  func(url string) { ready <- url },
-			Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		})
-	}()
+	running := router.Config{
+		RCP: rcp, Serving: serving, ClientCAFile: ca, StateDir: stateDir,
+		Ready:  func(url string) { ready <- url },
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	}
+	for _, option := range options {
+		option(&running)
+	}
+	go func() { ended <- router.Run(ctx, running) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {

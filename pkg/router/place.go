@@ -45,6 +45,7 @@ func (h *handler) place(w http.ResponseWriter, r *http.Request, create func(w ht
 		answer := newHeldAnswer()
 		create(answer, out, body.Name)
 		if !answer.collided() || draw == maxDraws {
+			h.auditName(r, body)
 			answer.release(w)
 			return
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
+	"github.com/kubecell/kubectl-cell/pkg/router/route"
 )
 
 var errNoRequestInfo = errors.New("no RequestInfo found in the context")
@@ -35,6 +36,12 @@ func (h *handler) serveRaw(w http.ResponseWriter, r *http.Request, state *feed.S
 		h.fail(w, r, apierrors.NewNotFound(schema.GroupResource{Group: v1alpha1.GroupName, Resource: "cells"}, cell))
 		return
 	}
+	info, _ := request.RequestInfoFrom(r.Context())
+	taken, ok := h.admit(w, r, info, route.Route{Action: route.Forward, Source: cell})
+	if !ok {
+		return
+	}
+	defer taken.leave()
 	h.forward(w, r, state, cell)
 }
 

@@ -19,7 +19,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -51,6 +50,12 @@ type Config struct {
 	Serving *genericoptions.SecureServingOptions
 	// ClientCAFile holds the CA bundle of clients' certificates.
 	ClientCAFile string
+	// AuthenticationConfig is an AuthenticationConfiguration of apiserver.config.k8s.io: issuers of JWTs. It is
+	// followed; "" means none.
+	AuthenticationConfig string
+	// Audit says what is written down and where; nil means nothing.
+	Audit  *genericoptions.AuditOptions
+	Limits Limits
 	// StateDir holds the last good configuration.
 	StateDir string
 	// Ready is called once with the base URL, when requests are served.
@@ -69,7 +74,7 @@ const (
 
 // Run serves until ctx ends, then lets the requests in flight finish and returns nil.
 func Run(ctx context.Context, config Config) error {
-	h := &handler{codecs: codecs(), stopping: ctx}
+	h := &handler{codecs: codecs(), stopping: ctx, streams: streaming(), inFlight: inFlight{limits: config.Limits}}
 	configuration, err := feed.New(feed.Config{
 		RCP:            config.RCP,
 		StateDir:       config.StateDir,
@@ -97,10 +102,20 @@ func Run(ctx context.Context, config Config) error {
 	if err != nil {
 		return fmt.Errorf("read client CA: %w", err)
 	}
-	authn, authz, err := delegated(config.RCP, ca)
+	user, access, err := h.identity(ctx, config, ca)
 	if err != nil {
 		return err
 	}
+	if h.audit, err = newAuditLog(config.Audit); err != nil {
+		return err
+	}
+	if h.audit != nil {
+		if err := h.audit.backend.Run(nil); err != nil {
+			return fmt.Errorf("start the audit log: %w", err)
+		}
+		defer h.audit.backend.Shutdown()
+	}
+	h.metrics = newMetrics(configuration.State)
 	// First of all, so that nothing that the cells tell from now on can have been shown by a router which is
 	// gone already.
 	registered.Start(ctx, registrationTimeout)
@@ -111,7 +126,7 @@ func Run(ctx context.Context, config Config) error {
 	if err != nil {
 		return err
 	}
-	chain := h.buildChain(authn, authz, health(configuration.State))
+	chain := h.buildChain(user, access, health(configuration.State, h.stopping))
 	stopped, _, err := serving.Serve(chain, drainTimeout, ctx.Done())
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
@@ -162,17 +177,6 @@ func listen(config Config, clientCA dynamiccertificates.CAContentProvider) (*gen
 	}
 	info.ClientCA = clientCA
 	return info, nil
-}
-
-// health answers probes: a router that has a configuration can serve.
-func health(state func() *feed.State) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if state() == nil {
-			http.Error(w, "no configuration yet", http.StatusServiceUnavailable)
-			return
-		}
-		_, _ = io.WriteString(w, "ok")
-	})
 }
 
 // noAnswer answers for a control plane that did not.

@@ -48,11 +48,17 @@ type runOptions struct {
 	context    string
 	clientCA   string
 	stateDir   string
+	authn      string
 	serving    *genericoptions.SecureServingOptions
+	audit      *genericoptions.AuditOptions
+	limits     router.Limits
 }
 
 func newRun(env *command.Env) *cobra.Command {
-	o := &runOptions{env: env, serving: genericoptions.NewSecureServingOptions()}
+	o := &runOptions{
+		env: env, serving: genericoptions.NewSecureServingOptions(),
+		audit: genericoptions.NewAuditOptions(), limits: router.DefaultLimits(),
+	}
 	o.serving.ServerCert.PairName = "router"
 	o.serving.BindPort = defaultPort
 	cmd := &cobra.Command{
@@ -74,25 +80,53 @@ error.`,
 	flags.StringVar(&o.context, "rcp-context", "", "context in that kubeconfig; its current one where empty")
 	flags.StringVar(&o.clientCA, "client-ca-file", "", "CA bundle of client certificates (required)")
 	flags.StringVar(&o.stateDir, "state-dir", "", "directory for the lock and the last good configuration (required)")
+	flags.StringVar(&o.authn, "authentication-config", "",
+		"AuthenticationConfiguration (apiserver.config.k8s.io): issuers whose JWTs are accepted; followed when it changes")
+	flags.IntVar(&o.limits.Reading, "max-requests-inflight", o.limits.Reading,
+		"reading requests in flight for one cell, from which on more are answered with 429; 0 for no limit")
+	flags.IntVar(&o.limits.Mutating, "max-mutating-requests-inflight", o.limits.Mutating,
+		"writing requests in flight for one cell, from which on more are answered with 429; 0 for no limit")
 	addServingFlags(flags, o.serving)
+	addAuditFlags(flags, o.audit)
 	return cmd
 }
 
-// addServingFlags takes over those flags of the generic server that a router has, in our words.
+// flag is one of the generic server's, in our words.
+type flag struct{ name, usage string }
+
+// addServingFlags takes over those flags of the generic server that a router has.
 func addServingFlags(flags *pflag.FlagSet, serving *genericoptions.SecureServingOptions) {
 	all := pflag.NewFlagSet("serving", pflag.ContinueOnError)
 	serving.AddFlags(all)
-	for _, known := range []struct{ name, usage string }{
+	takeOver(flags, all, []flag{
 		{"bind-address", "address to listen on"},
 		{"secure-port", "port to listen on"},
 		{"tls-cert-file", "serving certificate, followed when it changes; where empty, one is made and kept in the state directory"},
 		{"tls-private-key-file", "key of that certificate"},
 		{"tls-min-version", "lowest TLS version: VersionTLS12 or VersionTLS13"},
 		{"tls-cipher-suites", "cipher suites below TLS 1.3; Go's where empty"},
-	} {
-		flag := all.Lookup(known.name)
-		flag.Usage = known.usage
-		flags.AddFlag(flag)
+	})
+}
+
+// addAuditFlags does so for the audit log.
+func addAuditFlags(flags *pflag.FlagSet, audit *genericoptions.AuditOptions) {
+	all := pflag.NewFlagSet("audit", pflag.ContinueOnError)
+	audit.AddFlags(all)
+	takeOver(flags, all, []flag{
+		{"audit-policy-file", "audit policy (audit.k8s.io): which requests are written down, and how much of them"},
+		{"audit-log-path", "file of the audit log, or - for standard output; where empty, nothing is written down"},
+		{"audit-log-maxage", "days for which rotated audit logs are kept; 0 for no limit"},
+		{"audit-log-maxbackup", "how many rotated audit logs are kept; 0 for no limit"},
+		{"audit-log-maxsize", "size in megabytes at which the audit log is rotated; 0 for never"},
+		{"audit-log-mode", "whether answers wait for the audit log: blocking, blocking-strict or batch"},
+	})
+}
+
+func takeOver(flags, all *pflag.FlagSet, known []flag) {
+	for _, k := range known {
+		f := all.Lookup(k.name)
+		f.Usage = k.usage
+		flags.AddFlag(f)
 	}
 }
 
@@ -104,6 +138,15 @@ func (o *runOptions) Complete([]string) error {
 		if required.value == "" {
 			return exit.Usagef("--%s is required", required.flag).WithHint("%s router run --help", o.env.Program)
 		}
+	}
+	if (o.audit.PolicyFile == "") != (o.audit.LogOptions.Path == "") {
+		return exit.Usagef("--audit-policy-file and --audit-log-path belong together").WithHint("%s router run --help", o.env.Program)
+	}
+	if err := errors.Join(o.audit.Validate()...); err != nil {
+		return exit.Usagef("%w", err).WithHint("%s router run --help", o.env.Program)
+	}
+	if o.limits.Reading < 0 || o.limits.Mutating < 0 {
+		return exit.Usagef("--max-requests-inflight and --max-mutating-requests-inflight must not be negative").WithHint("%s router run --help", o.env.Program)
 	}
 	if o.serving.ServerCert.CertKey.CertFile == "" {
 		// A certificate that the router signs for itself is kept, so that a restart does not change it.
@@ -130,6 +173,10 @@ func (o *runOptions) Run(ctx context.Context) error {
 		ClientCAFile: o.clientCA,
 		StateDir:     o.stateDir,
 		Logger:       logger,
+
+		AuthenticationConfig: o.authn,
+		Audit:                o.audit,
+		Limits:               o.limits,
 		Ready: func(url string) {
 			o.record(lock, logger, url)
 			fmt.Fprintf(o.env.Out, "%s%s\n", daemon.ReadyPrefix, url)

@@ -3,6 +3,7 @@ package feed
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -55,6 +56,9 @@ func (s *State) HasCell(name string) bool {
 	_, ok := s.cells[name]
 	return ok
 }
+
+// Cells returns the names of all Cells, in order.
+func (s *State) Cells() []string { return slices.Sorted(maps.Keys(s.cells)) }
 
 // closeUnused ends the ways to cells that next, which may be nil, has no use for. Requests in flight go on.
 func (s *State) closeUnused(next *State) {

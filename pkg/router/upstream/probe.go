@@ -67,6 +67,14 @@ func (c *ControlPlane) Sampled() []Sample {
 	return append(out, c.samples.ring[:c.samples.next]...)
 }
 
+// Probed is when a probe was last answered; zero where none was.
+func (c *ControlPlane) Probed() time.Time {
+	if at := c.probed.Load(); at > 0 {
+		return time.Unix(0, at)
+	}
+	return time.Time{}
+}
+
 // watchOver probes one endpoint until ctx ends.
 func (c *ControlPlane) watchOver(ctx context.Context, e *endpoint) {
 	ticker := time.NewTicker(probeInterval)
@@ -79,6 +87,7 @@ func (c *ControlPlane) watchOver(ctx context.Context, e *endpoint) {
 			return
 		case err == nil:
 			failures = 0
+			c.probed.Store(sample.Done.UnixNano())
 			c.up(e)
 			if sample.Raw > 0 {
 				c.samples.add(sample)

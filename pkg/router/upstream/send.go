@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"k8s.io/apiserver/pkg/endpoints/request"
+
+	"github.com/kubecell/kubectl-cell/pkg/router/metrics"
 )
 
 // Changes are what to send in the place of what the client sent.
@@ -56,7 +58,9 @@ func (c *ControlPlane) Send(r *http.Request, changes Changes) (*http.Response, e
 	case r.Body != nil && r.Body != http.NoBody:
 		out.Body, out.ContentLength = unclosed{r.Body}, r.ContentLength
 	}
+	began := time.Now()
 	answer, err := c.roundTrip(out)
+	metrics.From(r.Context()).Waited(c.name, time.Since(began))
 	if err == nil {
 		if err = refusedCredentials(r, answer); err != nil {
 			err = errors.Join(err, answer.Body.Close())
@@ -79,7 +83,7 @@ func (c *ControlPlane) Send(r *http.Request, changes Changes) (*http.Response, e
 func (c *ControlPlane) Do(r *http.Request) (*http.Response, error) {
 	// Of the client's headers only these; of Connection nothing is left that could take one off.
 	header := http.Header{}
-	for _, name := range []string{"Accept", "User-Agent", "Content-Type"} {
+	for _, name := range []string{"Accept", "User-Agent", "Content-Type", "Audit-Id"} {
 		if values := r.Header[name]; len(values) > 0 {
 			header[name] = values
 		}

@@ -59,6 +59,8 @@ type ControlPlane struct {
 	// down says why no endpoint can be used; nil while one can.
 	down    atomic.Pointer[DownError]
 	samples samples
+	// probed is when a probe was last answered, in Unix nanoseconds.
+	probed  atomic.Int64
 	stop    context.CancelFunc
 	probers sync.WaitGroup
 }

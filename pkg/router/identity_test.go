@@ -1,0 +1,236 @@
+package router_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubecell/kubectl-cell/pkg/router"
+	"github.com/kubecell/kubectl-cell/pkg/router/authn/authntest"
+)
+
+// allow lets a subject read and write config maps in a namespace, and waits until every cell knows.
+func (b *bed) allow(t *testing.T, ns string, subject rbacv1.Subject) {
+	t.Helper()
+	admin := kube(t, b.router).RbacV1()
+	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "maps"}, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"get", "list", "create"}},
+	}}
+	if _, err := admin.Roles(ns).Create(t.Context(), role, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	binding := &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "maps"}, Subjects: []rbacv1.Subject{subject},
+		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "maps"},
+	}
+	if _, err := admin.RoleBindings(ns).Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// awaitAllowed waits until every apiserver has learned of a binding through its own watch.
+func awaitAllowed(t *testing.T, as *rest.Config, ns string) {
+	t.Helper()
+	var last error
+	err := wait.PollUntilContextTimeout(t.Context(), pollInterval, pollTimeout, true, func(ctx context.Context) (bool, error) {
+		_, last = kube(t, as).CoreV1().ConfigMaps(ns).List(ctx, metav1.ListOptions{})
+		return last == nil, nil
+	})
+	if err != nil {
+		t.Fatalf("may list config maps and cannot: %v", last)
+	}
+}
+
+func whoAmI(t *testing.T, as *rest.Config) authenticationv1.UserInfo {
+	t.Helper()
+	review, err := kube(t, as).AuthenticationV1().SelfSubjectReviews().Create(t.Context(), &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return review.Status.UserInfo
+}
+
+func canI(t *testing.T, as *rest.Config, ns, verb, resource string) bool {
+	t.Helper()
+	review, err := kube(t, as).AuthorizationV1().SelfSubjectAccessReviews().Create(t.Context(), &authorizationv1.SelfSubjectAccessReview{
+		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: ns, Verb: verb, Resource: resource}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return review.Status.Allowed
+}
+
+// TestIdentityIsToldAsItIs asks what kubectl auth whoami and can-i ask.
+func TestIdentityIsToldAsItIs(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "whoami")
+	b.allow(t, ns, rbacv1.Subject{Kind: "Group", APIGroup: rbacv1.GroupName, Name: "readers"})
+	if got := whoAmI(t, b.router); !slices.Contains(got.Groups, "system:masters") {
+		t.Errorf("the administrator is %v; want a member of system:masters", got)
+	}
+	reader := rest.CopyConfig(b.router)
+	reader.Impersonate = rest.ImpersonationConfig{
+		UserName: "alice", UID: "uid-1", Groups: []string{"readers"}, Extra: map[string][]string{"example.org/team": {"a", "b"}},
+	}
+	got := whoAmI(t, reader)
+	if got.Username != "alice" || got.UID != "uid-1" || !slices.Contains(got.Groups, "readers") ||
+		!slices.Contains(got.Groups, "system:authenticated") || !slices.Equal(got.Extra["example.org/team"], []string{"a", "b"}) {
+		t.Errorf("whoami as alice: %v", got)
+	}
+	awaitAllowed(t, reader, ns)
+	for _, test := range []struct {
+		as             *rest.Config
+		verb, resource string
+		want           bool
+	}{
+		{reader, "list", "configmaps", true}, {reader, "delete", "configmaps", false}, {reader, "list", "secrets", false},
+		{b.router, "delete", "secrets", true},
+	} {
+		if got := canI(t, test.as, ns, test.verb, test.resource); got != test.want {
+			t.Errorf("can-i %s %s as %q: %v; want %v", test.verb, test.resource, test.as.Impersonate.UserName, got, test.want)
+		}
+	}
+	rules, err := kube(t, reader).AuthorizationV1().SelfSubjectRulesReviews().Create(t.Context(),
+		&authorizationv1.SelfSubjectRulesReview{Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: ns}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(rules.Status.ResourceRules, func(r authorizationv1.ResourceRule) bool {
+		return slices.Contains(r.Resources, "configmaps") && slices.Contains(r.Verbs, "list")
+	}) {
+		t.Errorf("can-i --list does not have the role's rule: %v", rules.Status.ResourceRules)
+	}
+}
+
+func TestIdentityByOIDC(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "oidc")
+	b.allow(t, ns, rbacv1.Subject{Kind: "Group", APIGroup: rbacv1.GroupName, Name: "oidc:devs"})
+	issuer := authntest.NewIssuer(t)
+	file := filepath.Join(t.TempDir(), "authentication.yaml")
+	if err := os.WriteFile(file, issuer.Configuration("router", "oidc:"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	config, _ := startRouter(t, b.rcp, t.TempDir(), func(c *router.Config) { c.AuthenticationConfig = file })
+	dev := anonymous(config)
+	dev.BearerToken = issuer.Token(t, map[string]any{
+		"aud": "router", "sub": "alice", "groups": []string{"devs"}, "exp": time.Now().Add(time.Hour).Unix(),
+	})
+	awaitAllowed(t, dev, ns)
+	made, err := kube(t, dev).CoreV1().ConfigMaps(ns).Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "hers"}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if holders := b.holders(t, ns, made.Name); len(holders) != 1 {
+		t.Errorf("the object is in %v; want one cell", holders)
+	}
+	if got := whoAmI(t, dev); got.Username != "oidc:alice" || !slices.Contains(got.Groups, "oidc:devs") {
+		t.Errorf("whoami: %v", got)
+	}
+	if err := kube(t, dev).CoreV1().ConfigMaps(ns).Delete(t.Context(), made.Name, metav1.DeleteOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("a right that she has not: %v; want forbidden", err)
+	}
+}
+
+// line is a way to a server that can be cut.
+type line struct {
+	listener net.Listener
+	mu       sync.Mutex // guards conns
+	conns    []net.Conn
+}
+
+func newLine(t *testing.T, to string) *line {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &line{listener: listener}
+	t.Cleanup(l.cut)
+	go func() {
+		for {
+			near, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", to)
+			if err != nil {
+				near.Close()
+				continue
+			}
+			l.mu.Lock()
+			l.conns = append(l.conns, near, far)
+			l.mu.Unlock()
+			go func() { io.Copy(near, far); near.Close() }()
+			go func() { io.Copy(far, near); far.Close() }()
+		}
+	}()
+	return l
+}
+
+func (l *line) cut() {
+	l.listener.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.conns {
+		c.Close()
+	}
+}
+
+func TestIdentityWithoutTheRCP(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "noreview")
+	b.allow(t, ns, rbacv1.Subject{Kind: "ServiceAccount", Namespace: ns, Name: "robot"})
+	admin := kube(t, b.router).CoreV1()
+	if _, err := admin.ServiceAccounts(ns).Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "robot"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	way := newLine(t, strings.TrimPrefix(b.rcp.Host, "https://"))
+	rcp := rest.CopyConfig(b.rcp)
+	rcp.Host = "https://" + way.listener.Addr().String()
+	config, _ := startRouter(t, rcp, t.TempDir())
+	config = impatient(config)
+
+	robot, unknown := anonymous(config), anonymous(config)
+	robot.BearerToken = b.token(t, ns, "robot")
+	unknown.BearerToken = b.token(t, ns, "robot")
+	awaitAllowed(t, robot, ns)
+	way.cut()
+
+	if _, err := kube(t, robot).CoreV1().ConfigMaps(ns).Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "later"}}, metav1.CreateOptions{}); err != nil {
+		t.Errorf("a token that was accepted before: %v", err)
+	}
+	_, err := kube(t, unknown).CoreV1().ConfigMaps(ns).List(t.Context(), metav1.ListOptions{})
+	if !apierrors.IsServiceUnavailable(err) || !strings.Contains(err.Error(), "router control plane") {
+		t.Errorf("a token that nobody has reviewed: %v; want 503 that names the router control plane", err)
+	}
+	pretender := rest.CopyConfig(config)
+	pretender.Impersonate = rest.ImpersonationConfig{UserName: "alice"}
+	_, err = kube(t, pretender).CoreV1().ConfigMaps(ns).List(t.Context(), metav1.ListOptions{})
+	if !apierrors.IsServiceUnavailable(err) || !strings.Contains(err.Error(), "router control plane") {
+		t.Errorf("an impersonation that nobody has allowed: %v; want 503 that names the router control plane", err)
+	}
+	if _, err := kube(t, anonymous(config)).CoreV1().ConfigMaps(ns).List(t.Context(), metav1.ListOptions{}); !apierrors.IsUnauthorized(err) {
+		t.Errorf("no credentials: %v; want unauthorized", err)
+	}
+	if _, err := kube(t, config).CoreV1().ConfigMaps(ns).Get(t.Context(), "later", getOptions()); err != nil {
+		t.Errorf("a client certificate: %v", err)
+	}
+}
