@@ -1,8 +1,10 @@
 package router
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,6 +18,9 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/router/wire"
 )
 
+// chunk is how much of an answer is written at once, in bytes: each piece costs a connection a frame and a wakeup.
+const chunk = 64 << 10
+
 // maxYAML bounds a list in YAML, in bytes of the JSON that it is made of: it is converted as a whole.
 const maxYAML = 32 << 20
 
@@ -26,7 +31,9 @@ type listOutput struct {
 	// held is what is not written yet.
 	held bytes.Buffer
 	// committed is true when the answer has begun.
-	committed  bool
+	committed bool
+	// chunks is the way to the client from then on, past compressed where the answer is.
+	chunks     *bufio.Writer
 	compressed *gzip.Writer
 	spool      *merge.Spool
 }
@@ -67,7 +74,7 @@ func (o *listOutput) asYAML() bool { return o.l.asYAML && o.l.first().format == 
 // Write takes a piece of the answer.
 func (o *listOutput) Write(data []byte) (int, error) {
 	if o.committed {
-		return o.stream().Write(data)
+		return o.chunks.Write(data)
 	}
 	o.held.Write(data)
 	switch {
@@ -81,16 +88,10 @@ func (o *listOutput) Write(data []byte) (int, error) {
 	return len(data), nil
 }
 
-func (o *listOutput) stream() io.Writer {
-	if o.compressed != nil {
-		return o.compressed
-	}
-	return o.l.w
-}
-
 // commit begins an answer whose length is not known, and writes what was held.
 func (o *listOutput) commit() error {
 	header := o.header()
+	o.chunks = bufio.NewWriterSize(o.l.w, chunk)
 	if acceptsGzip(o.l.r) {
 		header.Set("Content-Encoding", "gzip")
 		header.Add("Vary", "Accept-Encoding")
@@ -99,10 +100,11 @@ func (o *listOutput) commit() error {
 			return err
 		}
 		o.compressed = compressed
+		o.chunks.Reset(compressed)
 	}
 	o.committed = true
 	o.l.w.WriteHeader(http.StatusOK)
-	_, err := o.stream().Write(o.held.Bytes())
+	_, err := o.chunks.Write(o.held.Bytes())
 	o.held = bytes.Buffer{}
 	return err
 }
@@ -134,9 +136,9 @@ func (o *listOutput) header() http.Header {
 func (o *listOutput) end() error {
 	switch {
 	case o.compressed != nil:
-		return o.compressed.Close()
+		return errors.Join(o.chunks.Flush(), o.compressed.Close())
 	case o.committed:
-		return nil
+		return o.chunks.Flush()
 	}
 	data := o.held.Bytes()
 	if o.asYAML() {
