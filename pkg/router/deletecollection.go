@@ -47,7 +47,7 @@ type deletion struct {
 func (h *handler) deleteCollection(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo, sources []string) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	options, err := deleteOptions(w, r)
+	options, err := deleteOptions(w, r, info)
 	if err != nil {
 		h.fail(w, r, err)
 		return
@@ -236,7 +236,7 @@ func (f *failedPart) afterDeleting(deleted int64, total int) error {
 }
 
 // deleteOptions reads what the client sends: in the body, or else in the query.
-func deleteOptions(w http.ResponseWriter, r *http.Request) (*metav1.DeleteOptions, error) {
+func deleteOptions(w http.ResponseWriter, r *http.Request, info *request.RequestInfo) (*metav1.DeleteOptions, error) {
 	options := &metav1.DeleteOptions{}
 	v1 := schema.GroupVersion{Version: "v1"}
 	var body []byte
@@ -254,6 +254,8 @@ func deleteOptions(w http.ResponseWriter, r *http.Request) (*metav1.DeleteOption
 	}
 	scheme := runtime.NewScheme()
 	metav1.AddToGroupVersion(scheme, v1)
+	// A client may write them as its resource's group has them.
+	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Group: info.APIGroup, Version: info.APIVersion})
 	decoder := serializer.NewCodecFactory(scheme).UniversalDeserializer()
 	kind := v1.WithKind("DeleteOptions")
 	if _, _, err := decoder.Decode(body, &kind, options); err != nil {

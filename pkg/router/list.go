@@ -172,7 +172,7 @@ func (l *listing) write(merger *merge.Merger, out *listOutput, w io.Writer, each
 	for n := int64(0); l.query.limit == 0 || n < l.query.limit; n++ {
 		part, key, item, err := merger.Next()
 		if err == io.EOF { //nolint:errorlint // an error that wraps it is a connection that broke off
-			return l.finish(encoder, "")
+			return l.finish(encoder, "", nil)
 		}
 		if err != nil {
 			return err
@@ -191,9 +191,13 @@ func (l *listing) write(merger *merge.Merger, out *listOutput, w io.Writer, each
 		return err
 	}
 	if !more {
-		after = ""
+		return l.finish(encoder, "", nil)
 	}
-	return l.finish(encoder, after)
+	remaining, err := l.remaining(merger)
+	if err != nil {
+		return err
+	}
+	return l.finish(encoder, after, remaining)
 }
 
 // appendItem appends an item as the client shall see it.
@@ -208,8 +212,9 @@ func (l *listing) appendItem(dst []byte, s *listSource, item wire.Item) ([]byte,
 	return item.AppendVersioned(dst, stream.ObjectVersion(item.Meta, raw, s.slot))
 }
 
-// finish writes the end of the list: its version, and where it goes on if that is after an object.
-func (l *listing) finish(encoder merge.Encoder, after string) error {
+// finish writes the end of the list: its version, where it goes on if that is after an object, and how many more
+// there are where that is known.
+func (l *listing) finish(encoder merge.Encoder, after string, remaining *int64) error {
 	at := version.Vector{}
 	var list wire.ListMeta
 	first := ""
@@ -228,7 +233,7 @@ func (l *listing) finish(encoder merge.Encoder, after string) error {
 			return s.failed(fmt.Errorf("it answers with %s %s, %s with %s %s", s.list.APIVersion, s.list.Kind, first, list.APIVersion, list.Kind))
 		}
 	}
-	list.ResourceVersion, list.Continue = at.String(), ""
+	list.ResourceVersion, list.Continue, list.RemainingItemCount = at.String(), "", remaining
 	if after != "" {
 		list.Continue = merge.Token{At: at, After: after, Epoch: l.state.Snapshot.Epoch}.String()
 	}

@@ -56,6 +56,47 @@ func pages(t *testing.T, config *rest.Config, ns string, options metav1.ListOpti
 	}
 }
 
+func TestPagesSayHowManyRemain(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "remain")
+	const all = 17
+	secrets := kube(t, b.router).CoreV1().Secrets(ns)
+	for i := range all {
+		if _, err := secrets.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("s-%02d", i)}}, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, encoding := range []string{runtime.ContentTypeJSON, runtime.ContentTypeProtobuf} {
+		config := rest.CopyConfig(b.router)
+		config.ContentType = encoding
+		for limit := int64(1); limit <= all; limit += 3 {
+			options := metav1.ListOptions{Limit: limit}
+			for seen := 0; ; {
+				list, err := kube(t, config).CoreV1().Secrets(ns).List(t.Context(), options)
+				if err != nil {
+					t.Fatal(err)
+				}
+				seen += len(list.Items)
+				if list.Continue == "" {
+					if seen != all || list.RemainingItemCount != nil {
+						t.Errorf("limit %d: the list ends after %d of %d and says that %v remain", limit, seen, all, list.RemainingItemCount)
+					}
+					break
+				}
+				if list.RemainingItemCount == nil || *list.RemainingItemCount != int64(all-seen) {
+					t.Errorf("limit %d: after %d of %d it says that %v remain", limit, seen, all, list.RemainingItemCount)
+				}
+				options.Continue = list.Continue
+			}
+		}
+	}
+	// With a selector nobody counts, as in the apiserver.
+	list, err := secrets.List(t.Context(), metav1.ListOptions{Limit: 1, LabelSelector: "a!=b"})
+	if err != nil || list.RemainingItemCount != nil {
+		t.Errorf("with a selector %v remain: %v", list.RemainingItemCount, err)
+	}
+}
+
 func TestPagesMakeTheWholeList(t *testing.T) {
 	b := newBed(t)
 	ns := b.namespace(t, "pages")

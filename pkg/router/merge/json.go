@@ -80,9 +80,10 @@ func (e *jsonEncoder) Finish(list wire.ListMeta) (err error) {
 		e.buf = append(e.buf, ',')
 	}
 	metadata, err := json.Marshal(struct {
-		ResourceVersion string `json:"resourceVersion,omitempty"`
-		Continue        string `json:"continue,omitempty"`
-	}{list.ResourceVersion, list.Continue})
+		ResourceVersion    string `json:"resourceVersion,omitempty"`
+		Continue           string `json:"continue,omitempty"`
+		RemainingItemCount *int64 `json:"remainingItemCount,omitempty"`
+	}{list.ResourceVersion, list.Continue, list.RemainingItemCount})
 	if err != nil {
 		return fmt.Errorf("write metadata of list: %w", err)
 	}

@@ -115,6 +115,17 @@ func (m *Merger) More() (bool, error) {
 	return false, nil
 }
 
+// Waiting is how many items have been read and not given out. It is known after More.
+func (m *Merger) Waiting() int64 {
+	var n int64
+	for i := range m.heads {
+		if !m.heads[i].done {
+			n++
+		}
+	}
+	return n
+}
+
 // refill replaces the item that was given out last.
 func (m *Merger) refill() error {
 	if m.taken < 0 {

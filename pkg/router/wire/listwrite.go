@@ -11,12 +11,16 @@ func (m ListMeta) AppendItemField(dst, item []byte) []byte {
 }
 
 // AppendEnvelope appends the beginning of a list in protobuf whose item fields have size bytes together and come
-// next: the envelope, the length of the message and the metadata, version and continue token of it.
+// next: the envelope, the length of the message and the metadata, version, continue token and count of it.
 func (m ListMeta) AppendEnvelope(dst []byte, size int64) []byte {
 	number, _ := m.fieldNumbers()
 	meta := appendString(nil, 1, "") // selfLink, which is always there
 	meta = appendString(meta, listMetaVersion, m.ResourceVersion)
 	meta = appendString(meta, listMetaContinue, m.Continue)
+	if m.RemainingItemCount != nil {
+		meta = protowire.AppendTag(meta, listMetaRemaining, protowire.VarintType)
+		meta = protowire.AppendVarint(meta, uint64(*m.RemainingItemCount)) //nolint:gosec // as an int64 is on the wire
+	}
 	field := appendString(nil, number, string(meta))
 	typeMeta := appendString(nil, typeMetaAPIVersion, m.APIVersion)
 	typeMeta = appendString(typeMeta, typeMetaKind, m.Kind)
