@@ -59,8 +59,9 @@ lint: ## vet and lint all modules
 	cd test/conformance && $(GOLANGCI) run --config $(CURDIR)/.golangci.yml $(CONFORMANCE_LIGHT)
 
 .PHONY: bench
-bench: bin/kubectl-cell ## benchmarks, each beside what it is compared with
+bench: bin/kubectl-cell controlplane ## benchmarks, each beside what it is compared with
 	go test -run '^$$' -bench . -benchmem ./pkg/placement/... ./pkg/plan/...
+	go test -run '^$$' -bench '^BenchmarkRouter' -benchtime 1x ./pkg/router
 	@scripts/bench-simulate.sh
 
 .PHONY: fuzz
