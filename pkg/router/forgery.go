@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"mime"
 	"net/http"
 	"slices"
@@ -19,6 +20,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/router/feed"
+	"github.com/kubecell/kubectl-cell/pkg/router/route"
 	"github.com/kubecell/kubectl-cell/pkg/router/upstream"
 )
 
@@ -68,7 +71,7 @@ func (h *handler) refuseForgery(r *http.Request, plane *upstream.ControlPlane, i
 	resource := schema.GroupVersionResource{Group: info.APIGroup, Version: info.APIVersion, Resource: info.Resource}
 	var live metav1.Object = &metav1.ObjectMeta{}
 	if info.Verb != "create" || info.Subresource != "" {
-		found, err := plane.Dynamic().Resource(resource).Namespace(info.Namespace).Get(r.Context(), info.Name, metav1.GetOptions{})
+		found, err := plane.Dynamic().Resource(resource).Namespace(objectNamespace(info)).Get(r.Context(), info.Name, metav1.GetOptions{})
 		switch {
 		case err == nil:
 			live = found
@@ -86,6 +89,28 @@ func (h *handler) refuseForgery(r *http.Request, plane *upstream.ControlPlane, i
 		}
 	}
 	return nil
+}
+
+// unforged reads the body of a write of a Replicated object, whose truth is at the RCP, and refuses one that
+// would change a mark. The request that it returns has the body still before it.
+func (h *handler) unforged(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo) (*http.Request, error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return r, nil
+	}
+	rcp, err := state.ControlPlane(route.RCP)
+	if err != nil {
+		return r, noPlane(route.RCP, err)
+	}
+	body, err := readBody(w, r)
+	if err != nil {
+		return r, err
+	}
+	if err := h.refuseForgery(r, rcp, info, r.Header.Get("Content-Type"), body); err != nil {
+		return r, err
+	}
+	out := r.WithContext(r.Context())
+	out.Body, out.ContentLength, out.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
+	return out, nil
 }
 
 // suspicious says whether a body may have a mark in it: plainly, or hidden behind an escape.

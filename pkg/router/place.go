@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,6 +17,8 @@ import (
 const (
 	// maxBody is the largest body of a write, in bytes: the apiserver's own limit.
 	maxBody = 3 * 1024 * 1024
+	// bodyTimeout is how long a client may take to send one: the apiserver's limit for a whole request.
+	bodyTimeout = time.Minute
 	// maxDraws is how often a name is drawn before a collision is the client's to see: the
 	// apiserver's own limit.
 	maxDraws = 8
@@ -52,7 +55,12 @@ func (h *handler) place(w http.ResponseWriter, r *http.Request, create func(w ht
 	}
 }
 
+// readBody reads a whole body, as large as an apiserver takes it, within bodyTimeout.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	// Where the server has no deadlines, which is in tests, there is nothing to bound.
+	connection := http.NewResponseController(w)
+	_ = connection.SetReadDeadline(time.Now().Add(bodyTimeout))
+	defer func() { _ = connection.SetReadDeadline(time.Time{}) }()
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	var tooLarge *http.MaxBytesError
 	switch {

@@ -54,7 +54,7 @@ func (h *handler) single(w http.ResponseWriter, r *http.Request, state *feed.Sta
 		h.fail(w, r, noPlane(source, errNoSlot))
 		return
 	}
-	changes, asYAML, err := h.singleChanges(w, r, plane, info, slot)
+	changes, asYAML, err := h.singleChanges(w, r, state, plane, info, slot)
 	if err != nil {
 		h.fail(w, r, err)
 		return
@@ -68,7 +68,7 @@ func (h *handler) single(w http.ResponseWriter, r *http.Request, state *feed.Sta
 }
 
 // singleChanges is what the control plane gets in the place of what the client sent.
-func (h *handler) singleChanges(w http.ResponseWriter, r *http.Request, plane *upstream.ControlPlane, info *request.RequestInfo, slot int) (upstream.Changes, bool, error) {
+func (h *handler) singleChanges(w http.ResponseWriter, r *http.Request, state *feed.State, plane *upstream.ControlPlane, info *request.RequestInfo, slot int) (upstream.Changes, bool, error) {
 	accept, asYAML := singleAccept(r.Header.Get("Accept"))
 	// Uncompressed, since it will be read.
 	changes := upstream.Changes{Header: http.Header{"Accept-Encoding": nil}}
@@ -89,6 +89,9 @@ func (h *handler) singleChanges(w http.ResponseWriter, r *http.Request, plane *u
 	}
 	contentType := r.Header.Get("Content-Type")
 	if err := h.refuseForgery(r, plane, info, contentType, body); err != nil {
+		return changes, false, err
+	}
+	if err := h.refuseFarOwners(r, state, plane, info, contentType, body); err != nil {
 		return changes, false, err
 	}
 	changes.Body, err = wire.RewriteVersions(contentType, body, precondition(slot))

@@ -87,6 +87,12 @@ func Visible(group, resource, namespace, name, source string, snap *routing.Snap
 	return source == RCP
 }
 
+// HasNoPlace says whether objects of the resource may be in any cell: those of class Local and Dependent.
+func HasNoPlace(info *request.RequestInfo, snap *routing.Snapshot) bool {
+	class, _ := snap.Classes.Of(info.APIGroup, info.Resource, info.Namespace)
+	return class == placement.Local || class == placement.Dependent
+}
+
 // Named routes a request whose object's name became known from its body.
 func Named(info *request.RequestInfo, snap *routing.Snapshot, name string) Route {
 	named := *info

@@ -1,0 +1,214 @@
+package router
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	kjson "k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/endpoints/request"
+	"sigs.k8s.io/yaml"
+
+	"github.com/kubecell/kubectl-cell/pkg/router/feed"
+	"github.com/kubecell/kubectl-cell/pkg/router/route"
+	"github.com/kubecell/kubectl-cell/pkg/router/upstream"
+)
+
+// knownOwners bounds how many owners are remembered.
+const knownOwners = 10_000
+
+// owners remembers in which control plane an owner was found, by its UID, which is never used again.
+type owners struct {
+	mu sync.Mutex
+	// homes is guarded by mu.
+	homes map[types.UID]string
+}
+
+func (o *owners) home(uid types.UID) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.homes[uid]
+}
+
+func (o *owners) remember(uid types.UID, home string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.homes == nil || len(o.homes) >= knownOwners {
+		o.homes = make(map[types.UID]string)
+	}
+	o.homes[uid] = home
+}
+
+// refuseFarOwners refuses a write that would make an object the dependent of one in another control plane.
+// A cell's garbage collector sees its own cell alone: it would take the owner for deleted, and delete the
+// dependent. An owner that exists nowhere is left to it.
+func (h *handler) refuseFarOwners(r *http.Request, state *feed.State, plane *upstream.ControlPlane, info *request.RequestInfo, contentType string, body []byte) error {
+	if info.Subresource != "" {
+		return nil
+	}
+	for _, owner := range ownersIn(contentType, body) {
+		home := h.homeOf(r.Context(), state, owner, info.Namespace, plane.Name())
+		if home == "" || home == plane.Name() {
+			continue
+		}
+		where := "in cell " + home
+		if home == route.RCP {
+			where = "in the router control plane"
+		}
+		return apierrors.NewInvalid(schema.GroupKind{Group: info.APIGroup, Kind: info.Resource}, info.Name, field.ErrorList{
+			field.Invalid(field.NewPath("metadata", "ownerReferences"), owner.Kind+"/"+owner.Name, fmt.Sprintf(
+				"the owner is %s and this object is placed in cell %s, whose garbage collector would delete it; "+
+					"give both the same key, or keep the namespace in one cell with the key rule Namespace", where, plane.Name())),
+		})
+	}
+	return nil
+}
+
+// withOwner returns the control plane of the first owner that a create names, "" where there is none: what
+// has no place of its own is made where its owner is. The request keeps its body.
+func (h *handler) withOwner(r *http.Request, state *feed.State, info *request.RequestInfo, sources []string) string {
+	body, err := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	if err != nil {
+		return ""
+	}
+	for _, owner := range ownersIn(r.Header.Get("Content-Type"), body) {
+		if home := h.homeOf(r.Context(), state, owner, info.Namespace, sources[0]); slices.Contains(sources, home) {
+			return home
+		}
+	}
+	return ""
+}
+
+// homeOf finds the control plane that has an owner, "" where none that answers has it. first is asked
+// first, and the others only where it is not there.
+func (h *handler) homeOf(ctx context.Context, state *feed.State, owner metav1.OwnerReference, namespace, first string) string {
+	if home := h.owners.home(owner.UID); home != "" {
+		return home
+	}
+	if has(ctx, state, first, owner, namespace) {
+		h.owners.remember(owner.UID, first)
+		return first
+	}
+	others := append(state.Snapshot.Table.Cells(), route.RCP)
+	found := make([]bool, len(others))
+	var asked sync.WaitGroup
+	for i, source := range others {
+		if source != first {
+			asked.Go(func() { found[i] = has(ctx, state, source, owner, namespace) })
+		}
+	}
+	asked.Wait()
+	if i := slices.Index(found, true); i >= 0 {
+		h.owners.remember(owner.UID, others[i])
+		return others[i]
+	}
+	return ""
+}
+
+// has says whether a control plane has the owner, in the namespace of its dependent or in none.
+func has(ctx context.Context, state *feed.State, source string, owner metav1.OwnerReference, namespace string) bool {
+	plane, err := state.ControlPlane(source)
+	if err != nil {
+		return false
+	}
+	gv, err := schema.ParseGroupVersion(owner.APIVersion)
+	if err != nil {
+		return false
+	}
+	// A guess: a kind whose plural it misses is taken for one that exists nowhere.
+	resource, _ := meta.UnsafeGuessKindToResource(gv.WithKind(owner.Kind))
+	for _, ns := range []string{namespace, ""} {
+		found, err := plane.Dynamic().Resource(resource).Namespace(ns).Get(ctx, owner.Name, metav1.GetOptions{})
+		if err == nil {
+			return found.GetUID() == owner.UID
+		}
+	}
+	return false
+}
+
+// owned is what can carry owner references, as a whole object or as a merge patch.
+type owned struct {
+	Metadata struct {
+		OwnerReferences []metav1.OwnerReference `json:"ownerReferences"`
+	} `json:"metadata"`
+}
+
+// ownersIn returns the owners that a body names. Of one that does not parse there are none: the apiserver
+// refuses it.
+func ownersIn(contentType string, body []byte) []metav1.OwnerReference {
+	media, _, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		media = runtime.ContentTypeJSON
+	}
+	if media == runtime.ContentTypeProtobuf {
+		raw, ok := bytes.CutPrefix(body, []byte("k8s\x00"))
+		var unknown runtime.Unknown
+		var object metav1.PartialObjectMetadata
+		if !ok || unknown.Unmarshal(raw) != nil || object.Unmarshal(unknown.Raw) != nil {
+			return nil
+		}
+		return object.OwnerReferences
+	}
+	if !bytes.Contains(body, []byte("ownerReferences")) && !bytes.Contains(body, []byte(`\u`)) {
+		return nil
+	}
+	if media == string(types.JSONPatchType) {
+		return ownersInOperations(body)
+	}
+	if strings.Contains(media, "yaml") {
+		if body, err = yaml.YAMLToJSON(body); err != nil {
+			return nil
+		}
+	}
+	var object owned
+	if kjson.Unmarshal(body, &object) != nil {
+		return nil
+	}
+	return object.Metadata.OwnerReferences
+}
+
+// ownersInOperations reads a JSON patch: what it adds at or below the owner references, or with all of the
+// metadata.
+func ownersInOperations(body []byte) []metav1.OwnerReference {
+	var operations []struct {
+		Path  string          `json:"path"`
+		Value json.RawMessage `json:"value"`
+	}
+	if kjson.Unmarshal(body, &operations) != nil {
+		return nil
+	}
+	var out []metav1.OwnerReference
+	for _, o := range operations {
+		var object owned
+		var one metav1.OwnerReference
+		switch {
+		case o.Path == "":
+			_ = kjson.Unmarshal(o.Value, &object) // what is of another shape names no owner
+		case o.Path == "/metadata":
+			_ = kjson.Unmarshal(o.Value, &object.Metadata)
+		case o.Path == "/metadata/ownerReferences":
+			_ = kjson.Unmarshal(o.Value, &object.Metadata.OwnerReferences)
+		case strings.HasPrefix(o.Path, "/metadata/ownerReferences/"):
+			if kjson.Unmarshal(o.Value, &one) == nil && one.UID != "" {
+				out = append(out, one)
+			}
+		}
+		out = append(out, object.Metadata.OwnerReferences...)
+	}
+	return out
+}
