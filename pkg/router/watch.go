@@ -20,6 +20,7 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/request"
 
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
+	"github.com/kubecell/kubectl-cell/pkg/router/metrics"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
 	"github.com/kubecell/kubectl-cell/pkg/router/stream"
 	"github.com/kubecell/kubectl-cell/pkg/router/version"
@@ -104,6 +105,8 @@ func (wr *watchRequest) serve(ctx context.Context, opened []*openedWatch, journa
 		header.Add("Warning", warning)
 	}
 	wr.w.WriteHeader(http.StatusOK)
+	measured := metrics.From(wr.r.Context())
+	defer measured.Watching()()
 	control := http.NewResponseController(wr.w)
 	_ = control.Flush() // where it cannot, the first event tells
 	err = stream.Run(ctx, stream.Config{
@@ -117,6 +120,7 @@ func (wr *watchRequest) serve(ctx context.Context, opened []*openedWatch, journa
 		Write: func(frame []byte) error {
 			// Not every connection has deadlines; a client that reads nothing there is dropped by its pings.
 			_ = control.SetWriteDeadline(time.Now().Add(slowClient))
+			measured.Event()
 			_, err := wr.w.Write(frame)
 			return err
 		},
