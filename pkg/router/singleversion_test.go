@@ -347,6 +347,8 @@ func TestNobodyForgesTheFederationsMarks(t *testing.T) {
 		_, err := maps.Patch(t.Context(), "x", kind, []byte(patch), options)
 		refused(patch, err)
 	}
+	_, err = kube(t, b.router).CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "forged", Annotations: map[string]string{"kubecell.io/replicated-from": "x"}}}, metav1.CreateOptions{})
+	refused("a replicated object", err)
 	if _, err := maps.Patch(t.Context(), "x", types.MergePatchType, []byte(`{"data":{"about":"kubecell.io/placement-epoch"}}`), metav1.PatchOptions{}); err != nil {
 		t.Errorf("a text about the mark: %v", err)
 	}
