@@ -14,6 +14,8 @@ LDFLAGS := -s -w -X $(PKG)/pkg/version.version=$(VERSION) -X $(PKG)/pkg/version.
 # What stock kubectl says of itself; its version is that of its module.
 KUBECTL_LDFLAGS := -s -w -X k8s.io/component-base/version.gitVersion=v1.36.3
 
+# How long make soak writes.
+SOAK ?= 2m
 # The race detector needs a C compiler; without one the tests run all the same.
 RACE ?= $(if $(shell command -v gcc cc clang 2>/dev/null),-race)
 # Real control planes share this machine: two packages at a time keep it busy, more starve each other.
@@ -45,6 +47,10 @@ test: build ## run all tests, with real control planes
 	go test $(RACE) $(TESTFLAGS) ./...
 	cd $(CONTROL) && go test $(TESTFLAGS) ./...
 	cd test/conformance && go test $(CONFORMANCE_LIGHT)
+
+.PHONY: soak
+soak: build ## informers through two restarts of the router and the death of a cell: three minutes
+	go test ./test/soak -count=1 -v -timeout 20m -args -duration $(SOAK)
 
 .PHONY: conformance
 conformance: build ## Kubernetes' own specs, directly and through the router: 15 minutes (CONFORMANCE=--short: 3)
