@@ -32,6 +32,8 @@ type handler struct {
 	buffers sync.Pool
 	// journals order the watches of this router.
 	journals stream.Journals
+	// owners remembers where owners of other objects are.
+	owners owners
 	// aloneSince says since when this has certainly been the federation's only router.
 	aloneSince func() (time.Time, bool)
 	// stopping is done when the router is asked to stop: watches say goodbye then.
@@ -128,7 +130,7 @@ func (h *handler) act(w http.ResponseWriter, r *http.Request, state *feed.State,
 		h.serveFrom(w, r, state, info, to.Source)
 	case route.Place:
 		h.place(w, r, func(w http.ResponseWriter, r *http.Request, name string) {
-			h.act(w, r, state, info, named(info, state, name))
+			h.act(w, r, state, info, h.placed(r, state, info, name))
 		})
 	case route.Find:
 		h.find(w, r, state, info, to.Sources)
@@ -172,6 +174,17 @@ func (h *handler) collection(w http.ResponseWriter, r *http.Request, state *feed
 
 func isCollection(info *request.RequestInfo) bool {
 	return info.Verb == "list" || info.Verb == "watch" || info.Verb == "deletecollection"
+}
+
+// placed decides where the object of a create goes, now that its name is known.
+func (h *handler) placed(r *http.Request, state *feed.State, info *request.RequestInfo, name string) route.Route {
+	to := named(info, state, name)
+	if to.Action == route.Forward && route.HasNoPlace(info, state.Snapshot) {
+		if home := h.withOwner(r, state, info, state.Snapshot.Table.Cells()); home != "" {
+			to.Source = home
+		}
+	}
+	return to
 }
 
 // named decides again now that the name is known. Without any, neither name nor generateName, any
