@@ -26,8 +26,7 @@ type auditLog struct {
 	policy  auditing.PolicyRuleEvaluator
 }
 
-// newAuditLog makes of the options what an apiserver would; nil where they ask for none. Its backend has to
-// be run, and shut down last of all.
+// newAuditLog makes of the options what an apiserver would; nil where they ask for none.
 func newAuditLog(options *genericoptions.AuditOptions) (*auditLog, error) {
 	if options == nil || options.LogOptions.Path == "" {
 		return nil, nil
@@ -40,6 +39,21 @@ func newAuditLog(options *genericoptions.AuditOptions) (*auditLog, error) {
 		return nil, nil
 	}
 	return &auditLog{backend: config.AuditBackend, policy: config.AuditPolicyRuleEvaluator}, nil
+}
+
+// run begins to write. What it returns waits until everything is written; it must be called last of all.
+func (a *auditLog) run() (closeLog func(), err error) {
+	if a == nil {
+		return func() {}, nil
+	}
+	stop := make(chan struct{})
+	if err := a.backend.Run(stop); err != nil {
+		return nil, fmt.Errorf("start the audit log: %w", err)
+	}
+	return func() {
+		close(stop)
+		a.backend.Shutdown()
+	}, nil
 }
 
 // withID gives every request its audit ID, the client's own where it has one, and lets control planes know it:

@@ -32,12 +32,13 @@ rules:
 `
 
 // auditedRouter runs a router that writes its audit log to a file.
-func (b *bed) auditedRouter(t *testing.T) (config *rest.Config, log string) {
+func (b *bed) auditedRouter(t *testing.T, mode string) (config *rest.Config, log string) {
 	t.Helper()
 	folder := t.TempDir()
 	options := genericoptions.NewAuditOptions()
 	options.PolicyFile = filepath.Join(folder, "policy.yaml")
 	options.LogOptions.Path = filepath.Join(folder, "audit.log")
+	options.LogOptions.BatchOptions.Mode = mode
 	if err := os.WriteFile(options.PolicyFile, []byte(auditPolicy), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +77,7 @@ func awaitEvent(t *testing.T, log string, matches func(auditv1.Event) bool) audi
 func TestAuditTellsWhoDidWhatWhere(t *testing.T) {
 	b := newBed(t)
 	ns := b.namespace(t, "audit")
-	config, log := b.auditedRouter(t)
+	config, log := b.auditedRouter(t, genericoptions.ModeBlocking)
 	as := rest.CopyConfig(config)
 	as.Impersonate = rest.ImpersonationConfig{UserName: "alice", Groups: []string{"system:masters"}}
 	made, err := kube(t, as).CoreV1().ConfigMaps(ns).Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "drawn-"}}, metav1.CreateOptions{})
@@ -156,7 +157,7 @@ func (b *bed) wantRefusalAudited(t *testing.T, config *rest.Config, log string) 
 func TestAuditWritesObjectsDown(t *testing.T) {
 	b := newBed(t)
 	ns := b.namespace(t, "auditbody")
-	config, log := b.auditedRouter(t)
+	config, log := b.auditedRouter(t, genericoptions.ModeBatch)
 	for name, contentType := range map[string]string{"as-json": "application/json", "as-protobuf": "application/vnd.kubernetes.protobuf"} {
 		c := rest.CopyConfig(config)
 		c.ContentType = contentType

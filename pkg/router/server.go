@@ -109,12 +109,11 @@ func Run(ctx context.Context, config Config) error {
 	if h.audit, err = newAuditLog(config.Audit); err != nil {
 		return err
 	}
-	if h.audit != nil {
-		if err := h.audit.backend.Run(nil); err != nil {
-			return fmt.Errorf("start the audit log: %w", err)
-		}
-		defer h.audit.backend.Shutdown()
+	closeLog, err := h.audit.run()
+	if err != nil {
+		return err
 	}
+	defer closeLog()
 	h.metrics = newMetrics(configuration.State)
 	// First of all, so that nothing that the cells tell from now on can have been shown by a router which is
 	// gone already.
