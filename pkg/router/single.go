@@ -59,7 +59,7 @@ func (h *handler) single(w http.ResponseWriter, r *http.Request, state *feed.Sta
 		h.fail(w, r, err)
 		return
 	}
-	answer, err := plane.Send(r, changes)
+	answer, err := plane.Send(r, changes) //nolint:bodyclose // answerVersioned closes it
 	if err != nil {
 		h.noAnswer(w, r, source, err)
 		return

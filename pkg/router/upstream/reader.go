@@ -213,22 +213,19 @@ func writeHead(out *bufio.Writer, host string, r *http.Request) error {
 		}
 	}
 	// Errors of a bufio.Writer stay until its Flush.
-	out.WriteString(r.Method)
-	out.WriteByte(' ')
-	out.WriteString(uri)
-	out.WriteString(" HTTP/1.1\r\nHost: ")
-	out.WriteString(host)
-	out.WriteString("\r\n")
-	for name, values := range r.Header {
-		for _, value := range values {
-			out.WriteString(name)
-			out.WriteString(": ")
-			out.WriteString(value)
-			out.WriteString("\r\n")
+	write := func(parts ...string) {
+		for _, part := range parts {
+			_, _ = out.WriteString(part)
 		}
 	}
-	_, err := out.WriteString("\r\n")
-	return err
+	write(r.Method, " ", uri, " HTTP/1.1\r\nHost: ", host, "\r\n")
+	for name, values := range r.Header {
+		for _, value := range values {
+			write(name, ": ", value, "\r\n")
+		}
+	}
+	write("\r\n")
+	return nil
 }
 
 // clean says whether s has no control characters but tabs, and none below lowest.

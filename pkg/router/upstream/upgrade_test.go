@@ -57,7 +57,7 @@ func TestUpgradesTakeTheConnectionOver(t *testing.T) {
 		fmt.Fprintf(conn, "POST /api/v1/namespaces/a/pods/x/exec HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, Impersonate-User\r\nUpgrade: %s\r\n"+
 			"Authorization: Bearer the client's\r\nX-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n", protocol)
 		in := bufio.NewReader(conn)
-		answer, err := http.ReadResponse(in, nil)
+		answer, err := http.ReadResponse(in, nil) //nolint:bodyclose // what follows belongs to the connection
 		if err != nil || answer.StatusCode != http.StatusSwitchingProtocols || answer.Header.Get("Upgrade") != protocol {
 			t.Fatalf("%s: %v, %v", protocol, answer, err)
 		}

@@ -1,7 +1,7 @@
 package sandboxtest
 
 import (
-	"io"
+	"context"
 	"net"
 	"net/url"
 	"sync"
@@ -14,6 +14,7 @@ type Gate struct {
 	listener net.Listener
 	target   string
 	running  sync.WaitGroup
+	ctx      context.Context // ends with the test
 
 	mu     sync.Mutex // guards what follows
 	opened *sync.Cond // of a change of what follows
@@ -35,7 +36,7 @@ func NewGate(t testing.TB, server string) *Gate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &Gate{listener: listener, target: target.Host, conns: map[net.Conn]struct{}{}}
+	g := &Gate{ctx: t.Context(), listener: listener, target: target.Host, conns: map[net.Conn]struct{}{}}
 	g.opened = sync.NewCond(&g.mu)
 	g.running.Go(g.accept)
 	t.Cleanup(g.close)
@@ -106,7 +107,7 @@ func (g *Gate) serve(client net.Conn) {
 	g.mu.Lock()
 	g.count++
 	g.mu.Unlock()
-	server, err := net.Dial("tcp", g.target)
+	server, err := (&net.Dialer{}).DialContext(g.ctx, "tcp", g.target)
 	if err != nil {
 		_ = client.Close() // the control plane behind is gone
 		return
@@ -139,7 +140,7 @@ func (g *Gate) add(conn net.Conn) bool {
 
 func (g *Gate) pump(to, from net.Conn) {
 	// Errors are one side going away; the other is told by closing.
-	defer to.Close()
+	defer func() { _ = to.Close() }()
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buffer)
@@ -154,9 +155,7 @@ func (g *Gate) pump(to, from net.Conn) {
 			}
 		}
 		if err != nil {
-			if err != io.EOF {
-				_ = from.Close() // it is broken already
-			}
+			_ = from.Close() // it has ended already
 			return
 		}
 	}
