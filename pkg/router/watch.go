@@ -1,6 +1,7 @@
 package router
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,11 +14,13 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/websocket"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/streaming/pkg/httpstream/wsstream"
 
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
 	"github.com/kubecell/kubectl-cell/pkg/router/metrics"
@@ -87,7 +90,7 @@ func (wr *watchRequest) scope() stream.Scope {
 	}
 }
 
-// serve writes the stream until it ends.
+// serve answers with the stream, until it ends.
 func (wr *watchRequest) serve(ctx context.Context, opened []*openedWatch, journal *stream.Journal) {
 	first := firstOpened(opened)
 	contentType := first.answer.Header.Get("Content-Type")
@@ -97,19 +100,16 @@ func (wr *watchRequest) serve(ctx context.Context, opened []*openedWatch, journa
 		wr.h.fail(wr.w, wr.r, err)
 		return
 	}
-	ending, stop := wr.ending(ctx)
-	defer stop()
 	header := wr.w.Header()
 	header.Set("Content-Type", contentType)
 	for _, warning := range first.answer.Header.Values("Warning") {
 		header.Add("Warning", warning)
 	}
-	wr.w.WriteHeader(http.StatusOK)
+	ending, stop := wr.ending(ctx)
+	defer stop()
 	measured := metrics.From(wr.r.Context())
 	defer measured.Watching()()
-	control := http.NewResponseController(wr.w)
-	_ = control.Flush() // where it cannot, the first event tells
-	err = stream.Run(ctx, stream.Config{
+	config := stream.Config{
 		Format:     format,
 		Sources:    wr.streamSources(opened),
 		Visible:    wr.visible,
@@ -117,22 +117,62 @@ func (wr *watchRequest) serve(ctx context.Context, opened []*openedWatch, journa
 		InitialEnd: wr.options.AllowWatchBookmarks && wr.initialEvents(),
 		Inexact:    wr.start.inexact,
 		Journal:    journal,
-		Write: func(frame []byte) error {
-			// Not every connection has deadlines; a client that reads nothing there is dropped by its pings.
-			_ = control.SetWriteDeadline(time.Now().Add(slowClient))
-			measured.Event()
-			_, err := wr.w.Write(frame)
-			return err
-		},
-		Flush:   control.Flush,
-		Ending:  ending,
-		Changes: wr.changes(ctx),
-	})
+		Wrote:      measured.Event,
+		Ending:     ending,
+		Changes:    wr.changes(ctx),
+	}
+	if wsstream.IsWebSocketRequest(wr.r) {
+		wr.streamWebSocket(ctx, config)
+		return
+	}
+	wr.streamHTTP(ctx, config)
+}
+
+// streamHTTP writes the events one behind the other into the answer.
+func (wr *watchRequest) streamHTTP(ctx context.Context, config stream.Config) {
+	wr.w.WriteHeader(http.StatusOK)
+	control := http.NewResponseController(wr.w)
+	_ = control.Flush() // where it cannot, the first event tells
+	config.Write = func(frame []byte) error {
+		// Not every connection has deadlines; a client that reads nothing there is dropped by its pings.
+		_ = control.SetWriteDeadline(time.Now().Add(slowClient))
+		_, err := wr.w.Write(frame)
+		return err
+	}
+	config.Flush = control.Flush
+	err := stream.Run(ctx, config)
 	_ = control.SetWriteDeadline(time.Time{})
 	if err != nil && ctx.Err() == nil {
 		// The client is too slow or gone: what it has of the event is not whole.
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// streamWebSocket sends each event as a message of its own, as an apiserver does to clients in browsers.
+func (wr *watchRequest) streamWebSocket(ctx context.Context, config stream.Config) {
+	serve := func(ws *websocket.Conn) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer ws.Close()
+		go func() {
+			// Clients have nothing to say; they close.
+			wsstream.IgnoreReceives(ws, 0)
+			cancel()
+		}()
+		config.Write = func(frame []byte) error {
+			if err := ws.SetWriteDeadline(time.Now().Add(slowClient)); err != nil {
+				return err
+			}
+			if config.Format == wire.JSON {
+				return websocket.Message.Send(ws, string(bytes.TrimSuffix(frame, []byte("\n"))))
+			}
+			return websocket.Message.Send(ws, frame)
+		}
+		config.Flush = func() error { return nil }
+		// An error is the client's connection; there is nobody left to tell.
+		_ = stream.Run(ctx, config)
+	}
+	websocket.Handler(serve).ServeHTTP(wr.w, wr.r)
 }
 
 // initialEvents says whether the client asked for what exists, and for being told when that was all.

@@ -73,6 +73,8 @@ type Config struct {
 	// Write writes one frame; Flush sends what was written. An error of either ends the stream.
 	Write func(frame []byte) error
 	Flush func() error
+	// Wrote is told of each frame that was written; it may be nil.
+	Wrote func()
 	// Ending ends the stream, after a last bookmark.
 	Ending <-chan struct{}
 	// Changes are what happens to the set of sources; the channel may be nil.

@@ -149,7 +149,13 @@ func (m *merger) drain(late bool) error {
 
 func (m *merger) write(frame []byte) error {
 	m.wrote = true
-	return m.Write(frame)
+	if err := m.Write(frame); err != nil {
+		return err
+	}
+	if m.Wrote != nil {
+		m.Wrote()
+	}
+	return nil
 }
 
 func (m *merger) flush() error {
