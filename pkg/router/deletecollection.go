@@ -56,7 +56,7 @@ func (h *handler) deleteCollection(w http.ResponseWriter, r *http.Request, state
 	for name := range optionValues(options) {
 		values.Del(name)
 	}
-	l, err := h.newListing(ctx, w, r, state, info, sources, values)
+	l, err := h.newListing(w, r, state, info, sources, values)
 	if err != nil {
 		h.fail(w, r, err)
 		return

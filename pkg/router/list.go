@@ -15,7 +15,6 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
 	"github.com/kubecell/kubectl-cell/pkg/router/merge"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
-	"github.com/kubecell/kubectl-cell/pkg/router/stream"
 	"github.com/kubecell/kubectl-cell/pkg/router/upstream"
 	"github.com/kubecell/kubectl-cell/pkg/router/version"
 	"github.com/kubecell/kubectl-cell/pkg/router/wire"
@@ -33,14 +32,15 @@ type listing struct {
 	// accept is what the sources are asked for. asYAML is true where what they answer in JSON is to be converted.
 	accept string
 	asYAML bool
+	// cancel ends what is asked of the sources. ahead are those that are read ahead.
+	cancel context.CancelFunc
+	ahead  []*merge.Ahead
 }
 
 // list asks all sources at once and merges their answers as they come. Where one does not answer the whole list
 // fails, and where one breaks off so does the answer: a list with objects missing would look like their deletion.
 func (h *handler) list(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo, sources []string) {
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	l, err := h.newListing(ctx, w, r, state, info, sources, r.URL.Query())
+	l, err := h.newListing(w, r, state, info, sources, r.URL.Query())
 	if err != nil {
 		h.fail(w, r, err)
 		return
@@ -66,8 +66,8 @@ func (h *handler) list(w http.ResponseWriter, r *http.Request, state *feed.State
 	}
 }
 
-// newListing reads what the client asks for and prepares the sources. Nothing is sent yet.
-func (h *handler) newListing(ctx context.Context, w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo, sources []string, values url.Values) (*listing, error) {
+// newListing reads what the client asks for and prepares the sources. Nothing is sent yet. The caller closes it.
+func (h *handler) newListing(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo, sources []string, values url.Values) (*listing, error) {
 	if len(sources) == 0 {
 		return nil, route.Unavailable("", "the federation has no cells yet")
 	}
@@ -81,7 +81,13 @@ func (h *handler) newListing(ctx context.Context, w http.ResponseWriter, r *http
 	}
 	l := &listing{h: h, w: w, r: r, info: info, state: state, query: query}
 	l.accept, l.asYAML = singleAccept(strings.Join(r.Header["Accept"], ","))
-	return l, l.newListSources(ctx, sources)
+	var ctx context.Context
+	ctx, l.cancel = context.WithCancel(r.Context())
+	if err := l.newListSources(ctx, sources); err != nil {
+		l.cancel()
+		return nil, err
+	}
+	return l, nil
 }
 
 // sourceOf is the way to a source and its place in versions.
@@ -98,16 +104,30 @@ func sourceOf(state *feed.State, name string) (*upstream.ControlPlane, int, erro
 }
 
 func (l *listing) close() {
+	if l.ahead == nil {
+		defer l.cancel() // after what was read to its end has given its connection back
+	} else {
+		l.cancel()
+	}
+	for _, a := range l.ahead {
+		a.Stop()
+	}
 	for _, s := range l.sources {
 		s.close()
 	}
 }
 
-// begin asks all sources and waits until each has answered with its first item.
+// begin asks all sources and waits until each has answered with its first item. Whole lists are read ahead. Of a page
+// the sources would be asked for more than it takes.
 func (l *listing) begin() (*merge.Merger, error) {
 	parts := make([]merge.Part, len(l.sources))
 	for i, s := range l.sources {
 		parts[i] = s
+		if l.query.limit == 0 {
+			a := merge.NewAhead(s)
+			l.ahead = append(l.ahead, a)
+			parts[i] = a
+		}
 	}
 	merger := merge.New(parts, l.info.Namespace != "", l.visible)
 	failures := make([]*failedPart, len(parts))
@@ -182,7 +202,7 @@ func (l *listing) write(merger *merge.Merger, out *listOutput, w io.Writer, each
 		if each != nil {
 			each(s, item.Meta)
 		}
-		if err := encoder.Item(s.list, func(dst []byte) ([]byte, error) { return l.appendItem(dst, s, item) }); err != nil {
+		if err := encoder.Item(merger.List(part), item.Raw); err != nil {
 			return err
 		}
 	}
@@ -198,18 +218,6 @@ func (l *listing) write(merger *merge.Merger, out *listOutput, w io.Writer, each
 		return err
 	}
 	return l.finish(encoder, after, remaining)
-}
-
-// appendItem appends an item as the client shall see it.
-func (l *listing) appendItem(dst []byte, s *listSource, item wire.Item) ([]byte, error) {
-	if l.query.bare && s.list.IsTable() {
-		return item.AppendWithoutObject(dst), nil
-	}
-	raw, err := version.ParseRaw(item.Meta.ResourceVersion)
-	if err != nil {
-		return append(dst, item.Raw...), nil //nolint:nilerr // it has no version that could be shown
-	}
-	return item.AppendVersioned(dst, stream.ObjectVersion(item.Meta, raw, s.slot))
 }
 
 // finish writes the end of the list: its version, where it goes on if that is after an object, and how many more

@@ -49,8 +49,8 @@ func (o *listOutput) encoder(w io.Writer) (merge.Encoder, error) {
 		return nil, apierrors.NewBadRequest("invalid continue token: it has no position in any cell that is asked")
 	}
 	for _, s := range o.l.sources {
-		if s.answer != nil && s.format != first.format {
-			return nil, s.failed(fmt.Errorf("it answers in %q, %s in %q", s.answer.Header.Get("Content-Type"), first.plane.Name(), first.answer.Header.Get("Content-Type")))
+		if s.header != nil && s.format != first.format {
+			return nil, s.failed(fmt.Errorf("it answers in %q, %s in %q", s.header.Get("Content-Type"), first.plane.Name(), first.header.Get("Content-Type")))
 		}
 	}
 	if first.format == wire.Protobuf {
@@ -62,7 +62,7 @@ func (o *listOutput) encoder(w io.Writer) (merge.Encoder, error) {
 // first is the first source that has answered.
 func (l *listing) first() *listSource {
 	for _, s := range l.sources {
-		if s.answer != nil {
+		if s.header != nil {
 			return s
 		}
 	}
@@ -112,17 +112,14 @@ func (o *listOutput) commit() error {
 // header sets what the answer has in any case: the warnings of all sources, each once.
 func (o *listOutput) header() http.Header {
 	header := o.l.w.Header()
-	contentType := o.l.first().answer.Header.Get("Content-Type")
+	contentType := o.l.first().header.Get("Content-Type")
 	if o.asYAML() {
 		contentType = runtime.ContentTypeYAML
 	}
 	header.Set("Content-Type", contentType)
 	seen := map[string]bool{}
 	for _, s := range o.l.sources {
-		if s.answer == nil {
-			continue
-		}
-		for _, warning := range s.answer.Header.Values("Warning") {
+		for _, warning := range s.header.Values("Warning") {
 			if !seen[warning] {
 				seen[warning] = true
 				header.Add("Warning", warning)

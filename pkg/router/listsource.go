@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/kubecell/kubectl-cell/pkg/router/stream"
 	"github.com/kubecell/kubectl-cell/pkg/router/upstream"
 	"github.com/kubecell/kubectl-cell/pkg/router/version"
 	"github.com/kubecell/kubectl-cell/pkg/router/wire"
@@ -26,14 +27,21 @@ type listSource struct {
 
 	answer *http.Response
 	reader *wire.ListReader
+	// header and format are those of the first page's answer, nil and 0 where there is none.
+	header http.Header
 	format wire.Format
+	// out is the item that was given out last.
+	out []byte
 	// at is where the source stood when the list began, 0 where that is not known yet.
 	at int64
 	// list is what the page that is read, or was read last, says of itself.
 	list wire.ListMeta
 }
 
-// Next returns the next item of the source.
+// List is what the page that is read says of itself, as far as it is known.
+func (s *listSource) List() wire.ListMeta { return s.list }
+
+// Next returns the next item of the source, as the client shall see it.
 func (s *listSource) Next() (wire.Item, error) {
 	for {
 		if s.reader == nil {
@@ -47,12 +55,27 @@ func (s *listSource) Next() (wire.Item, error) {
 		item, err := s.reader.Next()
 		if err == nil {
 			s.list = s.reader.List()
-			return item, nil
+			if s.out, err = s.appendItem(s.out[:0], item); err != nil {
+				return wire.Item{}, s.failed(err)
+			}
+			return wire.Item{Meta: item.Meta, Raw: s.out}, nil
 		}
 		if err := s.turn(err); err != nil {
 			return wire.Item{}, err
 		}
 	}
+}
+
+// appendItem appends an item as the client shall see it.
+func (s *listSource) appendItem(dst []byte, item wire.Item) ([]byte, error) {
+	if s.query.bare && s.list.IsTable() {
+		return item.AppendWithoutObject(dst), nil
+	}
+	raw, err := version.ParseRaw(item.Meta.ResourceVersion)
+	if err != nil {
+		return append(dst, item.Raw...), nil //nolint:nilerr // it has no version that could be shown
+	}
+	return item.AppendVersioned(dst, stream.ObjectVersion(item.Meta, raw, s.slot))
 }
 
 func (s *listSource) failed(err error) error { return &failedPart{source: s.plane.Name(), err: err} }
@@ -77,7 +100,13 @@ func (s *listSource) open() error {
 		_ = answer.Body.Close()
 		return s.failed(fmt.Errorf("its list is %q", answer.Header.Get("Content-Type")))
 	}
-	s.answer, s.format = answer, format
+	s.answer = answer
+	if s.header == nil {
+		s.header, s.format = answer.Header, format
+	}
+	if format != s.format {
+		return s.failed(fmt.Errorf("it answers in %q, then in %q", s.header.Get("Content-Type"), answer.Header.Get("Content-Type")))
+	}
 	s.reader = wire.NewListReader(format, answer.Body)
 	return nil
 }

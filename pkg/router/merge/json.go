@@ -11,13 +11,14 @@ import (
 
 // Encoder writes a merged list.
 type Encoder interface {
-	// Item writes one item, which add appends. list is as much as is known of the list by then.
-	Item(list wire.ListMeta, add func(dst []byte) ([]byte, error)) error
+	// Item writes one item. list is as much as is known of the list by then.
+	Item(list wire.ListMeta, item []byte) error
 	// Finish writes what is left, with the version and the continue token of list.
 	Finish(list wire.ListMeta) error
 }
 
-// NewJSON returns an encoder that writes each item as it comes. The metadata, which is not known before, comes last.
+// NewJSON returns an encoder that writes each item as it comes, in small pieces. The metadata, which is not known
+// before, comes last.
 func NewJSON(w io.Writer) Encoder { return &jsonEncoder{w: w} }
 
 type jsonEncoder struct {
@@ -28,18 +29,18 @@ type jsonEncoder struct {
 	typed bool
 }
 
-func (e *jsonEncoder) Item(list wire.ListMeta, add func(dst []byte) ([]byte, error)) error {
+func (e *jsonEncoder) Item(list wire.ListMeta, item []byte) error {
 	e.buf = e.buf[:0]
 	if e.begun {
 		e.buf = append(e.buf, ',')
 	} else if err := e.begin(list); err != nil {
 		return err
 	}
-	var err error
-	if e.buf, err = add(e.buf); err != nil {
+	if err := e.write(); err != nil {
 		return err
 	}
-	return e.write()
+	_, err := e.w.Write(item)
+	return err
 }
 
 // begin appends what stands before the first item.

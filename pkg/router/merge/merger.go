@@ -1,8 +1,8 @@
 // Package merge makes one list of the lists of several control planes.
 //
 // The result is in the order of an apiserver's own list, that of the keys in etcd, and holds an object only from the
-// control plane in which it counts. Objects pass as the bytes that the cell sent, one at a time: a [Merger] holds one
-// item of each part, an encoder holds what it cannot write yet, in a file where that is much.
+// control plane in which it counts. Objects pass as the bytes that they came in: a [Merger] holds one item of each part,
+// [Ahead] some batches of them, an encoder holds what it cannot write yet, in a file where that is much.
 //
 // A [Token] says where the next page of a list begins, in all control planes at once. It is the whole state of a
 // list that is continued, so that any router can go on with it.
@@ -24,6 +24,8 @@ import (
 type Part interface {
 	// Next returns the next item, which is valid until the next call, and io.EOF behind the last.
 	Next() (wire.Item, error)
+	// List is as much as is known of the list by now.
+	List() wire.ListMeta
 }
 
 // PartError is a part that failed.
@@ -101,6 +103,9 @@ func (m *Merger) Next() (part int, key string, item wire.Item, err error) {
 	m.taken = first
 	return first, m.heads[first].key, m.heads[first].item, nil
 }
+
+// List is as much as is known of the list of a part.
+func (m *Merger) List(part int) wire.ListMeta { return m.parts[part].List() }
 
 // More says whether Next has another item. The one that was given out last is not valid any more.
 func (m *Merger) More() (bool, error) {

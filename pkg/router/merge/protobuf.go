@@ -11,18 +11,17 @@ import (
 func NewProtobuf(w io.Writer, spool *Spool) Encoder { return &protobufEncoder{w: w, spool: spool} }
 
 type protobufEncoder struct {
-	w           io.Writer
-	spool       *Spool
-	item, field []byte
+	w     io.Writer
+	spool *Spool
+	head  []byte
 }
 
-func (p *protobufEncoder) Item(list wire.ListMeta, add func(dst []byte) ([]byte, error)) error {
-	var err error
-	if p.item, err = add(p.item[:0]); err != nil {
+func (p *protobufEncoder) Item(list wire.ListMeta, item []byte) error {
+	p.head = list.AppendItemHead(p.head[:0], len(item))
+	if _, err := p.spool.Write(p.head); err != nil {
 		return err
 	}
-	p.field = list.AppendItemField(p.field[:0], p.item)
-	_, err = p.spool.Write(p.field)
+	_, err := p.spool.Write(item)
 	return err
 }
 

@@ -7,16 +7,22 @@ import (
 	"os"
 )
 
-// spoolFrom is how much a Spool holds in memory, in bytes. More goes to a file.
-const spoolFrom = 4 << 20
+const (
+	// spoolFrom is how much a Spool holds in memory, in bytes. More goes to a file.
+	spoolFrom = 16 << 20
+	// spoolBlock is how much memory it takes at once, in bytes.
+	spoolBlock = 256 << 10
+)
 
 // Spool holds what is written to it until it is asked for, with little memory: for answers that must not begin before
 // their end is known. The caller closes it.
 type Spool struct {
-	dir  string
-	held []byte
-	file *os.File
-	size int64
+	dir string
+	// held are the blocks in memory. Those before filling are full, those behind it empty.
+	held    [][]byte
+	filling int
+	file    *os.File
+	size    int64
 }
 
 // NewSpool returns an empty one. What is too much for memory goes to a file in dir, or in the system's folder for such
@@ -28,16 +34,37 @@ func (s *Spool) Size() int64 { return s.size }
 
 // Write keeps data.
 func (s *Spool) Write(data []byte) (int, error) {
-	s.held = append(s.held, data...)
-	s.size += int64(len(data))
-	if len(s.held) >= spoolFrom {
-		if err := s.toFile(); err != nil {
+	for rest := data; len(rest) > 0; {
+		block, err := s.block()
+		if err != nil {
 			return 0, fmt.Errorf("keep list: %w", err)
 		}
+		n := min(len(rest), cap(*block)-len(*block))
+		*block = append(*block, rest[:n]...)
+		rest = rest[n:]
 	}
+	s.size += int64(len(data))
 	return len(data), nil
 }
 
+// block returns the first one that has room.
+func (s *Spool) block() (*[]byte, error) {
+	if s.filling < len(s.held) && len(s.held[s.filling]) == spoolBlock {
+		s.filling++
+	}
+	if s.filling == spoolFrom/spoolBlock {
+		if err := s.toFile(); err != nil {
+			return nil, err
+		}
+		s.filling = 0
+	}
+	if s.filling == len(s.held) {
+		s.held = append(s.held, make([]byte, 0, spoolBlock))
+	}
+	return &s.held[s.filling], nil
+}
+
+// toFile empties the blocks into the file.
 func (s *Spool) toFile() error {
 	if s.file == nil {
 		file, err := os.CreateTemp(s.dir, "list-*.tmp")
@@ -49,9 +76,13 @@ func (s *Spool) toFile() error {
 			return err
 		}
 	}
-	_, err := s.file.Write(s.held)
-	s.held = s.held[:0]
-	return err
+	for i, block := range s.held {
+		if _, err := s.file.Write(block); err != nil {
+			return err
+		}
+		s.held[i] = block[:0]
+	}
+	return nil
 }
 
 // WriteTo writes all of it to w, once.
@@ -66,8 +97,14 @@ func (s *Spool) WriteTo(w io.Writer) (int64, error) {
 			return n, fmt.Errorf("send list: %w", err)
 		}
 	}
-	m, err := w.Write(s.held)
-	return n + int64(m), err
+	for _, block := range s.held {
+		m, err := w.Write(block)
+		n += int64(m)
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
 }
 
 // Close removes the file, if there is one.

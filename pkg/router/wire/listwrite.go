@@ -4,10 +4,11 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// AppendItemField appends one item of a list in protobuf, given without envelope, as it stands in the list's message.
-func (m ListMeta) AppendItemField(dst, item []byte) []byte {
+// AppendItemHead appends what stands before an item, given without envelope, in the message of a list in protobuf. The
+// item has size bytes and comes next.
+func (m ListMeta) AppendItemHead(dst []byte, size int) []byte {
 	_, number := m.fieldNumbers()
-	return protowire.AppendBytes(protowire.AppendTag(dst, number, protowire.BytesType), item)
+	return protowire.AppendVarint(protowire.AppendTag(dst, number, protowire.BytesType), uint64(size)) //nolint:gosec // sizes are not negative
 }
 
 // AppendEnvelope appends the beginning of a list in protobuf whose item fields have size bytes together and come
