@@ -36,6 +36,8 @@ type handler struct {
 	owners owners
 	// aloneSince says since when this has certainly been the federation's only router.
 	aloneSince func() (time.Time, bool)
+	// slowClient is how long one write to a watching client may take.
+	slowClient time.Duration
 	// stopping is done when the router is asked to stop: watches say goodbye then.
 	stopping context.Context
 	// streams says which requests may last for ever.

@@ -16,6 +16,7 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,6 +59,8 @@ type Config struct {
 	Limits Limits
 	// StateDir holds the last good configuration.
 	StateDir string
+	// SlowClient is how long one write to a watching client may take before its watch is dropped; 30 s where zero.
+	SlowClient time.Duration
 	// Ready is called once with the base URL, when requests are served.
 	Ready  func(url string)
 	Logger *slog.Logger
@@ -74,7 +77,7 @@ const (
 
 // Run serves until ctx ends, then lets the requests in flight finish and returns nil.
 func Run(ctx context.Context, config Config) error {
-	h := &handler{codecs: codecs(), stopping: ctx, streams: streaming(), inFlight: inFlight{limits: config.Limits}}
+	h := &handler{codecs: codecs(), stopping: ctx, slowClient: cmp.Or(config.SlowClient, slowClient), streams: streaming(), inFlight: inFlight{limits: config.Limits}}
 	configuration, err := feed.New(feed.Config{
 		RCP:            config.RCP,
 		StateDir:       config.StateDir,
@@ -92,8 +95,11 @@ func Run(ctx context.Context, config Config) error {
 		return err
 	}
 	h.aloneSince = registered.AloneSince
+	// The Lease outlives ctx: until the last watch has ended this router shows events in an order of its own.
+	registration, leave := context.WithCancel(context.WithoutCancel(ctx))
 	ctx, stop := context.WithCancel(ctx)
 	defer registered.Wait()
+	defer leave()
 	defer configuration.Wait()
 	defer stop()
 
@@ -117,7 +123,7 @@ func Run(ctx context.Context, config Config) error {
 	h.metrics = newMetrics(configuration.State)
 	// First of all, so that nothing that the cells tell from now on can have been shown by a router which is
 	// gone already.
-	registered.Start(ctx, registrationTimeout)
+	registered.Start(registration, registrationTimeout)
 	if err := configuration.Start(ctx); err != nil {
 		return err
 	}

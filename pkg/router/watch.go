@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -34,7 +35,9 @@ const (
 	// minWatch is how long a watch lasts at least that sets no time of its own, and twice that at most: the
 	// apiserver's default.
 	minWatch = 30 * time.Minute
-	// slowClient is how long one write to a client may take before its watch is dropped.
+	// sourceOutlasts is how much longer a source may go on than the watch.
+	sourceOutlasts = time.Minute
+	// slowClient is the default of Config.SlowClient.
 	slowClient = 30 * time.Second
 )
 
@@ -49,6 +52,10 @@ type watchRequest struct {
 	options metav1.ListOptions
 	query   url.Values
 	start   start
+	// lasts is how long the watch lasts.
+	lasts time.Duration
+	// contentType is that of the stream, once a source has answered.
+	contentType string
 }
 
 // watch serves a watch over all sources as one.
@@ -67,11 +74,13 @@ func (h *handler) watch(w http.ResponseWriter, r *http.Request, state *feed.Stat
 		h.fail(w, r, apierrors.NewBadRequest(fmt.Sprintf("resourceVersion: Invalid value: %q: %v", wr.options.ResourceVersion, err)))
 		return
 	}
-	journal, release := h.journals.Acquire(wr.scope(), time.Now())
-	defer func() { release(time.Now()) }()
-	if wr.start, err = wr.begin(asked, journal); err != nil {
+	if wr.start, err = wr.begin(asked); err != nil {
 		wr.expired(err)
 		return
+	}
+	wr.lasts = minWatch + rand.N(minWatch)
+	if t := wr.options.TimeoutSeconds; t != nil && *t > 0 {
+		wr.lasts = time.Duration(*t) * time.Second
 	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
@@ -80,7 +89,23 @@ func (h *handler) watch(w http.ResponseWriter, r *http.Request, state *feed.Stat
 		h.answerFailure(w, r, failure)
 		return
 	}
+	// Only now, when the cells have said that the client may watch this.
+	journal, release := h.journals.Acquire(wr.scope(), time.Now())
+	defer func() { release(time.Now()) }()
 	wr.serve(ctx, opened, journal)
+}
+
+// reader is who reads the stream: the same client, as far as one can tell.
+func (wr *watchRequest) reader() string {
+	name := ""
+	if user, ok := request.UserFrom(wr.r.Context()); ok {
+		name = user.GetName()
+	}
+	host, _, err := net.SplitHostPort(wr.r.RemoteAddr)
+	if err != nil {
+		host = wr.r.RemoteAddr
+	}
+	return strings.Join([]string{name, host, wr.r.UserAgent()}, "\n")
 }
 
 func (wr *watchRequest) scope() stream.Scope {
@@ -100,6 +125,7 @@ func (wr *watchRequest) serve(ctx context.Context, opened []*openedWatch, journa
 		wr.h.fail(wr.w, wr.r, err)
 		return
 	}
+	wr.contentType = contentType
 	header := wr.w.Header()
 	header.Set("Content-Type", contentType)
 	for _, warning := range first.answer.Header.Values("Warning") {
@@ -116,6 +142,7 @@ func (wr *watchRequest) serve(ctx context.Context, opened []*openedWatch, journa
 		Bookmarks:  wr.options.AllowWatchBookmarks,
 		InitialEnd: wr.options.AllowWatchBookmarks && wr.initialEvents(),
 		Inexact:    wr.start.inexact,
+		Reader:     wr.reader(),
 		Journal:    journal,
 		Wrote:      measured.Event,
 		Ending:     ending,
@@ -133,13 +160,25 @@ func (wr *watchRequest) streamHTTP(ctx context.Context, config stream.Config) {
 	wr.w.WriteHeader(http.StatusOK)
 	control := http.NewResponseController(wr.w)
 	_ = control.Flush() // where it cannot, the first event tells
+	// A deadline ends an HTTP/2 stream when it passes, even where nothing is being written: it is set for as long
+	// as a write lasts. Not every connection has them; there a client that reads nothing is dropped by its pings.
+	timed := false
 	config.Write = func(frame []byte) error {
-		// Not every connection has deadlines; a client that reads nothing there is dropped by its pings.
-		_ = control.SetWriteDeadline(time.Now().Add(slowClient))
+		if !timed {
+			timed = true
+			_ = control.SetWriteDeadline(time.Now().Add(wr.h.slowClient))
+		}
 		_, err := wr.w.Write(frame)
 		return err
 	}
-	config.Flush = control.Flush
+	config.Flush = func() error {
+		err := control.Flush()
+		if err == nil {
+			timed = false
+			_ = control.SetWriteDeadline(time.Time{})
+		}
+		return err
+	}
 	err := stream.Run(ctx, config)
 	_ = control.SetWriteDeadline(time.Time{})
 	if err != nil && ctx.Err() == nil {
@@ -160,7 +199,7 @@ func (wr *watchRequest) streamWebSocket(ctx context.Context, config stream.Confi
 			cancel()
 		}()
 		config.Write = func(frame []byte) error {
-			if err := ws.SetWriteDeadline(time.Now().Add(slowClient)); err != nil {
+			if err := ws.SetWriteDeadline(time.Now().Add(wr.h.slowClient)); err != nil {
 				return err
 			}
 			if config.Format == wire.JSON {
@@ -186,11 +225,7 @@ func (wr *watchRequest) visible(source string, object wire.Meta) bool {
 
 // ending is closed when the watch has lasted as long as it may, or the router stops.
 func (wr *watchRequest) ending(ctx context.Context) (<-chan struct{}, func()) {
-	lasts := minWatch + rand.N(minWatch)
-	if t := wr.options.TimeoutSeconds; t != nil && *t > 0 {
-		lasts = time.Duration(*t) * time.Second
-	}
-	ctx, cancel := context.WithTimeout(ctx, lasts)
+	ctx, cancel := context.WithTimeout(ctx, wr.lasts)
 	stop := context.AfterFunc(wr.h.stopping, cancel)
 	return ctx.Done(), func() { stop(); cancel() }
 }
@@ -260,27 +295,29 @@ func (wr *watchRequest) reopen(ctx context.Context, source string, position int6
 	if err != nil {
 		return nil, err
 	}
-	if answer.StatusCode == http.StatusOK {
+	if answer.StatusCode == http.StatusOK && answer.Header.Get("Content-Type") == wr.contentType {
 		return answer.Body, nil
 	}
 	_ = answer.Body.Close()
 	switch code := answer.StatusCode; {
 	case code == http.StatusGone:
 		return nil, stream.ErrExpired
+	case code == http.StatusOK:
+		return nil, fmt.Errorf("%w: it is %q now", stream.ErrRefused, answer.Header.Get("Content-Type"))
 	case code >= 400 && code < 500 && code != http.StatusTooManyRequests && code != http.StatusRequestTimeout && code != http.StatusUnauthorized:
 		return nil, fmt.Errorf("%w: %s", stream.ErrRefused, answer.Status)
 	}
 	return nil, errors.New(answer.Status)
 }
 
-// upstreamQuery is what every source is asked. How long the watch lasts is decided here; where a source
-// ends it earlier, it is opened again.
+// upstreamQuery is what every source is asked. How long the watch lasts is decided here; a source that ended
+// it earlier, as apiservers do without a time of their own, would have to be opened again.
 func (wr *watchRequest) upstreamQuery() url.Values {
 	query := url.Values{}
 	for name, values := range wr.query {
 		query[name] = values
 	}
-	query.Del("timeoutSeconds")
+	query.Set("timeoutSeconds", strconv.Itoa(int((wr.lasts+sourceOutlasts)/time.Second)))
 	query.Set("allowWatchBookmarks", "true")
 	return query
 }

@@ -2,49 +2,54 @@ package router
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
-	"path"
 	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apiserver/pkg/endpoints/request"
 
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
 	"github.com/kubecell/kubectl-cell/pkg/router/stream"
-	"github.com/kubecell/kubectl-cell/pkg/router/version"
 )
 
-// joinRetry is how long to wait before a cell that joined is asked again where it stands.
+// joinRetry is how long to wait before a cell that joined is asked again for its part of a watch.
 const joinRetry = time.Second
 
+var errNotJoined = errors.New("it does not answer yet")
+
 // changes tells a running watch what becomes of its sources when the ring changes: a cell that joins is
-// added, one that leaves is taken out, and the failure of one ends the watch, since clients must list
-// again. It ends with ctx.
+// added with what it has, one that leaves is taken out, and the failure of one ends the watch, since clients
+// must list again. It ends with ctx.
 func (wr *watchRequest) changes(ctx context.Context) <-chan stream.Change {
 	out := make(chan stream.Change)
 	go func() {
 		state, sources := wr.state, wr.sources
+		retry := time.NewTimer(time.Hour)
+		retry.Stop()
+		defer retry.Stop()
 		for {
 			select {
 			case <-ctx.Done():
 				return
+			case <-retry.C:
 			case <-state.Replaced():
 			}
+			before := state
 			state = wr.h.state()
-			change, now := wr.change(ctx, state, sources)
+			change, now, missing := wr.change(ctx, before, state, sources)
+			if missing {
+				retry.Reset(joinRetry)
+			}
 			sources = now
 			if !change.Expire && len(change.Add) == 0 && len(change.Remove) == 0 {
 				continue
 			}
 			select {
 			case <-ctx.Done():
+				closeSources(change.Add)
 				return
 			case out <- change:
 			}
@@ -53,29 +58,82 @@ func (wr *watchRequest) changes(ctx context.Context) <-chan stream.Change {
 	return out
 }
 
-// change compares the sources of a watch with those that a new state gives it.
-func (wr *watchRequest) change(ctx context.Context, state *feed.State, before []string) (change stream.Change, now []string) {
-	now = sourcesOf(route.Decide(wr.info, state.Snapshot))
-	for _, source := range before {
-		if state.Snapshot.Unavailable[source] && !wr.state.Snapshot.Unavailable[source] {
-			return stream.Change{Expire: true}, now
-		}
-		if !slices.Contains(now, source) {
+// change compares the sources of a watch with those that a new state gives it. now are those that the watch
+// has after the change; missing says that one could not be added yet.
+func (wr *watchRequest) change(ctx context.Context, before, state *feed.State, sources []string) (change stream.Change, now []string, missing bool) {
+	wanted := sourcesOf(route.Decide(wr.info, state.Snapshot))
+	if len(wanted) == 0 {
+		return change, sources, false // a refusal for the moment, of what moves
+	}
+	for _, source := range sources {
+		switch {
+		case state.Snapshot.Unavailable[source] && !before.Snapshot.Unavailable[source]:
+			return stream.Change{Expire: true}, sources, false
+		case slices.Contains(wanted, source):
+			now = append(now, source)
+		default:
 			change.Remove = append(change.Remove, source)
 		}
 	}
-	for _, source := range now {
-		if slices.Contains(before, source) {
+	for _, source := range wanted {
+		if slices.Contains(now, source) {
 			continue
 		}
-		slot, ok := route.Slot(source, state.Snapshot)
-		position, err := wr.now(ctx, source)
-		if !ok || err != nil {
-			return stream.Change{Expire: true}, now
+		added, err := wr.join(ctx, state, source)
+		if err != nil {
+			missing = true
+			continue
 		}
-		change.Add = append(change.Add, wr.streamSource(source, slot, position))
+		now = append(now, source)
+		change.Add = append(change.Add, added)
 	}
-	return change, now
+	return change, now, missing
+}
+
+// join opens the watch of a cell that joined, with what is there: whatever was made in it since it could be used
+// is new to the client.
+func (wr *watchRequest) join(ctx context.Context, state *feed.State, source string) (stream.Source, error) {
+	slot, ok := route.Slot(source, state.Snapshot)
+	if !ok {
+		return stream.Source{}, errNoSlot
+	}
+	query := wr.upstreamQuery()
+	query.Del("resourceVersion")
+	query.Set("sendInitialEvents", "true")
+	query.Set("resourceVersionMatch", string(metav1.ResourceVersionMatchNotOlderThan))
+	// The answer may take no longer than firstAnswer, its body as long as it will.
+	ctx, cancel := context.WithCancel(ctx)
+	late := time.AfterFunc(firstAnswer, cancel)
+	answer, failure := wr.ask(ctx, source, query)
+	if !late.Stop() || failure != nil {
+		cancel()
+		if answer != nil {
+			_ = answer.Body.Close()
+		}
+		return stream.Source{}, fmt.Errorf("open watch of %s: %w", source, errNotJoined)
+	}
+	added := wr.streamSource(source, slot, 0)
+	// Not marked: the events of the others need not wait for its initial ones to compare names.
+	added.First = &joined{answer.Body, cancel}
+	return added, nil
+}
+
+// joined is the body of a watch that ends its context with it.
+type joined struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+func (j *joined) Close() error {
+	err := j.ReadCloser.Close()
+	j.cancel()
+	return err
+}
+
+func closeSources(sources []stream.Source) {
+	for _, s := range sources {
+		_ = s.First.Close()
+	}
 }
 
 func sourcesOf(to route.Route) []string {
@@ -83,64 +141,4 @@ func sourcesOf(to route.Route) []string {
 		return []string{to.Source}
 	}
 	return to.Sources
-}
-
-// now asks a source where it stands, until it answers or ctx ends.
-func (wr *watchRequest) now(ctx context.Context, source string) (int64, error) {
-	for {
-		position, err := wr.askPosition(ctx, source)
-		if err == nil || errors.Is(err, stream.ErrRefused) {
-			return position, err
-		}
-		select {
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		case <-time.After(joinRetry):
-		}
-	}
-}
-
-// listPath is the path of the list that a watch belongs to: a watch may have a path of its own, with
-// /watch/ in it.
-func listPath(info *request.RequestInfo) string {
-	parts := []string{info.APIPrefix, info.APIGroup, info.APIVersion}
-	if info.Namespace != "" {
-		parts = append(parts, "namespaces", info.Namespace)
-	}
-	return "/" + path.Join(append(parts, info.Resource)...)
-}
-
-func (wr *watchRequest) askPosition(ctx context.Context, source string) (int64, error) {
-	query := wr.upstreamQuery()
-	for _, name := range []string{"watch", "allowWatchBookmarks", "sendInitialEvents", "resourceVersion", "resourceVersionMatch"} {
-		query.Del(name)
-	}
-	query.Set("limit", "1")
-	plane, err := wr.h.state().ControlPlane(source)
-	if err != nil {
-		return 0, err
-	}
-	out := wr.r.Clone(ctx)
-	out.URL = &url.URL{Path: listPath(wr.info), RawQuery: query.Encode()}
-	out.Header.Set("Accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1")
-	out.Body = http.NoBody
-	answer, err := plane.Do(out)
-	if err != nil {
-		return 0, err
-	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	switch {
-	case err != nil:
-		return 0, err
-	case answer.StatusCode >= 400 && answer.StatusCode < 500 && answer.StatusCode != http.StatusTooManyRequests:
-		return 0, fmt.Errorf("%w: %s", stream.ErrRefused, answer.Status)
-	case answer.StatusCode != http.StatusOK:
-		return 0, errors.New(answer.Status)
-	}
-	var list metav1.PartialObjectMetadataList
-	if err := json.Unmarshal(body, &list); err != nil {
-		return 0, fmt.Errorf("read position of %s: %w", source, err)
-	}
-	return version.ParseRaw(list.ResourceVersion)
 }

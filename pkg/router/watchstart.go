@@ -24,9 +24,8 @@ const (
 	firstAnswer = 3 * time.Second
 	// maxRefusal bounds what is read of a source's refusal.
 	maxRefusal = 1 << 20
-	// margin is how far before an object's version other cells are started from: longer than any stream of any
-	// router is behind its cells.
-	margin = 10 * time.Second
+	// afterRefusal is how long the others may take once one source has refused: they all would.
+	afterRefusal = time.Second
 )
 
 // start is where a watch begins.
@@ -41,7 +40,7 @@ type start struct {
 }
 
 // begin finds where each source starts. The error is stream.ErrExpired where that is not known any more.
-func (wr *watchRequest) begin(asked version.Version, journal *stream.Journal) (start, error) {
+func (wr *watchRequest) begin(asked version.Version) (start, error) {
 	slots := make([]int, len(wr.sources))
 	for i, source := range wr.sources {
 		slot, ok := route.Slot(source, wr.state.Snapshot)
@@ -61,7 +60,7 @@ func (wr *watchRequest) begin(asked version.Version, journal *stream.Journal) (s
 	case asked.Vector != nil:
 		return wholeVector(asked.Vector, slots)
 	}
-	return wr.beginAtObject(*asked.Object, slots, journal)
+	return wr.beginAtObject(*asked.Object, slots)
 }
 
 // wholeVector is a start from a list or a bookmark, which must know every source.
@@ -74,34 +73,37 @@ func wholeVector(v version.Vector, slots []int) (start, error) {
 	return start{position: v}, nil
 }
 
-// beginAtObject is a start from one object's version. It is exact for the object's cell. The others start
-// where this router's streams stood when they wrote that version, or else where they were some time
-// before it was made, so that nothing is missed; then events may come again.
-func (wr *watchRequest) beginAtObject(o version.Object, slots []int, journal *stream.Journal) (start, error) {
+// beginAtObject is a start from one object's version. It is exact for the object's cell. What the client has
+// seen of the others depends on where it has the version from. If it read the event in a stream of this
+// scope, and no other router can have shown it, that tells. Otherwise the others start where they were before
+// the version was made, and where no stream was beyond that wrote it: events may come again, and none is
+// missed. Whatever is not certain is expired.
+func (wr *watchRequest) beginAtObject(o version.Object, slots []int) (start, error) {
 	if len(slots) == 1 && slots[0] == o.Slot {
 		position := version.Vector{}
 		position.Set(o.Slot, o.Raw)
 		return start{position: position, inexact: true}, nil
 	}
 	made := wr.made(o, slots)
-	if made.IsZero() {
+	if made.IsZero() || wr.info.Resource == "events" {
+		// Events may be in an etcd of their own, whose versions the samples do not know.
 		return start{}, fmt.Errorf("%w: it is not known when that version was made", stream.ErrExpired)
 	}
-	if stood, ok := journal.Stood(o.Slot, o.Raw); ok && wr.shownHere(made) {
-		if whole, err := wholeVector(stood, slots); err == nil {
+	if since, alone := wr.h.aloneSince(); !alone || !made.After(since) {
+		return start{}, fmt.Errorf("%w: another router may have shown that version", stream.ErrExpired)
+	}
+	known := wr.h.journals.Find(wr.scope(), wr.reader(), o.Slot, o.Raw)
+	if known.Forgotten && known.AtMost == nil {
+		return start{}, fmt.Errorf("%w: it is not known any more what was shown before that version", stream.ErrExpired)
+	}
+	if known.Exact != nil {
+		if whole, err := wholeVector(known.Exact, slots); err == nil {
 			whole.inexact = true
 			return whole, nil
 		}
 	}
-	position, err := wr.before(o, slots, made)
+	position, err := wr.before(o, slots, made, known.AtMost)
 	return start{position: position, inexact: true}, err
-}
-
-// shownHere says whether no other router can have shown what was made at that time or later: their
-// streams may write the events of different cells in another order.
-func (wr *watchRequest) shownHere(made time.Time) bool {
-	since, alone := wr.h.aloneSince()
-	return alone && made.After(since)
 }
 
 // made returns a time at or before which an object's version was made, zero where none is known.
@@ -121,8 +123,9 @@ func (wr *watchRequest) made(o version.Object, slots []int) time.Time {
 	return made
 }
 
-// before finds where all other cells were a margin before the object's version was made.
-func (wr *watchRequest) before(o version.Object, slots []int, made time.Time) (version.Vector, error) {
+// before finds where all other cells were when the object's version was made at the earliest, or at atMost
+// where that is lower.
+func (wr *watchRequest) before(o version.Object, slots []int, made time.Time, atMost version.Vector) (version.Vector, error) {
 	position := version.Vector{}
 	position.Set(o.Slot, o.Raw)
 	for i, slot := range slots {
@@ -130,9 +133,12 @@ func (wr *watchRequest) before(o version.Object, slots []int, made time.Time) (v
 			continue
 		}
 		for _, sample := range wr.samples(wr.sources[i]) {
-			if sample.Done.Before(made.Add(-margin)) {
+			if sample.Done.Before(made) {
 				position.Set(slot, sample.Raw)
 			}
+		}
+		if atMost != nil {
+			position.Set(slot, min(position.Raw(slot), atMost.Raw(slot)))
 		}
 		if position.Raw(slot) == 0 {
 			return nil, fmt.Errorf("%w: it is not known where %s was when that version was made", stream.ErrExpired, wr.sources[i])
@@ -186,16 +192,21 @@ func (wr *watchRequest) open(ctx context.Context) ([]*openedWatch, *failedPart) 
 		case got := <-results:
 			waiting--
 			opened[got.i], failures[got.i] = got.opened, got.failure
+			if got.failure != nil && got.failure.refusal() {
+				patience = time.After(afterRefusal)
+			}
 			continue
 		case <-patience:
 		}
-		if !wr.mayComeLater(opened, failures) {
+		if firstRefusal(failures) == nil && !wr.mayComeLater(opened, failures) {
 			patience = nil
 			continue
 		}
+		refusal := firstRefusal(failures)
 		for i, o := range opened {
 			if o.answer == nil && failures[i] == nil {
 				cancels[i]()
+				failures[i] = refusal
 			}
 		}
 		late := waiting
@@ -211,6 +222,16 @@ func (wr *watchRequest) open(ctx context.Context) ([]*openedWatch, *failedPart) 
 		return nil, failure
 	}
 	return opened, nil
+}
+
+// firstRefusal is what a source says that refuses the watch itself, nil where none does.
+func firstRefusal(failures []*failedPart) *failedPart {
+	for _, f := range failures {
+		if f != nil && f.refusal() {
+			return f
+		}
+	}
+	return nil
 }
 
 // mayComeLater says whether every source that has not answered can begin later, beside one that has.

@@ -32,6 +32,9 @@ import (
 // client lists again.
 var ErrExpired = errors.New("the position is too old")
 
+// errUnreadable is the end of a source whose events cannot be read: to open it again would change nothing.
+var errUnreadable = errors.New("its events cannot be read")
+
 // ErrRefused is returned by Source.Open where the control plane will not serve the watch any more. The
 // stream ends, and the client learns why when it asks again.
 var ErrRefused = errors.New("the watch is refused")
@@ -68,6 +71,8 @@ type Config struct {
 	// Inexact is set where the client asked for another position than that of the sources, so that it has yet
 	// to be told where it stands.
 	Inexact bool
+	// Reader is who reads the stream.
+	Reader string
 	// Journal orders the streams of this scope.
 	Journal *Journal
 	// Write writes one frame; Flush sends what was written. An error of either ends the stream.

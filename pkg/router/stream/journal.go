@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/kubecell/kubectl-cell/pkg/router/version"
 )
 
 const (
@@ -11,6 +13,10 @@ const (
 	journalLength = 512
 	// journalLinger is how long the journal of a scope without streams is kept, for clients that come back.
 	journalLinger = 10 * time.Minute
+	// maxScopes, maxSelector (bytes) and maxReaders bound what clients can make a router remember.
+	maxScopes   = 4096
+	maxSelector = 4096
+	maxReaders  = 256
 )
 
 // Scope names the streams that get the same events.
@@ -26,21 +32,21 @@ type Journals struct {
 	scopes map[Scope]*Journal
 }
 
-// Acquire returns the journal of a scope. The caller releases it when its stream has ended.
+// Acquire returns the journal of a scope. The caller releases it when its stream has ended. A scope with very
+// long selectors, or beyond a number of scopes, has a journal that nobody shares.
 func (j *Journals) Acquire(scope Scope, now time.Time) (journal *Journal, release func(now time.Time)) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for s, idle := range j.scopes {
-		if idle.streams == 0 && now.Sub(idle.since) > journalLinger {
-			delete(j.scopes, s)
-		}
-	}
-	if j.scopes == nil {
-		j.scopes = map[Scope]*Journal{}
-	}
 	journal, ok := j.scopes[scope]
 	if !ok {
 		journal = &Journal{}
+		j.sweep(now)
+		if len(j.scopes) >= maxScopes || len(scope.LabelSelector)+len(scope.FieldSelector) > maxSelector {
+			return journal, func(time.Time) {}
+		}
+		if j.scopes == nil {
+			j.scopes = map[Scope]*Journal{}
+		}
 		j.scopes[scope] = journal
 	}
 	journal.streams++
@@ -49,7 +55,67 @@ func (j *Journals) Acquire(scope Scope, now time.Time) (journal *Journal, releas
 		defer j.mu.Unlock()
 		journal.streams--
 		journal.since = now
+		if journal.streams == 0 && journal.empty() {
+			delete(j.scopes, scope)
+		}
 	}
+}
+
+// sweep forgets the journals that nobody has come back to; mu is held.
+func (j *Journals) sweep(now time.Time) {
+	for s, idle := range j.scopes {
+		if idle.streams == 0 && now.Sub(idle.since) > journalLinger {
+			delete(j.scopes, s)
+		}
+	}
+}
+
+// Known is what the journals know of one event.
+type Known struct {
+	// Exact is where the client stood when it read the event in a stream of the same scope; nil where it did not.
+	Exact version.Vector
+	// AtMost are places behind which no stream was, in any cell, that wrote the event; nil where none did.
+	AtMost version.Vector
+	// Forgotten is set where a stream may have written the event so long ago that it is not known any more.
+	Forgotten bool
+}
+
+// Find looks for an event among all streams of a resource. What reader has read in a stream of the scope is
+// exact; what others have read, or what was read in another scope, only bounds how far the reader has come.
+func (j *Journals) Find(scope Scope, reader string, slot int, version int64) Known {
+	j.mu.Lock()
+	var same []*Journal
+	own := j.scopes[scope]
+	for s, journal := range j.scopes {
+		if s.Group == scope.Group && s.Resource == scope.Resource {
+			same = append(same, journal)
+		}
+	}
+	j.mu.Unlock()
+	var out Known
+	for _, journal := range same {
+		stood, exact, forgotten := journal.find(reader, slot, version)
+		out.Forgotten = out.Forgotten || forgotten
+		if stood == nil {
+			continue
+		}
+		if exact && journal == own {
+			out.Exact = stood
+		}
+		out.AtMost = lowest(out.AtMost, stood)
+	}
+	return out
+}
+
+// lowest is the lower of two places in each cell; nil is no place at all.
+func lowest(a, b position) position {
+	if a == nil {
+		return b
+	}
+	for slot := range a {
+		a[slot] = min(a[slot], b.Raw(slot))
+	}
+	return a
 }
 
 // Journal is the order in which the streams of one scope write the events of different control planes. An
@@ -67,9 +133,14 @@ type Journal struct {
 	// The rest is guarded by mu. entries[0] has the number first.
 	first   int
 	entries []entry
-	// newest is the highest version of each slot that was ever entered.
-	newest position
+	// newest is the highest version of each slot that was ever entered, forgotten the highest that is no more.
+	newest, forgotten position
+	// readers are those whose streams wrote entries, and which.
+	readers map[string]*span
 }
+
+// span are the numbers of the entries that a reader has read in one stream after the other.
+type span struct{ from, to int }
 
 // entry is one event.
 type entry struct {
@@ -80,17 +151,41 @@ type entry struct {
 	stood position
 }
 
-// Stood returns where a stream stood after the event of that version, and whether that is known. A client
-// that saw the event in a stream of this router has seen everything up to there.
-func (j *Journal) Stood(slot int, version int64) (position, bool) {
+// find returns where the streams stood, at the lowest, that wrote an event; exact says that the reader read it
+// in one of them.
+func (j *Journal) find(reader string, slot int, version int64) (stood position, exact, forgotten bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for _, e := range j.entries {
-		if e.slot == slot && e.version == version {
-			return e.stood.Clone(), true
+	for i, e := range j.entries {
+		if e.slot != slot || e.version != version {
+			continue
 		}
+		read := j.readers[reader]
+		n := j.first + i
+		return e.stood.Clone(), read != nil && read.from <= n && n <= read.to, false
 	}
-	return nil, false
+	return nil, false, version <= j.forgotten.Raw(slot)
+}
+
+func (j *Journal) empty() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.entries) == 0
+}
+
+// read notes that a reader has read entry n.
+func (j *Journal) read(reader string, n int) {
+	seen := j.readers[reader]
+	switch {
+	case seen != nil && n >= seen.from && n <= seen.to+1:
+		seen.to = max(seen.to, n)
+	case seen == nil && len(j.readers) >= maxReaders:
+	default:
+		if j.readers == nil {
+			j.readers = map[string]*span{}
+		}
+		j.readers[reader] = &span{from: n, to: n}
+	}
 }
 
 // at returns the entry with a number, and the number, which is higher where that entry is forgotten.
@@ -113,22 +208,27 @@ func (j *Journal) join() int {
 // end is the number that the next entry gets.
 func (j *Journal) end() int { return j.first + len(j.entries) }
 
-// enter enters an event that a stream is about to write; stood is where the stream stands then. It does
-// nothing where the event is older than the journal.
-func (j *Journal) enter(slot int, version int64, stood position) {
+// enter enters an event that a stream is about to write; stood is where the stream stands then. It returns
+// the number of the entry, and false where the event is older than the journal.
+func (j *Journal) enter(slot int, version int64, stood position) (int, bool) {
 	if version <= j.newest.Raw(slot) {
-		if n := slices.IndexFunc(j.entries, func(e entry) bool { return e.slot == slot && e.version == version }); n >= 0 {
+		n := slices.IndexFunc(j.entries, func(e entry) bool { return e.slot == slot && e.version == version })
+		if n >= 0 {
 			j.lower(j.first+n, stood)
 		}
-		return
+		return j.first + n, n >= 0
 	}
 	j.newest.Set(slot, version)
 	j.entries = append(j.entries, entry{slot, version, stood.Clone()})
 	if len(j.entries) > journalLength {
 		drop := len(j.entries) - journalLength*3/4
+		for _, e := range j.entries[:drop] {
+			j.forgotten.Set(e.slot, max(e.version, j.forgotten.Raw(e.slot)))
+		}
 		j.entries = slices.Clone(j.entries[drop:])
 		j.first += drop
 	}
+	return j.end() - 1, true
 }
 
 // lower notes that a stream stood at stood after it had written entry n. A client may come back from any of

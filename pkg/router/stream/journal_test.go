@@ -71,39 +71,114 @@ func TestAJournalKnowsWhereItsStreamsStood(t *testing.T) {
 		b.write("ADDED", "y")
 		b.write("ADDED", "z")
 		c.expect("ADDED y 2002", "ADDED z 3002")
-		stood, ok := journal.Stood(2, 2)
-		if diff := cmp.Diff(version.Vector{0, 2, 2}, stood); !ok || diff != "" {
-			t.Errorf("Stood = %v, %v: %s", stood, ok, diff)
+		at, ok := stood(journal, 2, 2)
+		if diff := cmp.Diff(version.Vector{0, 2, 2}, at); !ok || diff != "" {
+			t.Errorf("stood = %v, %v: %s", at, ok, diff)
 		}
-		if _, ok := journal.Stood(2, 9); ok {
+		if _, ok := stood(journal, 2, 9); ok {
 			t.Error("an event that never was is known")
 		}
 	})
 }
 
+func stood(j *Journal, slot int, v int64) (version.Vector, bool) {
+	at, _, _ := j.find("", slot, v)
+	return at, at != nil
+}
+
+// written is a journal in use that has an entry.
+func written(t *testing.T, journals *Journals, scope Scope) (release func(time.Time)) {
+	t.Helper()
+	journal, release := journals.Acquire(scope, time.Now())
+	journal.mu.Lock()
+	defer journal.mu.Unlock()
+	journal.enter(1, 7, version.Vector{0, 7, 3})
+	return release
+}
+
 func TestJournalsAreForgottenWhenNobodyComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var journals Journals
-		scope, other := Scope{Resource: "configmaps"}, Scope{Resource: "secrets"}
-		first, release := journals.Acquire(scope, time.Now())
-		again, releaseAgain := journals.Acquire(scope, time.Now())
-		if first != again {
-			t.Error("two streams of one scope have two journals")
-		}
+		scope := Scope{Resource: "configmaps"}
+		release := written(t, &journals, scope)
 		release(time.Now())
-		releaseAgain(time.Now())
 		time.Sleep(journalLinger)
-		_, done := journals.Acquire(other, time.Now())
-		done(time.Now())
-		if len(journals.scopes) != 2 {
+		again := written(t, &journals, scope)
+		if len(journals.scopes) != 1 || journals.scopes[scope].end() != 1 {
 			t.Error("a journal is forgotten too early")
 		}
-		time.Sleep(time.Second)
+		again(time.Now())
+		_, empty := journals.Acquire(Scope{Resource: "secrets"}, time.Now())
+		empty(time.Now())
+		if len(journals.scopes) != 1 {
+			t.Error("a journal without entries is kept")
+		}
+		time.Sleep(journalLinger + time.Second)
 		journals.Acquire(Scope{Resource: "services"}, time.Now())
 		if _, kept := journals.scopes[scope]; kept {
 			t.Error("a journal is kept for ever")
 		}
 	})
+}
+
+func TestJournalsAreBounded(t *testing.T) {
+	var journals Journals
+	for i := range maxScopes + 10 {
+		journals.Acquire(Scope{LabelSelector: fmt.Sprint(i)}, time.Now())
+	}
+	journals.Acquire(Scope{FieldSelector: strings.Repeat("x", maxSelector+1)}, time.Now())
+	if len(journals.scopes) > maxScopes {
+		t.Errorf("%d journals are kept", len(journals.scopes))
+	}
+}
+
+// Only who read an event in a stream of the scope knows what was written before it. Anybody else may have its
+// version from the answer to a write, or from a stream that wrote in another order.
+func TestAnEventIsExactForItsReadersAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var journals Journals
+		scope := Scope{Resource: "configmaps"}
+		journal, _ := journals.Acquire(scope, time.Now())
+		a, b := newPlane(1), newPlane(2)
+		c := run(t, Config{Journal: journal, Reader: "reader", Sources: []Source{a.source(t, 0), b.source(t, 0)}})
+		synctest.Wait()
+		a.write("ADDED", "x")
+		c.expect("ADDED x 2001")
+		b.write("ADDED", "y")
+		c.expect("ADDED y 2002")
+		want := version.Vector{0, 2, 2}
+		if diff := cmp.Diff(Known{Exact: want, AtMost: want}, journals.Find(scope, "reader", 2, 2)); diff != "" {
+			t.Errorf("the reader: %s", diff)
+		}
+		if diff := cmp.Diff(Known{AtMost: want}, journals.Find(scope, "writer", 2, 2)); diff != "" {
+			t.Errorf("somebody else: %s", diff)
+		}
+		other := Scope{Resource: "configmaps", Namespace: "one"}
+		if diff := cmp.Diff(Known{AtMost: want}, journals.Find(other, "reader", 2, 2)); diff != "" {
+			t.Errorf("the reader in another scope: %s", diff)
+		}
+		if diff := cmp.Diff(Known{}, journals.Find(Scope{Resource: "secrets"}, "reader", 2, 2)); diff != "" {
+			t.Errorf("another resource: %s", diff)
+		}
+	})
+}
+
+func TestWhatIsForgottenIsToldApart(t *testing.T) {
+	var journals Journals
+	scope := Scope{Resource: "configmaps"}
+	journal, _ := journals.Acquire(scope, time.Now())
+	for v := range int64(journalLength + 1) {
+		journal.enter(1, v+1, version.Vector{0, v + 1})
+	}
+	if known := journals.Find(scope, "", 1, 1); !known.Forgotten || known.AtMost != nil {
+		t.Errorf("the first event of many: %+v", known)
+	}
+	if known := journals.Find(scope, "", 1, journalLength+1); known.Forgotten || known.AtMost == nil {
+		t.Errorf("the last event: %+v", known)
+	}
+	if known := journals.Find(scope, "", 1, journalLength+2); known.Forgotten || known.AtMost != nil {
+		t.Errorf("an event that is to come: %+v", known)
+	}
 }
 
 // seen is what a client had seen of each slot when it read an event.
@@ -160,18 +235,18 @@ func tryJournal(t *testing.T, random *rand.Rand, seed uint64) {
 	synctest.Wait()
 	for i, c := range clients {
 		read := 0
-		at := version.Vector{0, 1, 1, 1}
+		before := version.Vector{0, 1, 1, 1}
 		for len(c.events) > 0 {
-			e := history(t, c.next(), at)
+			e := history(t, c.next(), before)
 			read++
 			slot, v := parse(t, e.event)
-			stood, ok := journal.Stood(slot, v)
+			at, ok := stood(journal, slot, v)
 			if !ok {
 				t.Fatalf("seed %d: the journal does not know %s", seed, e.event)
 			}
 			for s := 1; s <= cells; s++ {
-				if stood.Raw(s) > e.position.Raw(s) {
-					t.Errorf("seed %d: stream %d has seen %v when it reads %s; the journal says %v", seed, i, e.position, e.event, stood)
+				if at.Raw(s) > e.position.Raw(s) {
+					t.Errorf("seed %d: stream %d has seen %v when it reads %s; the journal says %v", seed, i, e.position, e.event, at)
 				}
 			}
 		}

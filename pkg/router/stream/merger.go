@@ -21,6 +21,9 @@ const (
 	// holdLimit is how long an event waits for one of another source that other streams wrote first. Each
 	// comes within milliseconds, unless its control plane hangs.
 	holdLimit = 500 * time.Millisecond
+	// batch is how many items are taken before the stream looks at anything else: its end, a bookmark that is
+	// due, changes of the ring.
+	batch = 64
 )
 
 // merger writes one stream. All of its fields belong to the goroutine of [Run].
@@ -128,7 +131,7 @@ func (m *merger) run(ctx context.Context) error {
 // drain writes what can be written and flushes when no more is waiting. late says that an event has
 // waited long enough for that of another source.
 func (m *merger) drain(late bool) error {
-	for {
+	for range batch {
 		if err := m.emit(late); err != nil {
 			return err
 		}
@@ -139,12 +142,16 @@ func (m *merger) drain(late bool) error {
 			continue
 		default:
 		}
-		if m.dirty && !m.waiting && m.Bookmarks && m.awaiting == 0 {
-			m.due.Reset(bookmarkDelay)
-			m.waiting = true
-		}
-		return m.flush()
+		break
 	}
+	if err := m.emit(false); err != nil { // the last that was taken, where the batch is full
+		return err
+	}
+	if m.dirty && !m.waiting && m.Bookmarks && m.awaiting == 0 {
+		m.due.Reset(bookmarkDelay)
+		m.waiting = true
+	}
+	return m.flush()
 }
 
 func (m *merger) write(frame []byte) error {
@@ -277,9 +284,12 @@ func (m *merger) enter(s *source) *item {
 	if e, n, ok := m.Journal.at(m.next); ok && e.slot == s.Slot && e.version == i.version {
 		m.next = n + 1
 		m.Journal.lower(n, stood)
+		m.Journal.read(m.Reader, n)
 	} else {
 		caughtUp := m.next == m.Journal.end()
-		m.Journal.enter(s.Slot, i.version, stood)
+		if n, ok := m.Journal.enter(s.Slot, i.version, stood); ok {
+			m.Journal.read(m.Reader, n)
+		}
 		if caughtUp {
 			m.next = m.Journal.end()
 		}
@@ -344,11 +354,16 @@ func (m *merger) send(i *item) error {
 	}
 	m.at.Set(s.Slot, i.version)
 	m.dirty = true
-	if m.InitialEnd && !m.ended && m.awaiting == 0 {
-		m.ended = true
-		return m.writeBookmark(true)
+	return m.tellInitialEnd()
+}
+
+// tellInitialEnd writes the bookmark that ends the initial events, once those of all sources have ended.
+func (m *merger) tellInitialEnd() error {
+	if !m.InitialEnd || m.ended || m.awaiting > 0 {
+		return nil
 	}
-	return nil
+	m.ended = true
+	return m.writeBookmark(true)
 }
 
 // lost ends the stream because a source cannot go on.
@@ -406,7 +421,10 @@ func (m *merger) change(c Change) error {
 			}
 		}
 	}
-	return nil
+	if err := m.tellInitialEnd(); err != nil {
+		return err
+	}
+	return m.drain(false)
 }
 
 // bookmark tells the client where it stands, unless it knows.

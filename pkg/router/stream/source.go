@@ -83,15 +83,23 @@ func (s *source) run(ctx context.Context) {
 	delay := firstDelay
 	for {
 		if body != nil {
-			err := s.read(ctx, body)
-			if ctx.Err() != nil {
+			events, err := s.read(ctx, body)
+			body = nil
+			switch {
+			case ctx.Err() != nil:
 				return
-			}
-			if s.at == 0 {
+			case s.at == 0, errors.Is(err, errUnreadable):
 				s.deliver(ctx, &item{err: errors.Join(errLost, err)})
 				return
+			case events > 0:
+				delay = firstDelay
 			}
 			s.deliver(ctx, &item{broken: true})
+			// Also where it could be opened: what ends each time at once must not be asked without a pause.
+			if !wait(ctx, delay/2+rand.N(delay)) {
+				return
+			}
+			delay = min(2*delay, lastDelay)
 		}
 		opened, err := s.Open(ctx, s.at)
 		switch {
@@ -104,11 +112,10 @@ func (s *source) run(ctx context.Context) {
 			s.deliver(ctx, &item{err: err})
 			return
 		case err == nil:
-			body, delay = opened, firstDelay
+			body = opened
 			s.deliver(ctx, &item{mended: true})
 			continue
 		}
-		body = nil
 		// Streams that lost the same control plane must not all come back at the same moment.
 		if !wait(ctx, delay/2+rand.N(delay)) {
 			return
@@ -128,54 +135,63 @@ func wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// read delivers the events of one opened watch. It returns when that ends.
-func (s *source) read(ctx context.Context, body io.ReadCloser) error {
+// read delivers the events of one opened watch. It returns when that ends, and says how many there were.
+func (s *source) read(ctx context.Context, body io.ReadCloser) (events int, err error) {
 	defer body.Close()
 	stop := context.AfterFunc(ctx, func() { _ = body.Close() })
 	defer stop()
 	frames := wire.NewFrameReader(s.format, body)
 	var scratch []byte
-	for {
+	for ; ; events++ {
 		event, err := frames.Next()
 		if err != nil {
-			return err
+			return events, err
 		}
-		next := &item{kind: watch.EventType(event.Type), object: event.Meta}
-		if next.kind != watch.Error {
-			if next.version, err = version.ParseRaw(event.Meta.ResourceVersion); err != nil {
-				return fmt.Errorf("read event of %s: %w", s.Name, err)
-			}
-			if !s.typed {
-				if next.apiVersion, next.objectKind, err = s.format.ReadKind(event.Object); err != nil {
-					return fmt.Errorf("read event of %s: %w", s.Name, err)
-				}
-				s.typed, s.table = true, next.objectKind == "Table"
-			}
-		}
-		switch next.kind {
-		case watch.Bookmark:
-			s.at = next.version
-		case watch.Error:
-			next.frame = s.format.AppendEvent(nil, event.Type, event.Object)
-		default:
-			stamp := ObjectVersion(event.Meta, next.version, s.Slot)
-			if scratch, err = s.format.AppendVersioned(scratch[:0], event.Object, func(wire.Meta) string { return stamp }); err != nil {
-				return fmt.Errorf("read event of %s: %w", s.Name, err)
-			}
-			next.frame = s.format.AppendEvent(make([]byte, 0, len(scratch)+64), event.Type, scratch)
-			if s.table {
-				if next.bare, err = s.bareFrame(event.Type, scratch); err != nil {
-					return err
-				}
-			}
-			if next.initial = s.at == 0; !next.initial {
-				s.at = next.version
-			}
+		next, err := s.item(event, &scratch)
+		if err != nil {
+			return events, fmt.Errorf("%s: %w: %w", s.Name, errUnreadable, err)
 		}
 		if !s.deliver(ctx, next) {
-			return ctx.Err()
+			return events, ctx.Err()
 		}
 	}
+}
+
+// item makes of an event what the merger needs. scratch is kept from one to the next.
+func (s *source) item(event wire.Event, scratch *[]byte) (next *item, err error) {
+	next = &item{kind: watch.EventType(event.Type), object: event.Meta}
+	if next.kind == watch.Error {
+		next.frame = s.format.AppendEvent(nil, event.Type, event.Object)
+		return next, nil
+	}
+	if next.version, err = version.ParseRaw(event.Meta.ResourceVersion); err != nil {
+		return nil, err
+	}
+	if !s.typed {
+		if next.apiVersion, next.objectKind, err = s.format.ReadKind(event.Object); err != nil {
+			return nil, err
+		}
+		s.typed, s.table = true, next.objectKind == "Table"
+	}
+	if next.kind == watch.Bookmark {
+		s.at = next.version
+		return next, nil
+	}
+	stamp := ObjectVersion(event.Meta, next.version, s.Slot)
+	*scratch, err = s.format.AppendVersioned((*scratch)[:0], event.Object, func(wire.Meta) string { return stamp })
+	if err != nil {
+		return nil, err
+	}
+	next.frame = s.format.AppendEvent(make([]byte, 0, len(*scratch)+64), event.Type, *scratch)
+	if s.table {
+		if next.bare, err = s.bareFrame(event.Type, *scratch); err != nil {
+			return nil, err
+		}
+	}
+	if next.initial = s.at == 0; !next.initial {
+		s.at = next.version
+	}
+	return next, nil
 }
 
 // bareFrame is the event without column definitions, nil where the Table has none.

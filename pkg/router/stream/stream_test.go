@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -413,5 +414,71 @@ func TestASlowClientHoldsUpItsSourcesAlone(t *testing.T) {
 		for range 100 {
 			slow.next()
 		}
+	})
+}
+
+// A stream that is busy still sees that it has to end, and says where it stands.
+func TestABusyStreamSeesItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newPlane(1), newPlane(2)
+		slow := func([]byte) error { time.Sleep(time.Millisecond); return nil }
+		c := run(t, Config{Bookmarks: true, Sources: []Source{a.source(t, 0), b.source(t, 0)}, Write: slow})
+		synctest.Wait()
+		const many = 3000
+		for i := range many {
+			a.write("ADDED", fmt.Sprint("a", i))
+			b.write("ADDED", fmt.Sprint("b", i))
+		}
+		c.next()
+		c.finish()
+		<-c.end
+		var last string
+		n := 0
+		for ; len(c.events) > 0; n++ {
+			last = c.next()
+		}
+		if n > 10*batch || !strings.HasPrefix(last, "BOOKMARK") {
+			t.Errorf("%d events came after the end, the last is %s", n, last)
+		}
+	})
+}
+
+// What ends each time at once is asked again with pauses that grow.
+func TestASourceThatEndsAtOnceIsNotAskedWithoutPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var opened atomic.Int64
+		ends := func(context.Context, int64) (io.ReadCloser, error) {
+			opened.Add(1)
+			return io.NopCloser(strings.NewReader("")), nil
+		}
+		run(t, Config{Sources: []Source{{Name: "cell-1", Slot: 1, Position: 5, Open: ends}}})
+		time.Sleep(time.Minute) // synctest's clock
+		if n := opened.Load(); n < 5 || n > 60 {
+			t.Errorf("it was opened %d times in a minute", n)
+		}
+	})
+}
+
+func TestEventsThatCannotBeReadEndTheStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		garbage := func(context.Context, int64) (io.ReadCloser, error) {
+			return io.NopCloser(strings.NewReader(`{"type":"ADDED","object":{"metadata":{"resourceVersion":"none"}}}`)), nil
+		}
+		c := run(t, Config{Sources: []Source{{Name: "cell-1", Slot: 1, Position: 5, Open: garbage}}})
+		c.expect("the end")
+	})
+}
+
+// The last source that was waited for leaves: the initial events have ended.
+func TestInitialEventsEndWhenASourceLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newPlane(1), newPlane(2)
+		a.write("ADDED", "x")
+		r, _ := io.Pipe()
+		silent := Source{Name: b.name, Slot: 2, First: r, Marked: true, Open: b.watch}
+		c := run(t, Config{Bookmarks: true, InitialEnd: true, Sources: []Source{a.source(t, 0), silent}})
+		synctest.Wait()
+		c.change <- Change{Remove: []string{b.name}}
+		c.expect("ADDED x 2001", "BOOKMARK 2 0 end")
 	})
 }
