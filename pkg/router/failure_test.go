@@ -34,7 +34,7 @@ func (b *bed) breakCell(t *testing.T, name string) {
 	t.Cleanup(func() { b.setEndpoints(context.Background(), t, name, nil) })
 }
 
-func (b *bed) setEndpoints(ctx context.Context, t *testing.T, name string, endpoints []string) {
+func (b *bed) setEndpoints(ctx context.Context, t testing.TB, name string, endpoints []string) {
 	t.Helper()
 	c, err := client.New(b.rcp)
 	if err != nil {

@@ -18,10 +18,32 @@ import (
 )
 
 // endpoints gives a cell other endpoints until the test ends. The router follows a moment later.
-func (b *bed) endpoints(t *testing.T, cell string, endpoints ...string) {
+func (b *bed) endpoints(t testing.TB, cell string, endpoints ...string) {
 	t.Helper()
 	b.setEndpoints(t.Context(), t, cell, endpoints)
 	t.Cleanup(func() { b.setEndpoints(context.Background(), t, cell, nil) })
+}
+
+// gate puts a gate between the router and a cell, of which maps has an object with this name.
+func (b *bed) gate(t testing.TB, cell string, maps typedcorev1.ConfigMapInterface, name string) *sandboxtest.Gate {
+	t.Helper()
+	gate := sandboxtest.NewGate(t, b.cells[cell].Host)
+	gate.Refuse()
+	b.endpoints(t, cell, gate.URL())
+	until(t, "the router goes through the gate", func(ctx context.Context) bool {
+		_, err := maps.Get(ctx, name, getOptions())
+		return named503(err, cell)
+	})
+	gate.Pass()
+	until(t, "the cell is back", answered(maps, name))
+	return gate
+}
+
+func answered(maps typedcorev1.ConfigMapInterface, name string) func(ctx context.Context) bool {
+	return func(ctx context.Context) bool {
+		_, err := maps.Get(ctx, name, getOptions())
+		return err == nil
+	}
 }
 
 // oneOfEach makes objects until there is one in every cell, and returns their names.
@@ -40,7 +62,7 @@ func (b *bed) oneOfEach(t *testing.T, ns string) map[string]string {
 }
 
 // until asks again and again, and fails the test where the answer never comes.
-func until(t *testing.T, what string, condition func(ctx context.Context) bool) {
+func until(t testing.TB, what string, condition func(ctx context.Context) bool) {
 	t.Helper()
 	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
 		return condition(ctx), nil
@@ -78,18 +100,7 @@ func TestAHungCellHoldsUpNothingElse(t *testing.T) {
 	ns := b.namespace(t, "hung")
 	names := b.oneOfEach(t, ns)
 	maps := kube(t, impatient(b.router)).CoreV1().ConfigMaps(ns)
-	gate := sandboxtest.NewGate(t, b.cells["cell-2"].Host)
-	gate.Refuse()
-	b.endpoints(t, "cell-2", gate.URL())
-	until(t, "the router goes through the gate", func(ctx context.Context) bool {
-		_, err := maps.Get(ctx, names["cell-2"], getOptions())
-		return named503(err, "cell-2")
-	})
-	gate.Pass()
-	until(t, "the cell is back", func(ctx context.Context) bool {
-		_, err := maps.Get(ctx, names["cell-2"], getOptions())
-		return err == nil
-	})
+	gate := b.gate(t, "cell-2", maps, names["cell-2"])
 
 	gate.Hang()
 	cutOff := make(chan error, 20)
@@ -120,10 +131,53 @@ func TestAHungCellHoldsUpNothingElse(t *testing.T) {
 		others(t, maps, names, "cell-2")
 	}
 	gate.Pass()
-	until(t, "the cell is back after flapping", func(ctx context.Context) bool {
-		_, err := maps.Get(ctx, names["cell-2"], getOptions())
-		return err == nil
-	})
+	until(t, "the cell is back after flapping", answered(maps, names["cell-2"]))
+}
+
+// TestNobodyWaitsForAHungCellButItsOwn: while many requests hang, those for other cells are answered long
+// before the first of them is given up.
+func TestNobodyWaitsForAHungCellButItsOwn(t *testing.T) {
+	const hanging = 100
+	b := newBed(t)
+	ns := b.namespace(t, "waiting")
+	names := b.oneOfEach(t, ns)
+	maps := kube(t, impatient(b.router)).CoreV1().ConfigMaps(ns)
+	gate := b.gate(t, "cell-2", maps, names["cell-2"])
+	gate.Hang()
+	type answer struct {
+		took time.Duration
+		err  error
+	}
+	answers := make(chan answer, hanging)
+	for range hanging {
+		go func() {
+			start := time.Now()
+			_, err := maps.Get(t.Context(), names["cell-2"], getOptions())
+			answers <- answer{time.Since(start), err}
+		}()
+	}
+	var slowest time.Duration
+	asked := 0
+	for len(answers) < hanging {
+		for _, cell := range []string{"cell-1", "cell-3"} {
+			start := time.Now()
+			if _, err := maps.Get(t.Context(), names[cell], getOptions()); err != nil {
+				t.Errorf("get from %s: %v", cell, err)
+			}
+			slowest, asked = max(slowest, time.Since(start)), asked+1
+		}
+	}
+	fastest := time.Hour
+	for range hanging {
+		a := <-answers
+		if !named503(a.err, "cell-2") {
+			t.Errorf("get from the hung cell: %v; want 503 that names it", a.err)
+		}
+		fastest = min(fastest, a.took)
+	}
+	if slowest >= fastest {
+		t.Errorf("one of %d requests for other cells took %s; the hung cell was given up after %s", asked, slowest, fastest)
+	}
 }
 
 // TestAWrongCertificateHarmsItsOwnKeysOnly: somebody else answers at the cell's address.

@@ -150,7 +150,7 @@ func dyn(t *testing.T, config *rest.Config) dynamic.Interface {
 }
 
 // snapshot is the ring as the router must see it.
-func (b *bed) snapshot(t *testing.T) *routing.Snapshot {
+func (b *bed) snapshot(t testing.TB) *routing.Snapshot {
 	t.Helper()
 	c, err := client.New(b.rcp)
 	if err != nil {
