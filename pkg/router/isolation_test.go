@@ -175,7 +175,8 @@ func TestNobodyWaitsForAHungCellButItsOwn(t *testing.T) {
 		}
 		fastest = min(fastest, a.took)
 	}
-	if slowest >= fastest {
+	// One that waits for the hung cell is let go with it, but has started later.
+	if slowest > fastest/2 {
 		t.Errorf("one of %d requests for other cells took %s; the hung cell was given up after %s", asked, slowest, fastest)
 	}
 }
