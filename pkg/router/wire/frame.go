@@ -28,7 +28,7 @@ type FrameReader struct {
 
 // NewFrameReader reads a watch in format f from r. Next waits for no more of r than the event that it returns.
 func NewFrameReader(f Format, r io.Reader) *FrameReader {
-	return &FrameReader{format: f, window: window{r: r}}
+	return &FrameReader{format: f, window: window{r: r, frugal: true}}
 }
 
 // Next returns the next event. At the end of the stream it returns io.EOF, and io.ErrUnexpectedEOF where that is in

@@ -12,10 +12,20 @@ type window struct {
 	r    io.Reader
 	buf  []byte
 	from int
+	// frugal is true for a stream that may say nothing for hours: it begins with frameWindow, and goes back to
+	// that from anything larger than frameKept.
+	frugal bool
 }
 
-// windowSize is how much is asked of a stream at once, in bytes.
-const windowSize = 64 << 10
+const (
+	// windowSize is how much is asked of a stream at once, in bytes.
+	windowSize = 64 << 10
+	// frameWindow is how much is asked of a frugal one, in bytes. A router holds one for each source of each watch.
+	frameWindow = 4 << 10
+	// frameKept is the largest window that a frugal one holds between objects, in bytes: most objects fit, so
+	// that a busy watch does not begin anew with each.
+	frameKept = 16 << 10
+)
 
 func (w *window) unread() []byte { return w.buf[w.from:] }
 
@@ -25,12 +35,19 @@ func (w *window) more() error {
 	if len(w.unread()) > MaxObject {
 		return errLarge
 	}
-	if w.from > 0 {
-		w.buf = w.buf[:copy(w.buf, w.unread())]
-		w.from = 0
+	size := windowSize
+	if w.frugal {
+		size = frameWindow
 	}
+	switch {
+	case w.frugal && cap(w.buf) > frameKept && len(w.unread()) < size:
+		w.buf = append(make([]byte, 0, size), w.unread()...)
+	case w.from > 0:
+		w.buf = w.buf[:copy(w.buf, w.unread())]
+	}
+	w.from = 0
 	if len(w.buf) == cap(w.buf) {
-		w.buf = slices.Grow(w.buf, max(windowSize, len(w.buf)))
+		w.buf = slices.Grow(w.buf, max(size, len(w.buf)))
 	}
 	n, err := io.ReadAtLeast(w.r, w.buf[len(w.buf):cap(w.buf)], 1)
 	w.buf = w.buf[:len(w.buf)+n]
