@@ -5,8 +5,8 @@ import (
 	"compress/gzip"
 	"errors"
 	"io"
-	"mime"
 	"net/http"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/kubecell/kubectl-cell/pkg/router/naming"
+	"github.com/kubecell/kubectl-cell/pkg/router/wire"
 )
 
 // maxAudited bounds what of an answer is kept for the audit log, in bytes. Of a longer one the code is
@@ -111,8 +112,7 @@ func (h *handler) auditName(r *http.Request, body naming.Body) {
 // auditObject decodes a body, or is nil where it is none that can be decoded: protobuf of a kind that is
 // not built into Kubernetes.
 func auditObject(contentType string, data []byte) runtime.Object {
-	mediaType, _, err := mime.ParseMediaType(contentType)
-	if err == nil && mediaType == runtime.ContentTypeProtobuf {
+	if media, _ := wire.MediaType(contentType); media == runtime.ContentTypeProtobuf {
 		typed, kind, err := scheme.Codecs.UniversalDeserializer().Decode(data, nil, nil)
 		if err != nil {
 			return nil
@@ -125,7 +125,7 @@ func auditObject(contentType string, data []byte) runtime.Object {
 		object.SetGroupVersionKind(*kind)
 		return object
 	}
-	data, err = asJSON(contentType, data)
+	data, err := asJSON(contentType, data)
 	if err != nil {
 		return nil
 	}
@@ -140,13 +140,12 @@ func auditObject(contentType string, data []byte) runtime.Object {
 var errNotText = errors.New("neither JSON nor YAML")
 
 func asJSON(contentType string, data []byte) ([]byte, error) {
-	mediaType, _, err := mime.ParseMediaType(contentType)
+	media, known := wire.MediaType(contentType)
 	switch {
-	case contentType == "", err == nil && (mediaType == runtime.ContentTypeJSON || mediaType == "application/json-patch+json" ||
-		mediaType == "application/merge-patch+json" || mediaType == "application/strategic-merge-patch+json"):
-		return data, nil
-	case err == nil && (mediaType == runtime.ContentTypeYAML || mediaType == "application/apply-patch+yaml"):
+	case strings.HasSuffix(media, "yaml"):
 		return yaml.YAMLToJSON(data)
+	case known && media != runtime.ContentTypeProtobuf:
+		return data, nil
 	}
 	return nil, errNotText
 }

@@ -190,10 +190,18 @@ func (d *deletion) deleteOne(ctx context.Context, s *listSource, object wire.Met
 	switch {
 	case f == nil:
 		d.deleted.Add(1)
-	case f.status() == http.StatusNotFound, f.status() == http.StatusConflict && ours:
+	case f.status() == http.StatusNotFound, f.status() == http.StatusConflict && ours && d.gone(ctx, s, object):
 		return nil
 	}
 	return f
+}
+
+// gone tells a conflict of the UID from those that have other reasons, such as a webhook's: the object is not there any
+// more, or another one is in its place. It is false where that cannot be found out.
+func (d *deletion) gone(ctx context.Context, s *listSource, object wire.Meta) bool {
+	resource := schema.GroupVersionResource{Group: d.info.APIGroup, Version: d.info.APIVersion, Resource: d.info.Resource}
+	found, err := s.plane.Metadata().Resource(resource).Namespace(d.info.Namespace).Get(ctx, object.Name, metav1.GetOptions{})
+	return apierrors.IsNotFound(err) || err == nil && string(found.UID) != object.UID
 }
 
 // delete sends one deletion to the source.
@@ -243,6 +251,9 @@ func deleteOptions(w http.ResponseWriter, r *http.Request, info *request.Request
 	if r.Body != nil && r.Body != http.NoBody {
 		var err error
 		if body, err = readBody(w, r); err != nil {
+			return nil, err
+		}
+		if _, err = mediaOf(r, info, body); err != nil {
 			return nil, err
 		}
 	}

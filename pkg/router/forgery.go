@@ -2,10 +2,8 @@ package router
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"slices"
 	"strings"
@@ -15,84 +13,183 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	kjson "k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/apiserver/pkg/endpoints/handlers/negotiation"
 	"k8s.io/apiserver/pkg/endpoints/request"
-	"sigs.k8s.io/yaml"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
 	"github.com/kubecell/kubectl-cell/pkg/router/upstream"
+	"github.com/kubecell/kubectl-cell/pkg/router/wire"
 )
 
 // groupOperators may set this project's marks through a router, to mend by hand what is broken. Nobody is
 // in it unless an administrator says so, not even the group system:masters.
 const groupOperators = "kubecell:operators"
 
-// reserved says whether a label or annotation is this project's own mark, by which objects are found,
-// hidden and moved.
-func reserved(key string) bool {
-	switch key {
-	case v1alpha1.LabelRebalanceStatus, v1alpha1.LabelBackupCell,
-		v1alpha1.AnnotationReplicatedFrom, v1alpha1.AnnotationPlacementEpoch:
-		return true
-	}
-	return false
-}
-
-// claim is a mark that a body sets; nil takes it away.
-type claim struct {
+// mark is a label or annotation of this project's own, by which objects are found, hidden and moved.
+type mark struct {
 	annotation bool
 	key        string
-	value      *string
 }
 
-func (c claim) String() string {
-	if c.annotation {
-		return "annotation " + c.key
+// reservedMarks are all of them.
+func reservedMarks() []mark {
+	return []mark{
+		{false, v1alpha1.LabelRebalanceStatus},
+		{false, v1alpha1.LabelBackupCell},
+		{true, v1alpha1.AnnotationReplicatedFrom},
+		{true, v1alpha1.AnnotationPlacementEpoch},
 	}
-	return "label " + c.key
 }
 
-// refuseForgery refuses a write that would change a mark of this project's on the object itself. One that
-// leaves it as it is passes, since a client that reads and writes back sends it along. To look is
-// expensive and is done only where the body has the group's name in it.
-func (h *handler) refuseForgery(r *http.Request, plane *upstream.ControlPlane, info *request.RequestInfo, contentType string, body []byte) error {
-	if !suspicious(contentType, body) {
-		return nil
+func (m mark) String() string {
+	if m.annotation {
+		return "annotation " + m.key
 	}
-	if who, ok := request.UserFrom(r.Context()); ok && slices.Contains(who.GetGroups(), groupOperators) {
-		return nil
+	return "label " + m.key
+}
+
+// of returns the mark's value on an object, nil where it has none.
+func (m mark) of(object metav1.Object) *string {
+	marks := object.GetLabels()
+	if m.annotation {
+		marks = object.GetAnnotations()
 	}
-	claims := claimsOf(contentType, body)
-	if len(claims) == 0 {
-		return nil
-	}
-	resource := schema.GroupVersionResource{Group: info.APIGroup, Version: info.APIVersion, Resource: info.Resource}
-	var live metav1.Object = &metav1.ObjectMeta{}
-	if info.Verb != "create" || info.Subresource != "" {
-		found, err := plane.Dynamic().Resource(resource).Namespace(objectNamespace(info)).Get(r.Context(), info.Name, metav1.GetOptions{})
-		switch {
-		case err == nil:
-			live = found
-		case !apierrors.IsNotFound(err):
-			return err
-		}
-	}
-	for _, c := range claims {
-		marks := live.GetLabels()
-		if c.annotation {
-			marks = live.GetAnnotations()
-		}
-		if value, there := marks[c.key]; there != (c.value != nil) || there && value != *c.value {
-			return apierrors.NewForbidden(resource.GroupResource(), info.Name, fmt.Errorf("the %s is for the federation alone to set", c))
-		}
+	if value, there := marks[m.key]; there {
+		return &value
 	}
 	return nil
 }
 
-// unforged reads the body of a write of a Replicated object, whose truth is at the RCP, and refuses one that
-// would change a mark. The request that it returns has the body still before it.
+// guarded is a write whose body may change marks.
+type guarded struct {
+	info  *request.RequestInfo
+	media string
+	body  []byte
+	// manager is the field manager that the client names.
+	manager string
+	// moved is false where nothing can have been moved to, so that no object has marks that could be dropped
+	// without being named: at the RCP, and as long as the ring is the first one.
+	moved bool
+}
+
+// guard refuses a write that would change a mark of this project's on the object itself, and returns the body
+// to send for any other.
+//
+// A client that reads and writes back sends the marks along, and passes. One that replaces the whole object, or
+// applies it, and does not know of marks, keeps them: they are carried over into its body. A patch that would
+// take them away, by name or with all labels or annotations, is refused.
+//
+// To look at the live object is a trip to the control plane. It is made where the body names a mark, and, once
+// the ring has moved something, for what could drop one.
+func (h *handler) guard(r *http.Request, plane *upstream.ControlPlane, g guarded) ([]byte, error) {
+	carries := g.moved && g.replaces()
+	if !carries && !g.suspicious() {
+		return g.body, nil
+	}
+	if who, ok := request.UserFrom(r.Context()); ok && slices.Contains(who.GetGroups(), groupOperators) {
+		return g.body, nil
+	}
+	claims, err := claimsOf(g.media, g.body)
+	if err != nil {
+		return nil, apierrors.NewBadRequest(err.Error())
+	}
+	if !g.moved {
+		claims = slices.DeleteFunc(claims, func(c claim) bool { return c.implied })
+	}
+	if len(claims) == 0 && !carries {
+		return g.body, nil
+	}
+	live, err := g.live(r, plane)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range claims {
+		if !c.holds(live) {
+			resource := schema.GroupResource{Group: g.info.APIGroup, Resource: g.info.Resource}
+			return nil, apierrors.NewForbidden(resource, g.info.Name, fmt.Errorf("the %s is for the federation alone to set", c.mark))
+		}
+	}
+	if missing := g.missing(live, claims); carries && len(missing) > 0 {
+		return withMarks(g.media, g.body, live, missing)
+	}
+	return g.body, nil
+}
+
+// replaces says whether the body is all that will be left of the object, or of what its manager has applied.
+func (g *guarded) replaces() bool {
+	switch g.info.Verb {
+	case "update":
+		return g.info.Subresource != "scale" // which is an object of another kind, without marks
+	case "patch":
+		return g.media == string(types.ApplyYAMLPatchType)
+	}
+	return false
+}
+
+// suspicious says whether a body may have a mark in it, plainly or hidden behind an escape, or may drop all
+// labels or annotations.
+func (g *guarded) suspicious() bool {
+	if bytes.Contains(g.body, []byte(v1alpha1.GroupName)) {
+		return true
+	}
+	switch g.media {
+	case runtime.ContentTypeProtobuf:
+		return false
+	case runtime.ContentTypeYAML, string(types.ApplyYAMLPatchType):
+		return bytes.ContainsAny(g.body, "\\!\x00")
+	case string(types.JSONPatchType):
+		return true
+	case string(types.MergePatchType), string(types.StrategicMergePatchType):
+		if bytes.Contains(g.body, []byte("null")) || bytes.Contains(g.body, []byte(`"$`)) {
+			return true
+		}
+	}
+	return bytes.Contains(g.body, []byte(`\u`))
+}
+
+// live is the object as it is, empty where it is not there.
+func (g *guarded) live(r *http.Request, plane *upstream.ControlPlane) (metav1.Object, error) {
+	if g.info.Verb == "create" && g.info.Subresource == "" {
+		return &metav1.ObjectMeta{}, nil
+	}
+	resource := schema.GroupVersionResource{Group: g.info.APIGroup, Version: g.info.APIVersion, Resource: g.info.Resource}
+	found, err := plane.Metadata().Resource(resource).Namespace(objectNamespace(g.info)).Get(r.Context(), g.info.Name, metav1.GetOptions{})
+	switch {
+	case err == nil:
+		return found, nil
+	case apierrors.IsNotFound(err):
+		return &metav1.ObjectMeta{}, nil
+	case apierrors.ReasonForError(err) == metav1.StatusReasonUnknown:
+		return nil, noPlane(plane.Name(), err)
+	}
+	return nil, err
+}
+
+// missing are the marks of the live object that the body would take away by not having them. Of an applied
+// configuration those are the ones that its manager has applied before.
+func (g *guarded) missing(live metav1.Object, claims []claim) []mark {
+	return slices.DeleteFunc(reservedMarks(), func(m mark) bool {
+		return m.of(live) == nil ||
+			slices.ContainsFunc(claims, func(c claim) bool { return c.mark == m }) ||
+			g.info.Verb == "patch" && !applied(live, g.manager, m)
+	})
+}
+
+// applied says whether a manager has applied a mark, and so takes it away when it applies again without it.
+func applied(live metav1.Object, manager string, m mark) bool {
+	for _, entry := range live.GetManagedFields() {
+		if entry.Manager == manager && entry.Operation == metav1.ManagedFieldsOperationApply && entry.FieldsV1 != nil &&
+			strings.Contains(string(entry.FieldsV1.Raw), "f:"+m.key) {
+			return true
+		}
+	}
+	return false
+}
+
+// unforged reads the body of a write of a Replicated object, whose truth is at the RCP and has no marks, and
+// refuses one that would set some. The request that it returns has the body still before it.
 func (h *handler) unforged(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo) (*http.Request, error) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return r, nil
@@ -105,7 +202,11 @@ func (h *handler) unforged(w http.ResponseWriter, r *http.Request, state *feed.S
 	if err != nil {
 		return r, err
 	}
-	if err := h.refuseForgery(r, rcp, info, r.Header.Get("Content-Type"), body); err != nil {
+	media, err := mediaOf(r, info, body)
+	if err != nil {
+		return r, err
+	}
+	if body, err = h.guard(r, rcp, guarded{info: info, media: media, body: body}); err != nil {
 		return r, err
 	}
 	out := r.WithContext(r.Context())
@@ -113,148 +214,16 @@ func (h *handler) unforged(w http.ResponseWriter, r *http.Request, state *feed.S
 	return out, nil
 }
 
-// suspicious says whether a body may have a mark in it: plainly, or hidden behind an escape.
-func suspicious(contentType string, body []byte) bool {
-	if bytes.Contains(body, []byte(v1alpha1.GroupName)) {
-		return true
+// mediaOf is how a body is encoded. What cannot be understood here is refused, in the apiserver's own words:
+// nothing that was not looked at is passed on.
+func mediaOf(r *http.Request, info *request.RequestInfo, body []byte) (string, error) {
+	media, known := wire.MediaType(r.Header.Get("Content-Type"))
+	if known || len(body) == 0 {
+		return media, nil
 	}
-	switch {
-	case strings.Contains(contentType, "protobuf"):
-		return false
-	case strings.Contains(contentType, "yaml"):
-		return bytes.ContainsAny(body, "\\!\x00")
+	accepted := []string{runtime.ContentTypeJSON, runtime.ContentTypeYAML, runtime.ContentTypeProtobuf}
+	if info.Verb == "patch" {
+		accepted = []string{string(types.JSONPatchType), string(types.MergePatchType), string(types.StrategicMergePatchType), string(types.ApplyYAMLPatchType)}
 	}
-	return bytes.Contains(body, []byte(`\u`))
-}
-
-// claimsOf returns the marks that a body sets. Of one that does not parse there are none: the apiserver
-// refuses it.
-func claimsOf(contentType string, body []byte) []claim {
-	media, _, err := mime.ParseMediaType(contentType)
-	if err != nil {
-		media = runtime.ContentTypeJSON
-	}
-	switch {
-	case media == runtime.ContentTypeProtobuf:
-		return claimsInProtobuf(body)
-	case media == string(types.JSONPatchType):
-		return claimsInOperations(body)
-	case strings.Contains(media, "yaml"):
-		if body, err = yaml.YAMLToJSON(body); err != nil {
-			return nil
-		}
-	}
-	var object marked
-	if kjson.Unmarshal(body, &object) != nil {
-		return nil
-	}
-	return object.Metadata.claims()
-}
-
-// marked is what can carry marks, as a whole object or as a patch of one. A null in a patch takes away.
-type marked struct {
-	Metadata marks `json:"metadata"`
-}
-
-type marks struct {
-	Labels      map[string]*string `json:"labels"`
-	Annotations map[string]*string `json:"annotations"`
-}
-
-func (m marks) claims() []claim {
-	var out []claim
-	for key, value := range m.Labels {
-		if reserved(key) {
-			out = append(out, claim{key: key, value: value})
-		}
-	}
-	for key, value := range m.Annotations {
-		if reserved(key) {
-			out = append(out, claim{annotation: true, key: key, value: value})
-		}
-	}
-	return out
-}
-
-// claimsInProtobuf reads the metadata, which is field 1 of every kind in the Kubernetes API.
-func claimsInProtobuf(body []byte) []claim {
-	raw, ok := bytes.CutPrefix(body, []byte("k8s\x00"))
-	var unknown runtime.Unknown
-	var object metav1.PartialObjectMetadata
-	if !ok || unknown.Unmarshal(raw) != nil || object.Unmarshal(unknown.Raw) != nil {
-		return nil
-	}
-	var m marks
-	m.Labels, m.Annotations = pointers(object.Labels), pointers(object.Annotations)
-	return m.claims()
-}
-
-func pointers(in map[string]string) map[string]*string {
-	out := make(map[string]*string, len(in))
-	for key, value := range in {
-		out[key] = &value
-	}
-	return out
-}
-
-// claimsInOperations reads a JSON patch. What an operation makes of a mark is told from its last step:
-// the operations that follow it do not matter, since each of them is a claim of its own.
-func claimsInOperations(body []byte) []claim {
-	var operations []struct {
-		Op    string          `json:"op"`
-		Path  string          `json:"path"`
-		From  string          `json:"from"`
-		Value json.RawMessage `json:"value"`
-	}
-	if kjson.Unmarshal(body, &operations) != nil {
-		return nil
-	}
-	var out []claim
-	for _, o := range operations {
-		switch o.Op {
-		case "add", "replace":
-			out = append(out, claimsAt(o.Path, o.Value)...)
-		case "remove":
-			out = append(out, claimsAt(o.Path, nil)...)
-		case "move", "copy":
-			// A value that is not in the patch is never known to be the one that is there.
-			unknown := json.RawMessage(`"(moved or copied)"`)
-			out = append(out, claimsAt(o.Path, unknown)...)
-			if o.Op == "move" {
-				out = append(out, claimsAt(o.From, nil)...)
-			}
-		}
-	}
-	return out
-}
-
-// claimsAt returns the marks that a value at a JSON pointer sets; without a value the pointer is removed.
-func claimsAt(pointer string, value json.RawMessage) []claim {
-	var m marks
-	steps := strings.Split(pointer, "/")
-	for i := range steps {
-		steps[i] = strings.NewReplacer("~1", "/", "~0", "~").Replace(steps[i])
-	}
-	switch {
-	case len(steps) == 4 && steps[1] == "metadata" && reserved(steps[3]):
-		c := claim{annotation: steps[2] == "annotations", key: steps[3]}
-		var s string
-		if value != nil && json.Unmarshal(value, &s) == nil {
-			c.value = &s
-		}
-		return []claim{c}
-	case value == nil:
-		return nil
-	case pointer == "":
-		var object marked
-		_ = kjson.Unmarshal(value, &object) // what is no object sets nothing
-		m = object.Metadata
-	case pointer == "/metadata":
-		_ = kjson.Unmarshal(value, &m)
-	case pointer == "/metadata/labels":
-		_ = kjson.Unmarshal(value, &m.Labels)
-	case pointer == "/metadata/annotations":
-		_ = kjson.Unmarshal(value, &m.Annotations)
-	}
-	return m.claims()
+	return "", negotiation.NewUnsupportedMediaTypeError(accepted)
 }

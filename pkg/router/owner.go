@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"slices"
 	"strings"
@@ -26,6 +25,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
 	"github.com/kubecell/kubectl-cell/pkg/router/upstream"
+	"github.com/kubecell/kubectl-cell/pkg/router/wire"
 )
 
 // knownOwners bounds how many owners are remembered.
@@ -151,9 +151,9 @@ type owned struct {
 // ownersIn returns the owners that a body names. Of one that does not parse there are none: the apiserver
 // refuses it.
 func ownersIn(contentType string, body []byte) []metav1.OwnerReference {
-	media, _, err := mime.ParseMediaType(contentType)
-	if err != nil {
-		media = runtime.ContentTypeJSON
+	media, known := wire.MediaType(contentType)
+	if !known {
+		return nil
 	}
 	if media == runtime.ContentTypeProtobuf {
 		raw, ok := bytes.CutPrefix(body, []byte("k8s\x00"))
@@ -171,9 +171,11 @@ func ownersIn(contentType string, body []byte) []metav1.OwnerReference {
 		return ownersInOperations(body)
 	}
 	if strings.Contains(media, "yaml") {
-		if body, err = yaml.YAMLToJSON(body); err != nil {
+		converted, err := yaml.YAMLToJSON(body)
+		if err != nil {
 			return nil
 		}
+		body = converted
 	}
 	var object owned
 	if kjson.Unmarshal(body, &object) != nil {
@@ -196,14 +198,18 @@ func ownersInOperations(body []byte) []metav1.OwnerReference {
 	for _, o := range operations {
 		var object owned
 		var one metav1.OwnerReference
+		path := o.Path
+		if first := strings.Index(path, "/"); first > 0 {
+			path = path[first:] // an apiserver does not look at what is before the first slash
+		}
 		switch {
-		case o.Path == "":
+		case path == "":
 			_ = kjson.Unmarshal(o.Value, &object) // what is of another shape names no owner
-		case o.Path == "/metadata":
+		case path == "/metadata":
 			_ = kjson.Unmarshal(o.Value, &object.Metadata)
-		case o.Path == "/metadata/ownerReferences":
+		case path == "/metadata/ownerReferences":
 			_ = kjson.Unmarshal(o.Value, &object.Metadata.OwnerReferences)
-		case strings.HasPrefix(o.Path, "/metadata/ownerReferences/"):
+		case strings.HasPrefix(path, "/metadata/ownerReferences/"):
 			if kjson.Unmarshal(o.Value, &one) == nil && one.UID != "" {
 				out = append(out, one)
 			}

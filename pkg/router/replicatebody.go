@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
-	"mime"
 	"net/http"
 	"slices"
 
@@ -13,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/router/wire"
 )
 
 // withFinalizer adds to the body of a create the finalizer that the push of the first copy would give
@@ -23,11 +23,11 @@ func withFinalizer(r *http.Request) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	switch {
-	case r.Header.Get("Content-Type") == "" || err == nil && mediaType == runtime.ContentTypeJSON:
+	media, _ := wire.MediaType(r.Header.Get("Content-Type"))
+	switch media {
+	case runtime.ContentTypeJSON:
 		data = finalizerIntoJSON(data)
-	case err == nil && mediaType == runtime.ContentTypeProtobuf:
+	case runtime.ContentTypeProtobuf:
 		data = finalizerIntoProtobuf(data)
 	}
 	out := r.Clone(r.Context())

@@ -87,10 +87,18 @@ func (h *handler) singleChanges(w http.ResponseWriter, r *http.Request, state *f
 	if err != nil {
 		return changes, false, err
 	}
-	contentType := r.Header.Get("Content-Type")
-	if err := h.refuseForgery(r, plane, info, contentType, body); err != nil {
+	media, err := mediaOf(r, info, body)
+	if err != nil {
 		return changes, false, err
 	}
+	body, err = h.guard(r, plane, guarded{
+		info: info, media: media, body: body,
+		manager: r.URL.Query().Get("fieldManager"), moved: plane.Name() != route.RCP && state.Snapshot.Epoch > 1,
+	})
+	if err != nil {
+		return changes, false, err
+	}
+	contentType := r.Header.Get("Content-Type")
 	if err := h.refuseFarOwners(r, state, plane, info, contentType, body); err != nil {
 		return changes, false, err
 	}

@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"mime"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,6 +17,8 @@ import (
 	kjson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apiserver/pkg/storage/names"
 	"sigs.k8s.io/yaml"
+
+	"github.com/kubecell/kubectl-cell/pkg/router/wire"
 )
 
 // ErrUnsupported is returned for a body whose encoding is not understood; the answer is 415.
@@ -37,14 +38,8 @@ type Body struct {
 
 // Read finds the name in data, and draws one where metadata.generateName asks for it.
 func Read(contentType string, data []byte) (Body, error) {
-	mediaType, _, err := mime.ParseMediaType(contentType)
-	if contentType == "" {
-		mediaType, err = runtime.ContentTypeJSON, nil
-	}
-	if err != nil {
-		return Body{}, fmt.Errorf("content type %q: %w", contentType, ErrUnsupported)
-	}
-	switch mediaType {
+	media, _ := wire.MediaType(contentType)
+	switch media {
 	case runtime.ContentTypeJSON:
 		return readJSON(contentType, data)
 	case runtime.ContentTypeYAML:

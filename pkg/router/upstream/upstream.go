@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 )
 
@@ -49,6 +50,7 @@ type ControlPlane struct {
 	respond   ErrorResponder
 	upgrade   *httputil.ReverseProxy
 	dynamic   dynamic.Interface
+	metadata  metadata.Interface
 	// next is whose turn it is among the endpoints.
 	next atomic.Uint32
 	// buffers are what answers pass in, of type *[]byte.
@@ -90,6 +92,9 @@ func New(name string, config *rest.Config, endpoints []string, respond ErrorResp
 	if c.dynamic, err = dynamic.NewForConfigAndClient(config, own); err != nil {
 		return nil, fmt.Errorf("build client of %s: %w", name, err)
 	}
+	if c.metadata, err = metadata.NewForConfigAndClient(config, own); err != nil {
+		return nil, fmt.Errorf("build metadata client of %s: %w", name, err)
+	}
 	c.samples.size = len(c.endpoints) * int(sampledFor/probeInterval)
 	ctx, stop := context.WithCancel(context.Background())
 	c.stop = stop
@@ -113,6 +118,9 @@ func (c *ControlPlane) Name() string { return c.name }
 
 // Dynamic is a client with the router's own rights, for what it does on nobody's behalf.
 func (c *ControlPlane) Dynamic() dynamic.Interface { return c.dynamic }
+
+// Metadata is a client like that which reads nothing of objects but their metadata.
+func (c *ControlPlane) Metadata() metadata.Interface { return c.metadata }
 
 // Config is the configuration of a client like that, for the first endpoint. The caller must not change it.
 func (c *ControlPlane) Config() *rest.Config { return c.config }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"mime"
 	"slices"
 	"unicode/utf8"
 
@@ -20,15 +19,9 @@ import (
 // and protobuf ones, and one that is not well-formed: the server refuses those in its own words. YAML that has a
 // version comes back as JSON, which is YAML too.
 func RewriteVersions(contentType string, body []byte, translate func(version string) (string, error)) ([]byte, error) {
-	media := contentType
-	if media != "" {
-		var err error
-		if media, _, err = mime.ParseMediaType(contentType); err != nil {
-			return body, nil //nolint:nilerr // the server says what is wrong with it
-		}
-	}
+	media, _ := MediaType(contentType)
 	switch media {
-	case "", "application/json":
+	case "application/json":
 		return rewriteJSON(body, (*request).object, translate)
 	case "application/merge-patch+json", "application/strategic-merge-patch+json":
 		return rewriteJSON(body, (*request).patch, translate)

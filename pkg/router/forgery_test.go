@@ -1,0 +1,234 @@
+package router_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubecell/kubectl-cell/pkg/client"
+)
+
+const (
+	epochMark  = "kubecell.io/placement-epoch"
+	statusMark = "kubecell.io/rebalance-status"
+)
+
+// moved makes the ring one that has moved something, until the test ends, and runs a router that knows it.
+func (b *bed) moved(t *testing.T) {
+	t.Helper()
+	set := func(ctx context.Context, change func(epoch int64) int64) {
+		c, err := client.New(b.rcp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ring, err := c.Rings().Get(ctx, "default", getOptions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ring.Status.Epoch = change(ring.Status.Epoch)
+		if _, err := c.Rings().UpdateStatus(ctx, ring, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(t.Context(), func(epoch int64) int64 { return epoch + 1 })
+	t.Cleanup(func() { set(context.Background(), func(epoch int64) int64 { return epoch - 1 }) })
+	b.router = runRouter(t, b.rcp, t.TempDir())
+}
+
+// send sends a body of any type to the router and returns the code and the answer.
+func (b *bed) send(t *testing.T, method, path, contentType, body string) (int, string) {
+	t.Helper()
+	client, err := rest.HTTPClientFor(b.router)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), method, b.router.Host+path, bytes.NewReader([]byte(body)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", contentType)
+	answer, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	data, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode, string(data)
+}
+
+// marked makes an object with marks in its cell, directly, as a rebalance does.
+func (b *bed) marked(t *testing.T, ns, name string) {
+	t.Helper()
+	cell, _ := b.cellOf(t, ns, name)
+	_, err := kube(t, b.cells[cell]).CoreV1().ConfigMaps(ns).Create(t.Context(), &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{epochMark: "7"}, Labels: map[string]string{statusMark: "migrating"}},
+		Data:       map[string]string{"marked": statusMark},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantMarks fails the test where the object has lost one.
+func (b *bed) wantMarks(t *testing.T, what, ns, name string) {
+	t.Helper()
+	got, err := kube(t, b.router).CoreV1().ConfigMaps(ns).Get(t.Context(), name, getOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Annotations[epochMark] != "7" || got.Labels[statusMark] != "migrating" || shown(t, got.ResourceVersion).Epoch != 7 {
+		t.Fatalf("%s: left are annotations %v, labels %v, version %s", what, got.Annotations, got.Labels, got.ResourceVersion)
+	}
+}
+
+// TestNoPatchDropsMarks takes marks away without naming them, and sets them in types that a parser may not know.
+func TestNoPatchDropsMarks(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "droppedmarks")
+	b.marked(t, ns, "x")
+	b.moved(t)
+	path := "/api/v1/namespaces/" + ns + "/configmaps/x"
+	for _, test := range []struct{ contentType, body string }{
+		{"application/merge-patch+json", `{"metadata":{"annotations":null}}`},
+		{"application/merge-patch+json", `{"metadata":{"labels":null}}`},
+		{"application/merge-patch+json", `{"metadata":{"labels":{"a":"b"},"labels":null}}`},
+		{"application/merge-patch+json", `{"metadata":null}`},
+		{"application/merge-patch+json; x", `{"metadata":{"labels":{"kubecell.io/rebalance-status":"migrated"}}}`},
+		{"application/strategic-merge-patch+json", `{"metadata":{"annotations":null}}`},
+		{"application/strategic-merge-patch+json", `{"metadata":{"annotations":{"$patch":"replace","a":"b"}}}`},
+		{"application/strategic-merge-patch+json", `{"metadata":{"annotations":{"$retainKeys":["a"],"a":"b"}}}`},
+		{"application/strategic-merge-patch+json", `{"metadata":{"labels":{"\u0024patch":"delete"}}}`},
+		{"application/strategic-merge-patch+json", `{"metadata":{"$retainKeys":["name"],"name":"x"}}`},
+		{"application/strategic-merge-patch+json", `{"$patch":"replace","metadata":{"name":"x"}}`},
+		{"application/json-patch+json", `[{"op":"remove","path":"/metadata/annotations"}]`},
+		{"application/json-patch+json", `[{"op":"remove","path":"/metadata"}]`},
+		{"application/json-patch+json", `[{"op":"replace","path":"/metadata/labels","value":{"a":"b"}}]`},
+		{"application/json-patch+json", `[{"op":"add","path":"x/metadata/labels","value":{}}]`},
+		{"application/json-patch+json", `[{"op":"replace","path":"/metadata","value":{"name":"x"}}]`},
+		{"application/json-patch+json", `[{"op":"replace","path":"","value":{"metadata":{"name":"x"}}}]`},
+		{"application/json-patch+json", `[{"op":"move","from":"/metadata/annotations","path":"/data"}]`},
+		{"application/json-patch+json", `[{"op":"copy","from":"/data","path":"/metadata/labels"}]`},
+		{"application/json-patch+json", `[{"op":"copy","from":"/data/marked","path":"/metadata/labels/kubecell.io~1rebalance-status"}]`},
+		{"application/json-patch+json; x", `[{"op":"add","path":"/metadata/labels","value":{"kubecell.io/rebalance-status":"migrated"}}]`},
+	} {
+		if code, answer := b.send(t, http.MethodPatch, path, test.contentType, test.body); code != http.StatusForbidden {
+			t.Errorf("%s %s: %d %.300s; want 403", test.contentType, test.body, code, answer)
+		}
+		b.wantMarks(t, test.body, ns, "x")
+	}
+	maps := kube(t, b.router).CoreV1().ConfigMaps(ns)
+	b.fill(t, ns, 1)
+	for body, kind := range map[string]types.PatchType{
+		`{"metadata":{"annotations":null}}`:                                     types.MergePatchType,
+		`[{"op":"add","path":"/metadata/annotations","value":{"a":"b"}}]`:       types.JSONPatchType,
+		`{"metadata":{"labels":{"$patch":"replace","parity":"even"}}}`:          types.StrategicMergePatchType,
+		`[{"op":"replace","path":"/metadata/labels/parity","value":"neither"}]`: types.JSONPatchType,
+	} {
+		if _, err := maps.Patch(t.Context(), "m-000", kind, []byte(body), metav1.PatchOptions{}); err != nil {
+			t.Errorf("of an object without marks: %s: %v", body, err)
+		}
+	}
+}
+
+// TestAReplacedObjectKeepsItsMarks writes manifests that know nothing of marks over an object that has some.
+func TestAReplacedObjectKeepsItsMarks(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "replacedmarks")
+	b.marked(t, ns, "x")
+	b.moved(t)
+	for _, encoding := range []string{runtime.ContentTypeJSON, runtime.ContentTypeProtobuf} {
+		config := rest.CopyConfig(b.router)
+		config.ContentType = encoding
+		put := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "x", Labels: map[string]string{"a": "b"}}, Data: map[string]string{"k": encoding}}
+		got, err := kube(t, config).CoreV1().ConfigMaps(ns).Update(t.Context(), put, metav1.UpdateOptions{})
+		if err != nil || got.Data["k"] != encoding || got.Labels["a"] != "b" || shown(t, got.ResourceVersion).Epoch != 7 {
+			t.Errorf("%s: %v, %v; want what was written, with epoch 7", encoding, got, err)
+		}
+		b.wantMarks(t, encoding, ns, "x")
+	}
+	path := "/api/v1/namespaces/" + ns + "/configmaps/x"
+	manifest := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {k: of YAML}\n"
+	if code, body := b.send(t, http.MethodPut, path, runtime.ContentTypeYAML, manifest); code != http.StatusOK {
+		t.Errorf("YAML: %d %s", code, body)
+	}
+	b.wantMarks(t, "YAML", ns, "x")
+	manifest = `{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"x","labels":{"kubecell.io/rebalance-status":null}}}`
+	if code, body := b.send(t, http.MethodPut, path, runtime.ContentTypeJSON, manifest); code != http.StatusForbidden {
+		t.Errorf("a null for a mark: %d %s; want 403", code, body)
+	}
+	b.wantMarks(t, "a null for a mark", ns, "x")
+}
+
+// TestAppliedMarksStay: a manager that once applied a mark, and alone owns it, applies without it.
+func TestAppliedMarksStay(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "appliedmarks")
+	b.moved(t)
+	const with = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: x\n  annotations: {kubecell.io/placement-epoch: '7'}\n  labels: {kubecell.io/rebalance-status: migrating}\n"
+	const without = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: x\ndata: {k: v}\n"
+	cell, _ := b.cellOf(t, ns, "x")
+	options := metav1.PatchOptions{FieldManager: "owner"}
+	if _, err := kube(t, b.cells[cell]).CoreV1().ConfigMaps(ns).Patch(t.Context(), "x", types.ApplyPatchType, []byte(with), options); err != nil {
+		t.Fatal(err)
+	}
+	maps := kube(t, b.router).CoreV1().ConfigMaps(ns)
+	for _, manager := range []string{"other", "owner", "owner"} {
+		options.FieldManager = manager
+		got, err := maps.Patch(t.Context(), "x", types.ApplyPatchType, []byte(without), options)
+		if err != nil || got.Data["k"] != "v" {
+			t.Errorf("apply as %s: %v, %v", manager, got, err)
+		}
+		b.wantMarks(t, "apply as "+manager, ns, "x")
+	}
+}
+
+// TestUnknownBodiesAreNotPassedOn: what the router cannot look into is refused, in the apiserver's words.
+func TestUnknownBodiesAreNotPassedOn(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "unknownbodies")
+	name := b.fill(t, ns, 1)[0]
+	cell, _ := b.cellOf(t, ns, name)
+	direct := &bed{router: b.cells[cell]}
+	path := "/api/v1/namespaces/" + ns + "/configmaps"
+	for _, test := range []struct {
+		method, path, contentType string
+		want                      int
+	}{
+		{http.MethodPut, path + "/" + name, "application/json; x", 415},
+		{http.MethodPut, path + "/" + name, "text/plain", 415},
+		{http.MethodPut, path + "/" + name, "application/merge-patch+json", 415},
+		{http.MethodPost, path, "application/json; x", 415},
+		{http.MethodPatch, path + "/" + name, "application/json; x", 415},
+		{http.MethodPatch, path + "/" + name, "Application/Merge-Patch+JSON", 415},
+		{http.MethodPatch, path + "/" + name, "application/merge-patch+json ;", 415},
+		{http.MethodPatch, path + "/" + name, "application/merge-patch+json;", 200},
+		{http.MethodDelete, path + "/" + name + "?dryRun=All", "text/plain", 415},
+		{http.MethodDelete, path + "?dryRun=All", "text/plain", 415},
+	} {
+		through, body := b.send(t, test.method, test.path, test.contentType, `{"metadata":{}}`)
+		want, answer := direct.send(t, test.method, test.path, test.contentType, `{"metadata":{}}`)
+		if through != test.want || through != want {
+			t.Errorf("%s %q: %d %.200s; the cell says %d %.200s, want %d", test.method, test.contentType, through, body, want, answer, test.want)
+		}
+	}
+	code, body := b.send(t, http.MethodPatch, path+"/"+name, "application/merge-patch+json; x",
+		`{"metadata":{"labels":{"kubecell.io/rebalance-status":"migrated"}}}`)
+	if code != http.StatusForbidden {
+		t.Errorf("a mark in a type with a broken parameter: %d %s; want 403", code, body)
+	}
+	if _, err := kube(t, b.router).CoreV1().ConfigMaps(ns).Get(t.Context(), name, getOptions()); apierrors.IsNotFound(err) {
+		t.Error("a dry run deletes")
+	}
+}
