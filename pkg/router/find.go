@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"sync"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,7 +20,8 @@ import (
 // find serves a request for an object whose name does not tell its cell. Every source is asked
 // whether it has the object, with the router's own rights, and the one that has it serves the request
 // with the user's. Where none has it, the first source says so in the API's own words, and where two
-// have it the request is refused with their names: either one would be a guess.
+// have it the request is refused with their names: either one would be a guess. One that does not answer is
+// waited for only as long as nobody has it.
 func (h *handler) find(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo, sources []string) {
 	holders, failed := whoHas(r.Context(), state, info, sources)
 	switch {
@@ -39,15 +40,44 @@ func (h *handler) find(w http.ResponseWriter, r *http.Request, state *feed.State
 	}
 }
 
-// whoHas returns the sources that hold the object, in their order, and the first that gave no answer.
+// findGrace is how long the sources that have not answered yet are waited for once one has the object. It is
+// more than a healthy one needs: a name that is in two of them is to be told, and a hung one holds nobody up.
+const findGrace = 250 * time.Millisecond
+
+// finding is what one source says of an object.
+type finding struct {
+	source int
+	has    bool
+	err    error
+}
+
+// whoHas returns the sources that hold the object, in their order, and the first that gave no answer. Where one
+// has it, those that answer within findGrace count; where none has it, each must answer or fail.
 func whoHas(ctx context.Context, state *feed.State, info *request.RequestInfo, sources []string) ([]string, *failedPart) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	said := make(chan finding, len(sources)) // has room for all, so that nobody is left behind
+	for i, source := range sources {
+		go func() {
+			has, err := hasObject(ctx, state, info, source)
+			said <- finding{i, has, err}
+		}()
+	}
 	has := make([]bool, len(sources))
 	failures := make([]error, len(sources))
-	var asked sync.WaitGroup
-	for i, source := range sources {
-		asked.Go(func() { has[i], failures[i] = hasObject(ctx, state, info, source) })
+	var enough <-chan time.Time
+wait:
+	for range sources {
+		select {
+		case f := <-said:
+			has[f.source], failures[f.source] = f.has, f.err
+			if f.has && enough == nil {
+				enough = time.After(findGrace)
+			}
+		case <-enough:
+			break wait
+		}
 	}
-	asked.Wait()
 	var holders []string
 	var failed *failedPart
 	for i, source := range sources {
@@ -66,7 +96,7 @@ func hasObject(ctx context.Context, state *feed.State, info *request.RequestInfo
 	if err != nil {
 		return false, err
 	}
-	resource := plane.Dynamic().Resource(schema.GroupVersionResource{Group: info.APIGroup, Version: info.APIVersion, Resource: info.Resource})
+	resource := plane.Metadata().Resource(schema.GroupVersionResource{Group: info.APIGroup, Version: info.APIVersion, Resource: info.Resource})
 	_, err = resource.Namespace(info.Namespace).Get(ctx, info.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return false, nil

@@ -164,6 +164,11 @@ func (h *handler) serveFrom(w http.ResponseWriter, r *http.Request, state *feed.
 
 // collection serves what concerns many objects: it asks every source, which may be one alone.
 func (h *handler) collection(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo, sources []string) {
+	if r.Method == http.MethodHead && len(sources) > 0 {
+		// No apiserver answers that, and one is enough to say so.
+		h.forward(w, r, state, sources[0])
+		return
+	}
 	switch info.Verb {
 	case "list":
 		h.list(w, r, state, info, sources)

@@ -83,7 +83,7 @@ func (s *listSource) failed(err error) error { return &failedPart{source: s.plan
 // open asks for the next page.
 func (s *listSource) open() error {
 	out := s.request.Clone(s.request.Context())
-	out.Method = http.MethodGet // a HEAD has to be answered from what the cells would answer
+	out.Method = http.MethodGet // the client's may be DELETE, of a collection
 	out.Header.Set("Accept", s.accept)
 	out.URL.RawQuery = s.next.Encode()
 	out.Body, out.ContentLength = http.NoBody, 0

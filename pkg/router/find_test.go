@@ -1,0 +1,74 @@
+package router_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// event makes a Local object in a cell, directly.
+func (b *bed) event(t *testing.T, cell, ns, name string) {
+	t.Helper()
+	_, err := kube(t, b.cells[cell]).CoreV1().Events(ns).Create(t.Context(), &corev1.Event{
+		ObjectMeta: metav1.ObjectMeta{Name: name}, InvolvedObject: corev1.ObjectReference{Namespace: ns, Kind: "Pod", Name: "p"},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAHungCellHoldsUpNoObjectOfAnother asks for objects that may be in any cell, while one hangs.
+func TestAHungCellHoldsUpNoObjectOfAnother(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "findhung")
+	names := b.oneOfEach(t, ns)
+	b.event(t, "cell-1", ns, "one")
+	b.event(t, "cell-1", ns, "both")
+	b.event(t, "cell-3", ns, "both")
+	client := kube(t, impatient(b.router)).CoreV1()
+	gate := b.gate(t, "cell-2", client.ConfigMaps(ns), names["cell-2"])
+	gate.Hang()
+	nobodys := make(chan error, 1)
+	go func() {
+		_, err := client.Events(ns).Get(t.Context(), "nobodys", getOptions())
+		nobodys <- err
+	}()
+	if _, err := client.Events(ns).Get(t.Context(), "one", getOptions()); err != nil {
+		t.Errorf("in cell-1: %v", err)
+	}
+	if _, err := client.Events(ns).Get(t.Context(), "both", getOptions()); !apierrors.IsConflict(err) || !strings.Contains(err.Error(), "cell-1, cell-3") {
+		t.Errorf("in two cells: %v; want a conflict that names them", err)
+	}
+	select {
+	case err := <-nobodys:
+		t.Errorf("the hung cell was waited for: %v came first", err)
+	default:
+	}
+	if err := <-nobodys; !named503(err, "cell-2") {
+		t.Errorf("in no cell that answers: %v; want 503 that names cell-2", err)
+	}
+	gate.Pass()
+	until(t, "the cell is back", answered(client.ConfigMaps(ns), names["cell-2"]))
+	if _, err := client.Events(ns).Get(t.Context(), "nobodys", getOptions()); !apierrors.IsNotFound(err) {
+		t.Errorf("in no cell: %v; want not found", err)
+	}
+}
+
+// TestAHeadOfAListIsRefusedAsByAnAPIServer: it lists nothing.
+func TestAHeadOfAListIsRefusedAsByAnAPIServer(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "head")
+	name := b.fill(t, ns, 1)[0]
+	path := "/api/v1/namespaces/" + ns + "/configmaps"
+	for _, path := range []string{path, path + "?watch=1", "/api/v1/configmaps", path + "/" + name} {
+		through, _ := b.send(t, http.MethodHead, path, "", "")
+		direct, _ := (&bed{router: b.cells["cell-1"]}).send(t, http.MethodHead, path, "", "")
+		if through != http.StatusMethodNotAllowed || through != direct {
+			t.Errorf("HEAD %s: %d; the cell says %d, want 405", path, through, direct)
+		}
+	}
+}
