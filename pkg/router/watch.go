@@ -192,7 +192,7 @@ func (wr *watchRequest) streamWebSocket(ctx context.Context, config stream.Confi
 	serve := func(ws *websocket.Conn) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		defer ws.Close()
+		defer func() { _ = ws.Close() }()
 		go func() {
 			// Clients have nothing to say; they close.
 			wsstream.IgnoreReceives(ws, 0)

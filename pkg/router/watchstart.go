@@ -264,7 +264,7 @@ func (wr *watchRequest) openOne(ctx context.Context, source string, slot int) (*
 	query := wr.upstreamQuery()
 	if raw := wr.start.position.Raw(slot); raw != 0 {
 		query.Set("resourceVersion", strconv.FormatInt(raw, 10))
-		opened.answer, failure = wr.ask(ctx, source, query)
+		opened.answer, failure = wr.ask(ctx, source, query) //nolint:bodyclose // the stream closes it
 		return opened, failure
 	}
 	setOrDelete(query, "resourceVersion", wr.start.resourceVersion)
@@ -277,13 +277,13 @@ func (wr *watchRequest) openOne(ctx context.Context, source string, slot int) (*
 		query.Set("sendInitialEvents", "true")
 		query.Set("resourceVersionMatch", string(metav1.ResourceVersionMatchNotOlderThan))
 	}
-	opened.answer, failure = wr.ask(ctx, source, query)
+	opened.answer, failure = wr.ask(ctx, source, query) //nolint:bodyclose // the stream closes it
 	if added && failure != nil && failure.refusal() {
 		// An older control plane cannot say so.
 		opened.marked = false
 		query.Del("sendInitialEvents")
 		query.Del("resourceVersionMatch")
-		opened.answer, failure = wr.ask(ctx, source, query)
+		opened.answer, failure = wr.ask(ctx, source, query) //nolint:bodyclose // the stream closes it
 	}
 	return opened, failure
 }

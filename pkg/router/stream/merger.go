@@ -207,7 +207,8 @@ func (m *merger) emit(late bool) error {
 // is one step, so that two streams never disagree.
 func (m *merger) choose(late bool) (next *item, hold bool) {
 	for _, s := range m.arrived {
-		if i := s.head(); !m.ordered(i) && !(i.initial && s.Marked) {
+		i := s.head()
+		if compared := i.initial && s.Marked; !compared && !m.ordered(i) {
 			return m.pop(s), false
 		}
 	}

@@ -40,11 +40,11 @@ const (
 	AnnotationPlacementEpoch = GroupName + "/placement-epoch"
 )
 
-// FinalizerCells, on a namespace or a CustomResourceDefinition in the RCP, keeps it there until every
+// FinalizerCells keeps a namespace or a CustomResourceDefinition in the RCP until every
 // cell has deleted its copy and all that hung from it.
 const FinalizerCells = GroupName + "/cells"
 
-// AnnotationQuota, on a ResourceQuota in the RCP, says what the cells get of it: [QuotaDivided], which
+// AnnotationQuota says on a ResourceQuota in the RCP what the cells get of it: [QuotaDivided], which
 // is what it means to have no such annotation, or [QuotaWhole].
 const AnnotationQuota = GroupName + "/quota"
 
