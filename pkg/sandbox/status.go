@@ -74,7 +74,9 @@ func (m *Manager) List() ([]Status, error) {
 	return list, nil
 }
 
-func (b *box) inspectRouter() (daemon.Holder, bool, error) { return daemon.Inspect(b.lockPath(routerName)) }
+func (b *box) inspectRouter() (daemon.Holder, bool, error) {
+	return daemon.Inspect(b.lockPath(routerName))
+}
 
 func (b *box) status() (Status, error) {
 	s := Status{Name: b.name, Context: b.name, Created: b.Created, Cells: []Part{}}
