@@ -180,8 +180,8 @@ func (g *guarded) missing(live metav1.Object, claims []claim) []mark {
 // applied says whether a manager has applied a mark, and so takes it away when it applies again without it.
 func applied(live metav1.Object, manager string, m mark) bool {
 	for _, entry := range live.GetManagedFields() {
-		if entry.Manager == manager && entry.Operation == metav1.ManagedFieldsOperationApply && entry.FieldsV1 != nil &&
-			strings.Contains(string(entry.FieldsV1.Raw), "f:"+m.key) {
+		if entry.Manager == manager && entry.Operation == metav1.ManagedFieldsOperationApply &&
+			strings.Contains(entry.FieldsV1.GetRawString(), "f:"+m.key) {
 			return true
 		}
 	}
