@@ -19,7 +19,7 @@ SOAK ?= 2m
 # The race detector needs a C compiler; without one the tests run all the same.
 RACE ?= $(if $(shell command -v gcc cc clang 2>/dev/null),-race)
 # Real control planes share this machine: two packages at a time keep it busy, more starve each other.
-TESTFLAGS ?= -p 2
+TESTFLAGS ?= -p 2 -timeout 20m
 
 # All packages of test/conformance but the one that compiles Kubernetes' specs, which takes minutes.
 CONFORMANCE_LIGHT := ./cmd/... ./compare ./result ./selection

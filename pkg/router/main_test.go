@@ -39,8 +39,19 @@ type bed struct {
 	stateDir string
 }
 
-// newBed initialises the federation, which the first test does and the others find done, and runs a
-// router for this test.
+// found initialises the federation of the shared control planes: the first test does, the others find it done.
+var found = func() func(rcp *rest.Config, founders []federation.NewCell) error {
+	var once sync.Once
+	var err error
+	return func(rcp *rest.Config, founders []federation.NewCell) error {
+		once.Do(func() {
+			_, err = federation.Init(context.Background(), rcp, federation.InitOptions{Founders: founders})
+		})
+		return err
+	}
+}()
+
+// newBed runs a router for this test, on the federation that all share.
 func newBed(t *testing.T) *bed {
 	t.Helper()
 	configs := planes.Configs(t)
@@ -50,7 +61,7 @@ func newBed(t *testing.T) *bed {
 		b.cells[name] = configs[i+1]
 		founders = append(founders, federation.NewCell{Name: name, Kubeconfig: kubeconfig(t, configs[i+1]), Weight: 100})
 	}
-	if _, err := federation.Init(t.Context(), b.rcp, federation.InitOptions{Founders: founders}); err != nil {
+	if err := found(b.rcp, founders); err != nil {
 		t.Fatal(err)
 	}
 	b.stateDir = t.TempDir()
