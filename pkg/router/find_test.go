@@ -43,10 +43,8 @@ func TestAHungCellHoldsUpNoObjectOfAnother(t *testing.T) {
 	if _, err := client.Events(ns).Get(t.Context(), "both", getOptions()); !apierrors.IsConflict(err) || !strings.Contains(err.Error(), "cell-1, cell-3") {
 		t.Errorf("in two cells: %v; want a conflict that names them", err)
 	}
-	select {
-	case err := <-nobodys:
-		t.Errorf("the hung cell was waited for: %v came first", err)
-	default:
+	if len(nobodys) > 0 {
+		t.Error("the hung cell was waited for: it was given up first")
 	}
 	if err := <-nobodys; !named503(err, "cell-2") {
 		t.Errorf("in no cell that answers: %v; want 503 that names cell-2", err)
