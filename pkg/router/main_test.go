@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -17,6 +18,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/router"
@@ -64,9 +66,21 @@ func newBed(t *testing.T) *bed {
 	if err := found(b.rcp, founders); err != nil {
 		t.Fatal(err)
 	}
+	b.forgetRouters(t)
 	b.stateDir = t.TempDir()
 	b.router = runRouter(t, b.rcp, b.stateDir)
 	return b
+}
+
+// forgetRouters deletes the Leases of routers that could not, since the RCP was cut off from them: this test's
+// router would not count as the only one until they have run out.
+func (b *bed) forgetRouters(t testing.TB) {
+	t.Helper()
+	err := kube(t, b.rcp).CoordinationV1().Leases(v1alpha1.Namespace).DeleteCollection(t.Context(),
+		metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: v1alpha1.LabelComponent + "=router"})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // runRouter runs a router until the test ends and returns the configuration of the RCP's

@@ -178,7 +178,7 @@ func TestAJSONPatchTestsTheVersionThatIsShown(t *testing.T) {
 // TestEveryFormShowsTheSameVersion reads one object in all encodings and kinds.
 func TestEveryFormShowsTheSameVersion(t *testing.T) {
 	b := newBed(t)
-	for _, ns := range []string{b.namespace(t, "forms"), "kube-system"} {
+	for _, ns := range []string{b.namespace(t, "version-forms"), "kube-system"} {
 		created, err := kube(t, b.router).CoreV1().ConfigMaps(ns).Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "of-many-forms"}}, metav1.CreateOptions{})
 		if err != nil {
 			t.Fatal(err)
