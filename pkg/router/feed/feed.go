@@ -21,17 +21,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
-	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
-	"github.com/kubecell/kubectl-cell/pkg/client"
+	"github.com/kubecell/kubectl-cell/pkg/configuration"
 	"github.com/kubecell/kubectl-cell/pkg/router/upstream"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
@@ -56,23 +49,16 @@ type Config struct {
 // Feed publishes the newest State. The zero value is not usable; see [New].
 type Feed struct {
 	config    Config
-	rings     cache.SharedIndexInformer
-	cells     cache.SharedIndexInformer
-	secrets   cache.SharedIndexInformer
+	source    *configuration.Follower
 	rcp       *upstream.ControlPlane
 	state     atomic.Pointer[State]
-	changed   chan struct{}
 	stopped   sync.WaitGroup
 	savedPath string
 }
 
 // New returns a Feed that does nothing yet.
 func New(config Config) (*Feed, error) {
-	kube, err := kubernetes.NewForConfig(config.RCP)
-	if err != nil {
-		return nil, fmt.Errorf("build client of the RCP: %w", err)
-	}
-	kubecell, err := client.New(config.RCP)
+	source, err := configuration.New(config.RCP)
 	if err != nil {
 		return nil, err
 	}
@@ -80,23 +66,7 @@ func New(config Config) (*Feed, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Feed{
-		config:    config,
-		rcp:       rcp,
-		changed:   make(chan struct{}, 1),
-		savedPath: filepath.Join(config.StateDir, fileName),
-	}
-	f.rings = newInformer[v1alpha1.Ring, v1alpha1.RingList](kubecell.Rings(), &v1alpha1.Ring{})
-	f.cells = newInformer[v1alpha1.Cell, v1alpha1.CellList](kubecell.Cells(), &v1alpha1.Cell{})
-	f.secrets = cache.NewSharedIndexInformer(
-		cache.NewListWatchFromClient(kube.CoreV1().RESTClient(), "secrets", v1alpha1.Namespace, fields.Everything()),
-		&corev1.Secret{}, 0, cache.Indexers{})
-	for _, informer := range f.informers() {
-		if _, err := informer.AddEventHandler(f.handler()); err != nil {
-			return nil, fmt.Errorf("watch the RCP: %w", err)
-		}
-	}
-	return f, nil
+	return &Feed{config: config, source: source, rcp: rcp, savedPath: filepath.Join(config.StateDir, fileName)}, nil
 }
 
 // State returns the newest configuration. It is nil only before Start has returned.
@@ -106,9 +76,7 @@ func (f *Feed) State() *State { return f.state.Load() }
 // the RCP does not answer in time. It fails where neither gives one. The watch goes on until ctx
 // ends; [Feed.Wait] returns when it has.
 func (f *Feed) Start(ctx context.Context) error {
-	for _, informer := range f.informers() {
-		f.stopped.Go(func() { informer.RunWithContext(ctx) })
-	}
+	f.source.Start(ctx)
 	err := f.first(ctx)
 	if err != nil {
 		return err
@@ -120,24 +88,17 @@ func (f *Feed) Start(ctx context.Context) error {
 // Wait returns when everything that New and Start began has ended.
 func (f *Feed) Wait() {
 	f.stopped.Wait()
+	f.source.Wait()
 	if state := f.state.Load(); state != nil {
 		state.closeUnused(nil)
 	}
 	f.rcp.Close()
 }
 
-func (f *Feed) informers() []cache.SharedIndexInformer {
-	return []cache.SharedIndexInformer{f.rings, f.cells, f.secrets}
-}
-
-func (f *Feed) synced() bool {
-	return f.rings.HasSynced() && f.cells.HasSynced() && f.secrets.HasSynced()
-}
-
 func (f *Feed) first(ctx context.Context) error {
 	deadline, cancel := context.WithTimeout(ctx, f.config.InitialTimeout)
 	defer cancel()
-	if cache.WaitForCacheSync(deadline.Done(), f.synced) {
+	if cache.WaitForCacheSync(deadline.Done(), f.source.Synced) {
 		err := f.refresh()
 		if err == nil {
 			return nil
@@ -168,7 +129,7 @@ func (f *Feed) fromFile(why error) error {
 // follow refreshes once the RCP has answered, which after a start from the file may be much later, and
 // then at each change.
 func (f *Feed) follow(ctx context.Context) {
-	if !cache.WaitForCacheSync(ctx.Done(), f.synced) {
+	if !cache.WaitForCacheSync(ctx.Done(), f.source.Synced) {
 		return
 	}
 	for {
@@ -178,31 +139,24 @@ func (f *Feed) follow(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-f.changed:
+		case <-f.source.Changed():
 		}
 	}
 }
 
-// refresh builds a State from what the informers hold, publishes and saves it.
+// refresh builds a State from what the RCP says now, publishes and saves it.
 func (f *Feed) refresh() error {
-	object, exists, err := f.rings.GetStore().GetByKey(v1alpha1.RingName)
+	ring, err := f.source.Ring()
 	if err != nil {
-		return fmt.Errorf("read ring: %w", err)
+		return err
 	}
-	if !exists {
-		return errors.New("the router control plane has no Ring: it is not initialised")
-	}
-	ring := object.(*v1alpha1.Ring)
-	cells := f.savedCells()
-	state, err := newState(ring, cells, f.rcp, f.state.Load(), f.config.Respond)
+	state, err := newState(ring, f.source.Cells(), f.rcp, f.state.Load(), f.config.Respond)
 	if err != nil {
 		return err
 	}
 	previous := f.state.Swap(state)
 	if previous != nil {
 		previous.closeUnused(state)
-	}
-	if previous != nil {
 		close(previous.replaced)
 	}
 	if previous == nil || previous.Snapshot.Epoch != state.Snapshot.Epoch {
@@ -217,48 +171,4 @@ func (f *Feed) refresh() error {
 		f.config.Logger.Error("cannot save the configuration", "err", err)
 	}
 	return nil
-}
-
-func (f *Feed) savedCells() []routing.SavedCell {
-	var out []routing.SavedCell
-	for _, object := range f.cells.GetStore().List() {
-		cell := object.(*v1alpha1.Cell)
-		saved := routing.SavedCell{Cell: *cell}
-		key := v1alpha1.Namespace + "/" + cell.Spec.KubeconfigSecretRef.Name
-		if secret, exists, err := f.secrets.GetStore().GetByKey(key); err == nil && exists {
-			saved.Kubeconfig = secret.(*corev1.Secret).Data[v1alpha1.KubeconfigKey]
-		}
-		out = append(out, saved)
-	}
-	return out
-}
-
-// handler tells follow that something changed; many changes at once are one.
-func (f *Feed) handler() cache.ResourceEventHandler {
-	notify := func() {
-		select {
-		case f.changed <- struct{}{}:
-		default:
-		}
-	}
-	return cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(any) { notify() },
-		UpdateFunc: func(any, any) { notify() },
-		DeleteFunc: func(any) { notify() },
-	}
-}
-
-func newInformer[T, L any](resource client.Resource[T, L], example runtime.Object) cache.SharedIndexInformer {
-	return cache.NewSharedIndexInformer(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			l, err := resource.List(ctx, options)
-			if err != nil {
-				return nil, err
-			}
-			return any(l).(runtime.Object), nil
-		},
-		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
-			return resource.Watch(ctx, options)
-		},
-	}, example, 0, cache.Indexers{})
 }
