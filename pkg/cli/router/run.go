@@ -4,9 +4,7 @@ package router
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"runtime/debug"
 
@@ -14,21 +12,13 @@ import (
 	"github.com/spf13/pflag"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/klog/v2"
 
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
-	"github.com/kubecell/kubectl-cell/pkg/daemon"
-	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/router"
-	"github.com/kubecell/kubectl-cell/pkg/version"
 )
 
 // defaultPort is the one at which people expect a Kubernetes API.
 const defaultPort = 6443
-
-// lockName of the daemon's lock below its state directory.
-const lockName = "lock"
 
 // gcPercent lets the heap grow to four times what lives, where GOGC says nothing else: little lives in a
 // router, some 20 MiB, and its garbage is that of many small requests.
@@ -48,21 +38,20 @@ func NewCommand(env *command.Env) *cobra.Command {
 
 // runOptions are the flags of "router run".
 type runOptions struct {
-	env        *command.Env
-	kubeconfig string
-	context    string
-	clientCA   string
-	stateDir   string
-	authn      string
-	serving    *genericoptions.SecureServingOptions
-	audit      *genericoptions.AuditOptions
-	limits     router.Limits
+	command.Daemon
+	clientCA string
+	authn    string
+	serving  *genericoptions.SecureServingOptions
+	audit    *genericoptions.AuditOptions
+	limits   router.Limits
 }
 
 func newRun(env *command.Env) *cobra.Command {
 	o := &runOptions{
-		env: env, serving: genericoptions.NewSecureServingOptions(),
-		audit: genericoptions.NewAuditOptions(), limits: router.DefaultLimits(),
+		Daemon:  command.Daemon{Env: env, Command: "router", Another: "router", Each: "router"},
+		serving: genericoptions.NewSecureServingOptions(),
+		audit:   genericoptions.NewAuditOptions(),
+		limits:  router.DefaultLimits(),
 	}
 	o.serving.ServerCert.PairName = "router"
 	o.serving.BindPort = defaultPort
@@ -81,10 +70,8 @@ error.`,
 		RunE: command.RunE(o),
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.kubeconfig, "rcp-kubeconfig", "", "kubeconfig of the router control plane (required)")
-	flags.StringVar(&o.context, "rcp-context", "", "context in that kubeconfig; its current one where empty")
+	o.AddFlags(flags, "directory for the lock and the last good configuration")
 	flags.StringVar(&o.clientCA, "client-ca-file", "", "CA bundle of client certificates (required)")
-	flags.StringVar(&o.stateDir, "state-dir", "", "directory for the lock and the last good configuration (required)")
 	flags.StringVar(&o.authn, "authentication-config", "",
 		"AuthenticationConfiguration (apiserver.config.k8s.io): issuers whose JWTs are accepted; followed when it changes")
 	flags.IntVar(&o.limits.Reading, "max-requests-inflight", o.limits.Reading,
@@ -137,91 +124,42 @@ func takeOver(flags, all *pflag.FlagSet, known []flag) {
 
 // Complete checks what can be checked without the network.
 func (o *runOptions) Complete([]string) error {
-	for _, required := range []struct{ flag, value string }{
-		{"rcp-kubeconfig", o.kubeconfig}, {"client-ca-file", o.clientCA}, {"state-dir", o.stateDir},
-	} {
-		if required.value == "" {
-			return exit.Usagef("--%s is required", required.flag).WithHint("%s router run --help", o.env.Program)
-		}
+	if err := o.Require([2]string{"client-ca-file", o.clientCA}); err != nil {
+		return err
 	}
 	if (o.audit.PolicyFile == "") != (o.audit.LogOptions.Path == "") {
-		return exit.Usagef("--audit-policy-file and --audit-log-path belong together").WithHint("%s router run --help", o.env.Program)
+		return o.Usagef("--audit-policy-file and --audit-log-path belong together")
 	}
 	if err := errors.Join(o.audit.Validate()...); err != nil {
-		return exit.Usagef("%w", err).WithHint("%s router run --help", o.env.Program)
+		return o.Usagef("%w", err)
 	}
 	if o.limits.Reading < 0 || o.limits.Mutating < 0 {
-		return exit.Usagef("--max-requests-inflight and --max-mutating-requests-inflight must not be negative").WithHint("%s router run --help", o.env.Program)
+		return o.Usagef("--max-requests-inflight and --max-mutating-requests-inflight must not be negative")
 	}
 	if o.serving.ServerCert.CertKey.CertFile == "" {
 		// A certificate that the router signs for itself is kept, so that a restart does not change it.
-		o.serving.ServerCert.CertDirectory = filepath.Join(o.stateDir, "pki")
+		o.serving.ServerCert.CertDirectory = filepath.Join(o.StateDir, "pki")
 	}
 	return nil
 }
 
 // Run serves until ctx ends.
 func (o *runOptions) Run(ctx context.Context) error {
-	config, err := o.rcpConfig()
-	if err != nil {
-		return err
-	}
-	lock, err := o.lock()
-	if err != nil {
-		return err
-	}
-	logger := slog.New(slog.NewJSONHandler(o.env.ErrOut, nil))
-	klog.SetSlogLogger(logger)
-	if o.env.Getenv("GOGC") == "" {
+	if o.Env.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	err = router.Run(ctx, router.Config{
-		RCP:          config,
-		Serving:      o.serving,
-		ClientCAFile: o.clientCA,
-		StateDir:     o.stateDir,
-		Logger:       logger,
+	return o.Daemon.Run(func(rcp *rest.Config, logger *slog.Logger, ready func(url string)) error {
+		return router.Run(ctx, router.Config{
+			RCP:          rcp,
+			Serving:      o.serving,
+			ClientCAFile: o.clientCA,
+			StateDir:     o.StateDir,
+			Logger:       logger,
+			Ready:        ready,
 
-		AuthenticationConfig: o.authn,
-		Audit:                o.audit,
-		Limits:               o.limits,
-		Ready: func(url string) {
-			o.record(lock, logger, url)
-			fmt.Fprintf(o.env.Out, "%s%s\n", daemon.ReadyPrefix, url)
-		},
+			AuthenticationConfig: o.authn,
+			Audit:                o.audit,
+			Limits:               o.limits,
+		})
 	})
-	return errors.Join(err, lock.Release())
-}
-
-func (o *runOptions) rcpConfig() (*rest.Config, error) {
-	loader := &clientcmd.ClientConfigLoadingRules{ExplicitPath: o.kubeconfig}
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(loader,
-		&clientcmd.ConfigOverrides{CurrentContext: o.context}).ClientConfig()
-	if err != nil {
-		return nil, exit.Errorf(exit.Failure, "read --rcp-kubeconfig: %w", err).
-			WithHint("kubectl --kubeconfig %s get rings", o.kubeconfig)
-	}
-	config.UserAgent = "kubectl-cell-router/" + version.Get().Version
-	return config, nil
-}
-
-func (o *runOptions) lock() (*daemon.Lock, error) {
-	if err := os.MkdirAll(o.stateDir, 0o700); err != nil {
-		return nil, fmt.Errorf("make state directory: %w", err)
-	}
-	lock, err := daemon.AcquireLock(filepath.Join(o.stateDir, lockName))
-	var held *daemon.HeldError
-	if errors.As(err, &held) {
-		return nil, exit.Refusedf("another router (pid %d) uses the state directory %s", held.Holder.PID, o.stateDir).
-			WithHint("give each router a --state-dir of its own")
-	}
-	return lock, err
-}
-
-// record tells whoever inspects the lock where this router serves.
-func (o *runOptions) record(lock *daemon.Lock, logger *slog.Logger, url string) {
-	holder := daemon.Holder{PID: os.Getpid(), StartTime: o.env.Clock.Now(), Address: url, Version: version.Get().Version}
-	if err := lock.Record(holder); err != nil {
-		logger.Error("cannot write the lock file", "err", err)
-	}
 }
