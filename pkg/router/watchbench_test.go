@@ -25,7 +25,7 @@ import (
 const (
 	// watchEvents are made, one each watchEvery.
 	watchEvents = 1000
-	watchEvery  = 10 * time.Millisecond
+	watchEvery  = 20 * time.Millisecond
 	// watchWriters bounds how many creates are in flight.
 	watchWriters = 8
 	// watchPatience is for the last event.
