@@ -26,7 +26,9 @@ import (
 // handler carries out what package route decides. Its fields are set once and never change.
 type handler struct {
 	// state returns the newest configuration; each request reads it once and keeps to it.
-	state  func() *feed.State
+	state func() *feed.State
+	// begin returns it for a write, which ends it when it is finished.
+	begin  func() *feed.State
 	codecs runtime.NegotiatedSerializer
 	// buffers are what answers are rewritten in, of type *[]byte.
 	buffers sync.Pool
@@ -113,6 +115,10 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	state := h.state()
+	if mutates(r.Method) && !h.streams(r, info) {
+		state = h.begin()
+		defer state.End()
+	}
 	if cell, raw := rawCellFrom(r.Context()); raw {
 		h.serveRaw(w, r, state, cell)
 		return

@@ -78,23 +78,24 @@ const (
 // Run serves until ctx ends, then lets the requests in flight finish and returns nil.
 func Run(ctx context.Context, config Config) error {
 	h := &handler{codecs: codecs(), stopping: ctx, slowClient: cmp.Or(config.SlowClient, slowClient), streams: streaming(), inFlight: inFlight{limits: config.Limits}}
+	registered, err := register(config)
+	if err != nil {
+		return err
+	}
+	h.aloneSince = registered.AloneSince
 	configuration, err := feed.New(feed.Config{
 		RCP:            config.RCP,
 		StateDir:       config.StateDir,
 		InitialTimeout: initialTimeout,
 		Respond:        h.noAnswer,
+		Settled:        func(e feed.Epoch) { registered.Acknowledge(e.Epoch, e.Window) },
 		Logger:         config.Logger,
 		Now:            time.Now,
 	})
 	if err != nil {
 		return err
 	}
-	h.state = configuration.State
-	registered, err := register(config, configuration.State)
-	if err != nil {
-		return err
-	}
-	h.aloneSince = registered.AloneSince
+	h.state, h.begin = configuration.State, configuration.Begin
 	// The Lease outlives ctx: until the last watch has ended this router shows events in an order of its own.
 	registration, leave := context.WithCancel(context.WithoutCancel(ctx))
 	ctx, stop := context.WithCancel(ctx)
@@ -142,7 +143,7 @@ func Run(ctx context.Context, config Config) error {
 }
 
 // register returns the router's place among the others.
-func register(config Config, state func() *feed.State) (*membership.Membership, error) {
+func register(config Config) (*membership.Membership, error) {
 	identity, err := membership.Identity(config.StateDir)
 	if err != nil {
 		return nil, err
@@ -151,15 +152,7 @@ func register(config Config, state func() *feed.State) (*membership.Membership, 
 	if err != nil {
 		return nil, fmt.Errorf("build client of the RCP: %w", err)
 	}
-	return membership.New(membership.Config{
-		Kube: kube, Identity: identity, Logger: config.Logger,
-		Epoch: func() int64 {
-			if s := state(); s != nil {
-				return s.Snapshot.Epoch
-			}
-			return 0
-		},
-	})
+	return membership.New(membership.Config{Kube: kube, Identity: identity, Logger: config.Logger})
 }
 
 // listen opens the port before anything else is promised, so that a port in use is an error at once.

@@ -10,6 +10,8 @@ package routing
 import (
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/api/equality"
+
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/placement"
 )
@@ -28,12 +30,28 @@ type Snapshot struct {
 	Unavailable map[string]bool
 	// Slots are the cells' places in the resource versions that routers show, 1 to 999.
 	Slots map[string]int
+	// Window is the newest number that a Rebalance wants to have acknowledged.
+	Window int64
+
+	current, target *v1alpha1.RingLayout
 }
 
 // FromRing returns the snapshot of where data lives now: Ring.status. A ring without a current
 // layout gives a snapshot that places nothing.
 func FromRing(ring *v1alpha1.Ring) (*Snapshot, error) {
 	return build(ring, ring.Status.Target)
+}
+
+// Successor is FromRing for one who has an earlier snapshot: what took long to build is shared where the
+// layouts are the same. previous may be nil.
+func Successor(previous *Snapshot, ring *v1alpha1.Ring) (*Snapshot, error) {
+	if previous == nil || previous.current == nil || !equality.Semantic.DeepEqual(previous.current, ring.Status.Current) ||
+		!equality.Semantic.DeepEqual(previous.target, ring.Status.Target) {
+		return FromRing(ring)
+	}
+	next := *previous
+	next.observe(ring)
+	return &next, nil
 }
 
 // Wanted returns the snapshot of a rebalance that would be accepted now: from Ring.status.current to
@@ -59,22 +77,27 @@ func build(ring *v1alpha1.Ring, target *v1alpha1.RingLayout) (*Snapshot, error) 
 	if err != nil {
 		return nil, fmt.Errorf("resource classes of ring %s: %w", ring.Name, err)
 	}
-	unavailable := make(map[string]bool, len(ring.Status.Unavailable))
+	s := &Snapshot{
+		Table:   placement.NewTable(currentRing, targetRing),
+		Classes: classes,
+		current: ring.Status.Current,
+		target:  target,
+	}
+	s.observe(ring)
+	return s, nil
+}
+
+// observe takes over what a ring says beside its layouts.
+func (s *Snapshot) observe(ring *v1alpha1.Ring) {
+	s.Epoch, s.Phase, s.Window = ring.Status.Epoch, ring.Status.Phase, ring.Status.Window
+	s.Unavailable = make(map[string]bool, len(ring.Status.Unavailable))
 	for _, cell := range ring.Status.Unavailable {
-		unavailable[cell] = true
+		s.Unavailable[cell] = true
 	}
-	slots := make(map[string]int, len(ring.Status.Slots))
-	for _, s := range ring.Status.Slots {
-		slots[s.Cell] = max(slots[s.Cell], int(s.Slot))
+	s.Slots = make(map[string]int, len(ring.Status.Slots))
+	for _, slot := range ring.Status.Slots {
+		s.Slots[slot.Cell] = max(s.Slots[slot.Cell], int(slot.Slot))
 	}
-	return &Snapshot{
-		Epoch:       ring.Status.Epoch,
-		Phase:       ring.Status.Phase,
-		Table:       placement.NewTable(currentRing, targetRing),
-		Classes:     classes,
-		Unavailable: unavailable,
-		Slots:       slots,
-	}, nil
 }
 
 // placementRing is nil, an empty ring, for an absent layout or one without members.

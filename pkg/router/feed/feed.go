@@ -15,15 +15,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/configuration"
 	"github.com/kubecell/kubectl-cell/pkg/router/upstream"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
@@ -42,6 +46,8 @@ type Config struct {
 	InitialTimeout time.Duration
 	// Respond answers requests that a control plane does not.
 	Respond upstream.ErrorResponder
+	// Settled is told each time that all writes in flight were begun in that epoch and window, or in newer ones.
+	Settled func(Epoch)
 	Logger  *slog.Logger
 	Now     func() time.Time
 }
@@ -54,6 +60,8 @@ type Feed struct {
 	state     atomic.Pointer[State]
 	stopped   sync.WaitGroup
 	savedPath string
+	// saved is what the file says, as far as it was written here. The follower's goroutine alone uses it.
+	saved *routing.Saved
 }
 
 // New returns a Feed that does nothing yet.
@@ -71,6 +79,19 @@ func New(config Config) (*Feed, error) {
 
 // State returns the newest configuration. It is nil only before Start has returned.
 func (f *Feed) State() *State { return f.state.Load() }
+
+// Begin returns the newest configuration for a write, which must call [State.End] when it is finished.
+func (f *Feed) Begin() *State {
+	for {
+		s := f.state.Load()
+		s.writes.Add(1)
+		// Whoever waits for the writes of s looks only after s was replaced: counted before that is counted.
+		if f.state.Load() == s {
+			return s
+		}
+		s.End()
+	}
+}
 
 // Start begins to watch and returns when there is a first State: from the RCP, or from the file where
 // the RCP does not answer in time. It fails where neither gives one. The watch goes on until ctx
@@ -99,20 +120,20 @@ func (f *Feed) first(ctx context.Context) error {
 	deadline, cancel := context.WithTimeout(ctx, f.config.InitialTimeout)
 	defer cancel()
 	if cache.WaitForCacheSync(deadline.Done(), f.source.Synced) {
-		err := f.refresh()
+		err := f.refresh(ctx)
 		if err == nil {
 			return nil
 		}
-		return f.fromFile(fmt.Errorf("use the configuration in the RCP: %w", err))
+		return f.fromFile(ctx, fmt.Errorf("use the configuration in the RCP: %w", err))
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return f.fromFile(fmt.Errorf("the router control plane %s did not answer in %s", f.config.RCP.Host, f.config.InitialTimeout))
+	return f.fromFile(ctx, fmt.Errorf("the router control plane %s did not answer in %s", f.config.RCP.Host, f.config.InitialTimeout))
 }
 
 // fromFile starts from the last good configuration; why is what made that necessary.
-func (f *Feed) fromFile(why error) error {
+func (f *Feed) fromFile(ctx context.Context, why error) error {
 	saved, err := routing.Load(f.savedPath)
 	if err != nil {
 		return errors.Join(why, err)
@@ -122,8 +143,32 @@ func (f *Feed) fromFile(why error) error {
 		return errors.Join(why, fmt.Errorf("use saved configuration: %w", err))
 	}
 	f.config.Logger.Warn("starting from the saved configuration", "reason", why, "savedAt", saved.SavedAt, "epoch", state.Snapshot.Epoch)
-	f.state.Store(state)
+	f.settle(ctx, state, f.publish(state))
 	return nil
+}
+
+// publish makes state the newest one and returns what was that before, nil for none.
+func (f *Feed) publish(state *State) (previous *State) {
+	previous = f.state.Swap(state)
+	if previous != nil {
+		previous.closeUnused(state)
+		close(previous.replaced)
+	}
+	return previous
+}
+
+// settle tells when no write of an older State than state is left.
+func (f *Feed) settle(ctx context.Context, state, previous *State) {
+	if previous == nil {
+		close(state.settled)
+		f.config.Settled(state.epoch())
+		return
+	}
+	f.stopped.Go(func() {
+		if state.settle(ctx, previous) {
+			f.config.Settled(state.epoch())
+		}
+	})
 }
 
 // follow refreshes once the RCP has answered, which after a start from the file may be much later, and
@@ -133,7 +178,7 @@ func (f *Feed) follow(ctx context.Context) {
 		return
 	}
 	for {
-		if err := f.refresh(); err != nil {
+		if err := f.refresh(ctx); err != nil {
 			f.config.Logger.Error("the configuration in the RCP is not usable, keeping the last good one", "err", err)
 		}
 		select {
@@ -145,7 +190,7 @@ func (f *Feed) follow(ctx context.Context) {
 }
 
 // refresh builds a State from what the RCP says now, publishes and saves it.
-func (f *Feed) refresh() error {
+func (f *Feed) refresh(ctx context.Context) error {
 	ring, err := f.source.Ring()
 	if err != nil {
 		return err
@@ -154,21 +199,43 @@ func (f *Feed) refresh() error {
 	if err != nil {
 		return err
 	}
-	previous := f.state.Swap(state)
-	if previous != nil {
-		previous.closeUnused(state)
-		close(previous.replaced)
-	}
+	previous := f.publish(state)
 	if previous == nil || previous.Snapshot.Epoch != state.Snapshot.Epoch {
 		f.config.Logger.Info("using ring", "epoch", state.Snapshot.Epoch, "phase", state.Snapshot.Phase, "cells", state.Snapshot.Table.Cells())
 	}
 	for _, why := range state.Broken() {
 		f.config.Logger.Error("a cell has no usable credentials, keeping its last good ones where there were any", "err", why)
 	}
-	err = routing.Save(f.savedPath, &routing.Saved{SavedAt: f.config.Now(), Server: f.config.RCP.Host, Ring: *ring, Cells: state.Saved()})
-	if err != nil {
-		// The router serves all the same; only a restart while the RCP is down would miss this.
-		f.config.Logger.Error("cannot save the configuration", "err", err)
-	}
+	f.save(ring, state, previous)
+	// Only now: an epoch that was acknowledged must not be forgotten by a restart.
+	f.settle(ctx, state, previous)
 	return nil
+}
+
+// save keeps the configuration on disk, unless only the window is new, which comes several times a second while
+// workloads move and says nothing of where they are.
+func (f *Feed) save(ring *v1alpha1.Ring, state, previous *State) {
+	saved := &routing.Saved{Server: f.config.RCP.Host, Ring: *ring, Cells: state.Saved()}
+	saved.Ring.Status.Window = 0
+	// Versions of the Ring that differ in nothing else.
+	saved.Ring.ResourceVersion, saved.Ring.ManagedFields = "", nil
+	if f.saved != nil && equality.Semantic.DeepEqual(saved.Ring, f.saved.Ring) && equality.Semantic.DeepEqual(saved.Cells, f.saved.Cells) {
+		return
+	}
+	f.saved = saved
+	written := *saved
+	written.SavedAt = f.config.Now()
+	err := routing.Save(f.savedPath, &written)
+	if err == nil {
+		return
+	}
+	f.saved = nil
+	f.config.Logger.Error("cannot save the configuration", "err", err)
+	if previous == nil || previous.Snapshot.Epoch == state.Snapshot.Epoch {
+		// A restart while the RCP is down would miss something, but no move of a workload.
+		return
+	}
+	if err := os.Remove(f.savedPath); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		f.config.Logger.Error("cannot remove the configuration of an earlier epoch", "err", err)
+	}
 }

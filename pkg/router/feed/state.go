@@ -2,10 +2,12 @@ package feed
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/cells"
@@ -21,6 +23,49 @@ type State struct {
 	rcp      *upstream.ControlPlane
 	cells    map[string]cell
 	replaced chan struct{}
+
+	// writes counts the writes that hold this State; idle has a token when there may be none left.
+	writes atomic.Int64
+	idle   chan struct{}
+	// settled is closed once no write holds an older State.
+	settled chan struct{}
+}
+
+// Epoch is what a router can acknowledge of a configuration.
+type Epoch struct {
+	// Epoch and Window are those of the Ring's status.
+	Epoch, Window int64
+}
+
+func (s *State) epoch() Epoch { return Epoch{s.Snapshot.Epoch, s.Snapshot.Window} }
+
+// End is called when a write that [Feed.Begin] let begin is finished, whatever became of it.
+func (s *State) End() {
+	if s.writes.Add(-1) > 0 {
+		return
+	}
+	select {
+	case s.idle <- struct{}{}:
+	default:
+	}
+}
+
+// settle waits until no write holds previous, which next has replaced, or any older State.
+func (next *State) settle(ctx context.Context, previous *State) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-previous.settled:
+	}
+	for previous.writes.Load() > 0 {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-previous.idle:
+		}
+	}
+	close(next.settled)
+	return true
 }
 
 // Replaced is closed when there is a newer State.
@@ -72,11 +117,18 @@ func (s *State) closeUnused(next *State) {
 // newState builds a State, reusing the connections of previous (which may be nil). A ring that makes
 // no sense is an error; a cell without usable credentials is not, since it harms only its own keys.
 func newState(ring *v1alpha1.Ring, saved []routing.SavedCell, rcp *upstream.ControlPlane, previous *State, respond upstream.ErrorResponder) (*State, error) {
-	snapshot, err := routing.FromRing(ring)
+	var known *routing.Snapshot
+	if previous != nil {
+		known = previous.Snapshot
+	}
+	snapshot, err := routing.Successor(known, ring)
 	if err != nil {
 		return nil, err
 	}
-	s := &State{Snapshot: snapshot, rcp: rcp, cells: make(map[string]cell, len(saved)), replaced: make(chan struct{})}
+	s := &State{
+		Snapshot: snapshot, rcp: rcp, cells: make(map[string]cell, len(saved)),
+		replaced: make(chan struct{}), idle: make(chan struct{}, 1), settled: make(chan struct{}),
+	}
 	for _, sc := range saved {
 		name := sc.Cell.Name
 		if previous != nil {

@@ -42,6 +42,8 @@ import (
 const (
 	// renewal is how often a router renews its Lease.
 	renewal = 3 * time.Second
+	// retryDelay is how long to wait after a renewal that failed.
+	retryDelay = 250 * time.Millisecond
 	// Lifetime is how long a router that does not renew its Lease still counts as alive.
 	Lifetime = 30 * time.Second
 	// freshness is for how long a renewal proves that the RCP could be reached. It is shorter than what a
@@ -61,9 +63,7 @@ type Config struct {
 	Kube kubernetes.Interface
 	// Identity names the Lease; see [Identity].
 	Identity string
-	// Epoch is the one that the router serves.
-	Epoch  func() int64
-	Logger *slog.Logger
+	Logger   *slog.Logger
 }
 
 // Membership is one router's place among the routers.
@@ -71,19 +71,25 @@ type Membership struct {
 	config  Config
 	leases  cache.SharedIndexInformer
 	running sync.WaitGroup
+	// acknowledged has a token when there is something that the Lease does not say yet.
+	acknowledged chan struct{}
+	// lease is this router's own as it was written last, nil where that is not known. One goroutine at a time
+	// renews.
+	lease *coordinationv1.Lease
 
 	mu sync.Mutex
 	// The rest is guarded by mu.
-	renewed time.Time            // last success
-	others  map[string]time.Time // when each was last seen to be alive
-	since   time.Time            // since when this router may be the only one
+	epoch, window int64                // what is acknowledged
+	renewed       time.Time            // last success
+	others        map[string]time.Time // when each was last seen to be alive
+	since         time.Time            // since when this router may be the only one
 }
 
 // New returns a Membership that does nothing before [Membership.Start].
 func New(config Config) (*Membership, error) {
 	factory := informers.NewSharedInformerFactoryWithOptions(config.Kube, 0, informers.WithNamespace(v1alpha1.Namespace),
 		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = v1alpha1.LabelComponent + "=" + component }))
-	m := &Membership{config: config, leases: factory.Coordination().V1().Leases().Informer(), others: map[string]time.Time{}}
+	m := &Membership{config: config, leases: factory.Coordination().V1().Leases().Informer(), others: map[string]time.Time{}, acknowledged: make(chan struct{}, 1)}
 	_, err := m.leases.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    m.seen,
 		UpdateFunc: func(_, lease any) { m.seen(lease) },
@@ -115,22 +121,31 @@ func (m *Membership) Wait() { m.running.Wait() }
 func (m *Membership) run(ctx context.Context) {
 	ticker := time.NewTicker(renewal)
 	defer ticker.Stop()
+	retry := time.NewTimer(time.Hour)
+	defer retry.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			m.giveUp()
 			return
 		case <-ticker.C:
-			m.tryRenew(ctx)
-			m.AloneSince()
+		case <-retry.C:
+		case <-m.acknowledged:
 		}
+		if !m.tryRenew(ctx) {
+			// What was acknowledged is waited for.
+			retry.Reset(retryDelay)
+		}
+		m.AloneSince()
 	}
 }
 
-func (m *Membership) tryRenew(ctx context.Context) {
-	if err := m.renew(ctx); err != nil && ctx.Err() == nil {
+func (m *Membership) tryRenew(ctx context.Context) bool {
+	err := m.renew(ctx)
+	if err != nil && ctx.Err() == nil {
 		m.config.Logger.Warn("cannot renew the router's lease", "lease", m.config.Identity, "err", err)
 	}
+	return err == nil
 }
 
 // AloneSince says since when this has certainly been the only router, and false while it may not be.
@@ -181,32 +196,54 @@ func (m *Membership) gone(object any) {
 	m.since = time.Time{}
 }
 
+// Acknowledge tells a Rebalance through the Lease, as soon as can be, that no write is in flight that began in
+// an earlier epoch or window of the Ring.
+func (m *Membership) Acknowledge(epoch, window int64) {
+	m.mu.Lock()
+	m.epoch, m.window = epoch, window
+	m.mu.Unlock()
+	select {
+	case m.acknowledged <- struct{}{}:
+	default:
+	}
+}
+
 func (m *Membership) renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, renewal)
 	defer cancel()
 	leases := m.config.Kube.CoordinationV1().Leases(v1alpha1.Namespace)
 	asked := time.Now()
-	lease, err := leases.Get(ctx, m.config.Identity, metav1.GetOptions{})
-	missing := apierrors.IsNotFound(err)
-	if err != nil && !missing {
-		return err
-	}
-	if missing {
-		lease = &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: m.config.Identity, Namespace: v1alpha1.Namespace}}
-	}
-	m.fill(lease, asked)
-	if missing {
-		_, err = leases.Create(ctx, lease, metav1.CreateOptions{FieldManager: v1alpha1.FieldManager})
-	} else {
-		_, err = leases.Update(ctx, lease, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})
-	}
+	lease, err := m.known(ctx)
 	if err != nil {
 		return err
 	}
+	m.fill(lease, asked)
+	if lease.ResourceVersion == "" {
+		lease, err = leases.Create(ctx, lease, metav1.CreateOptions{FieldManager: v1alpha1.FieldManager})
+	} else {
+		lease, err = leases.Update(ctx, lease, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})
+	}
+	if err != nil {
+		m.lease = nil // somebody else wrote it, or nobody knows whether this was written
+		return err
+	}
+	m.lease = lease
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.renewed = asked
 	return nil
+}
+
+// known is this router's Lease as it is, or a new one without a resource version.
+func (m *Membership) known(ctx context.Context) (*coordinationv1.Lease, error) {
+	if m.lease != nil {
+		return m.lease.DeepCopy(), nil
+	}
+	lease, err := m.config.Kube.CoordinationV1().Leases(v1alpha1.Namespace).Get(ctx, m.config.Identity, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: m.config.Identity, Namespace: v1alpha1.Namespace}}, nil
+	}
+	return lease, err
 }
 
 func (m *Membership) fill(lease *coordinationv1.Lease, now time.Time) {
@@ -216,8 +253,12 @@ func (m *Membership) fill(lease *coordinationv1.Lease, now time.Time) {
 	if lease.Annotations == nil {
 		lease.Annotations = map[string]string{}
 	}
+	m.mu.Lock()
+	epoch, window := m.epoch, m.window
+	m.mu.Unlock()
 	lease.Labels[v1alpha1.LabelComponent] = component
-	lease.Annotations[v1alpha1.AnnotationEpoch] = strconv.FormatInt(m.config.Epoch(), 10)
+	lease.Annotations[v1alpha1.AnnotationEpoch] = strconv.FormatInt(epoch, 10)
+	lease.Annotations[v1alpha1.AnnotationWindow] = strconv.FormatInt(window, 10)
 	seconds := int32(Lifetime / time.Second)
 	lease.Spec.HolderIdentity, lease.Spec.LeaseDurationSeconds = &m.config.Identity, &seconds
 	lease.Spec.RenewTime = &metav1.MicroTime{Time: now}

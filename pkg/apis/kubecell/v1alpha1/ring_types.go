@@ -129,6 +129,11 @@ type RingStatus struct {
 	// +optional
 	Target *RingLayout `json:"target,omitempty"`
 
+	// Window grows by one each time a Rebalance has to know that all writes begun earlier are finished:
+	// every router acknowledges the number once its own are.
+	// +optional
+	Window int64 `json:"window,omitempty"`
+
 	// Unavailable are cells that were failed over and must not be used.
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=256

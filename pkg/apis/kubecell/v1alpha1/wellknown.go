@@ -24,8 +24,12 @@ const (
 	// LabelComponent, on a Lease in the RCP, says what registers with it: "router".
 	LabelComponent = GroupName + "/component"
 
-	// AnnotationEpoch, on that Lease, is the newest epoch that the component serves.
+	// AnnotationEpoch, on that Lease, is the newest epoch that the component acknowledges: it serves it,
+	// and every write that it had begun in an earlier one is finished.
 	AnnotationEpoch = GroupName + "/epoch"
+
+	// AnnotationWindow, on that Lease, is the newest [RingStatus.Window] that is acknowledged likewise.
+	AnnotationWindow = GroupName + "/window"
 
 	// LabelBackupCell names the backup cell of the workload that an envelope holds.
 	LabelBackupCell = GroupName + "/backup-cell-id"

@@ -1,0 +1,107 @@
+package feed
+
+import (
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/kubecell/kubectl-cell/pkg/router/upstream"
+)
+
+// settled collects what a Feed acknowledges.
+type settled struct {
+	mu   sync.Mutex
+	seen []Epoch
+}
+
+func (s *settled) add(e Epoch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen = append(s.seen, e)
+}
+
+func (s *settled) last() Epoch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.seen) == 0 {
+		return Epoch{}
+	}
+	return s.seen[len(s.seen)-1]
+}
+
+func TestAnEpochIsAcknowledgedWhenAllEarlierWritesAreFinished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told settled
+		f := &Feed{config: Config{Settled: told.add, Logger: slog.New(slog.DiscardHandler)}}
+		state := func(epoch, window int64) *State {
+			r := ring()
+			r.Status.Epoch, r.Status.Window = epoch, window
+			s, err := newState(r, nil, nil, f.State(), upstream.ErrorResponder(noAnswer))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		publish := func(s *State) { f.settle(t.Context(), s, f.publish(s)) }
+		expect := func(what string, want Epoch) {
+			t.Helper()
+			synctest.Wait()
+			if got := told.last(); got != want {
+				t.Errorf("%s: %v is acknowledged; want %v", what, got, want)
+			}
+		}
+		publish(state(1, 0))
+		expect("the first", Epoch{1, 0})
+
+		oldest := f.Begin()
+		publish(state(2, 0))
+		expect("a write of epoch 1 is in flight", Epoch{1, 0})
+		publish(state(2, 1))
+		publish(state(2, 2))
+		newest := f.Begin()
+		expect("still, three changes later", Epoch{1, 0})
+		if newest.epoch() != (Epoch{2, 2}) {
+			t.Errorf("a write begins in %v; want the newest", newest.epoch())
+		}
+		oldest.End()
+		expect("that write is finished", Epoch{2, 2})
+		publish(state(3, 2))
+		expect("a write of window 2 is in flight", Epoch{2, 2})
+		newest.End()
+		expect("nothing is in flight", Epoch{3, 2})
+	})
+}
+
+func TestWritesThatBeginWhileTheConfigurationChangesAreCounted(t *testing.T) {
+	var told settled
+	f := &Feed{config: Config{Settled: told.add, Logger: slog.New(slog.DiscardHandler)}}
+	var writers sync.WaitGroup
+	first := mustState(t, nil, nil)
+	f.settle(t.Context(), first, f.publish(first))
+	for range 8 {
+		writers.Go(func() {
+			for range 20_000 {
+				s := f.Begin()
+				if e := told.last(); e.Window > s.Snapshot.Window {
+					t.Errorf("window %d is acknowledged while a write of window %d is in flight", e.Window, s.Snapshot.Window)
+				}
+				s.End()
+			}
+		})
+	}
+	for window := range int64(500) {
+		r := ring()
+		r.Status.Window = window + 1
+		s, err := newState(r, nil, first.rcp, f.State(), noAnswer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.settle(t.Context(), s, f.publish(s))
+	}
+	writers.Wait()
+	f.stopped.Wait()
+	if got := told.last().Window; got != 500 {
+		t.Errorf("window %d is acknowledged in the end; want 500", got)
+	}
+}
