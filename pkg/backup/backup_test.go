@@ -17,8 +17,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/backup"
@@ -42,7 +40,7 @@ const (
 func sides(t *testing.T) (rcp, cell *rest.Config) {
 	t.Helper()
 	configs := planes.Configs(t)
-	founder := federation.NewCell{Name: "cell-1", Kubeconfig: kubeconfig(t, configs[1])}
+	founder := federation.NewCell{Name: "cell-1", Kubeconfig: sandboxtest.Kubeconfig(t, configs[1])}
 	_, err := federation.Init(t.Context(), configs[0], federation.InitOptions{Founders: []federation.NewCell{founder}})
 	if err != nil {
 		t.Fatal(err)
@@ -100,20 +98,6 @@ func (l lifeline) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(r.Context())
 	context.AfterFunc(l.severed, cancel)
 	return l.rt.RoundTrip(r.WithContext(ctx))
-}
-
-func kubeconfig(t *testing.T, config *rest.Config) []byte {
-	t.Helper()
-	out := clientcmdapi.NewConfig()
-	out.Clusters["cell"] = &clientcmdapi.Cluster{Server: config.Host, CertificateAuthorityData: config.CAData}
-	out.AuthInfos["admin"] = &clientcmdapi.AuthInfo{ClientCertificateData: config.CertData, ClientKeyData: config.KeyData}
-	out.Contexts["cell"] = &clientcmdapi.Context{Cluster: "cell", AuthInfo: "admin"}
-	out.CurrentContext = "cell"
-	data, err := clientcmd.Write(*out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
 }
 
 func kube(t *testing.T, config *rest.Config) kubernetes.Interface {
