@@ -55,6 +55,26 @@ type daemon struct {
 	stop func()
 	// sever has it lose touch with the RCP for good, as a crash of the machine would.
 	sever func()
+	// asked counts what it asked of the RCP, by method and path.
+	asked *requests
+}
+
+// requests is safe for concurrent use.
+type requests struct {
+	mu     sync.Mutex // guards counts
+	counts map[string]int
+}
+
+func (r *requests) add(request *http.Request) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counts[request.Method+" "+request.URL.Path]++
+}
+
+func (r *requests) count(request string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.counts[request]
 }
 
 // start runs a daemon with no other rights than those of its group.
@@ -63,7 +83,8 @@ func start(t *testing.T, rcp *rest.Config, identity string) *daemon {
 	config := rest.CopyConfig(rcp)
 	config.Impersonate = rest.ImpersonationConfig{UserName: "kubecell:backup", Groups: []string{federation.GroupBackup}}
 	severed, sever := context.WithCancel(context.Background())
-	config.Wrap(func(rt http.RoundTripper) http.RoundTripper { return lifeline{severed, rt} })
+	asked := &requests{counts: map[string]int{}}
+	config.Wrap(func(rt http.RoundTripper) http.RoundTripper { return lifeline{severed, asked, rt} })
 	ctx, cancel := context.WithCancel(context.Background())
 	ready := make(chan string, 1)
 	ended := make(chan error, 1)
@@ -82,12 +103,13 @@ func start(t *testing.T, rcp *rest.Config, identity string) *daemon {
 	})
 	t.Cleanup(sever)
 	t.Cleanup(stop)
-	return &daemon{url: <-ready, stop: stop, sever: sever}
+	return &daemon{url: <-ready, stop: stop, sever: sever, asked: asked}
 }
 
 // lifeline is a connection that ends with a context.
 type lifeline struct {
 	severed context.Context
+	asked   *requests
 	rt      http.RoundTripper
 }
 
@@ -95,6 +117,7 @@ func (l lifeline) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := l.severed.Err(); err != nil {
 		return nil, err
 	}
+	l.asked.add(r)
 	ctx, cancel := context.WithCancel(r.Context())
 	context.AfterFunc(l.severed, cancel)
 	return l.rt.RoundTrip(r.WithContext(ctx))
