@@ -34,12 +34,13 @@ func TestReplicatedCondition(t *testing.T) {
 	gate.Pass()
 	awaitReplicated(t, clients, metav1.ConditionTrue, "Compared", "")
 
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "somebody-elses"}}
-	if _, err := kube(t, rcp).CoreV1().Namespaces().Create(t.Context(), ns, metav1.CreateOptions{}); err != nil {
+	ns, err := kube(t, rcp).CoreV1().Namespaces().Create(t.Context(),
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "somebody-elses-"}}, metav1.CreateOptions{})
+	if err != nil {
 		t.Fatal(err)
 	}
 	markCopy(t, cell, ns.Name, `"another"`)
-	awaitReplicated(t, clients, metav1.ConditionFalse, "RepairsFail", "namespaces somebody-elses")
+	awaitReplicated(t, clients, metav1.ConditionFalse, "RepairsFail", "namespaces "+ns.Name)
 	first.stop()
 	second := start(t, rcp, "second")
 	awaitHolder(t, rcp, "second")

@@ -2,6 +2,9 @@ package replication
 
 import (
 	"context"
+	"io"
+	"net/url"
+	"reflect"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -45,7 +48,11 @@ func (f *follower) run(ctx context.Context, client metadata.Interface) {
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			w, err := objects.Watch(ctx, options)
-			f.note(ctx, err)
+			if isEmpty(w) {
+				f.note(ctx, &url.Error{Op: "watch", URL: f.resource.Resource, Err: io.ErrUnexpectedEOF})
+			} else {
+				f.note(ctx, err)
+			}
 			return w, err
 		},
 	}
@@ -55,6 +62,10 @@ func (f *follower) run(ctx context.Context, client metadata.Interface) {
 		Name: "replication/" + f.resource.Resource, Backoff: backoff,
 	}).RunWithContext(ctx)
 }
+
+// isEmpty says whether client-go made a watch up: it takes a connection that ends before there is an answer
+// for a watch without events.
+func isEmpty(w watch.Interface) bool { return reflect.TypeOf(w) == reflect.TypeOf(watch.NewEmptyWatch()) }
 
 func (f *follower) note(ctx context.Context, err error) {
 	if f.asked != nil && ctx.Err() == nil {
