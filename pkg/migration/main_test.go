@@ -53,7 +53,7 @@ type bed struct {
 func newBed(t testing.TB) *bed {
 	t.Helper()
 	configs := planes.Configs(t)
-	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()))
+	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-", "=", "-").Replace(t.Name()))
 	b := &bed{t: t, namespace: name[:min(len(name), 60)], requests: &requestLog{}}
 	b.old, b.new = newSide(t, configs[0]), newSide(t, configs[1])
 	for _, s := range []side{b.old, b.new} {
