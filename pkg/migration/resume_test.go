@@ -114,7 +114,7 @@ func (f *family) clutter() {
 	head := `metadata: {name: ` + f.name
 	elsewhere := label(v1alpha1.Incoming) + `, finalizers: [example.com/other], annotations: {` + v1alpha1.AnnotationFromCell + `: elsewhere}`
 	root := f.b.make(f.b.new, deployments, head+elsewhere+`}
-spec: {selector: {matchLabels: {app: y}}, template: {metadata: {labels: {app: y}}, spec: {containers: [{name: c, image: i}]}}}`)
+spec: {selector: {matchLabels: {app: z}}, template: {metadata: {labels: {app: z}}, spec: {containers: [{name: c, image: i}]}}}`)
 	f.b.make(f.b.new, configMaps, head+elsewhere+owners(deployments, root)+`}`)
 	f.b.make(f.b.new, secrets, head+label(v1alpha1.Migrated)+`}`)
 }
