@@ -201,6 +201,28 @@ func TestWhatNoRunWants(t *testing.T) {
 	}
 }
 
+// TestTheCopyOfWhatVanishedStays for somebody to look at: its tombstone may have been deleted by hand.
+func TestTheCopyOfWhatVanishedStays(t *testing.T) {
+	b := newBed(t)
+	unit := b.unit(b.found(configMaps, b.make(b.old, configMaps, `metadata: {name: a}`)))
+	mover := b.barred()
+	killAfter(mover, 5, func() { mover.Move(context.Background(), unit) }) // flipped, not revealed
+	if err := b.in(b.old, configMaps).Delete(t.Context(), "a", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	b.move(unit, migration.Gone)
+	if err := b.mover().Undo(t.Context(), unit); err != nil {
+		t.Error(err)
+	}
+	found := b.units(snapshot(t, []string{"old"}, []string{"new"}))
+	if len(found.Leftovers) != 1 || len(found.Units)+len(found.Strays) > 0 {
+		t.Errorf("found %+v", found)
+	}
+	if obj := b.get(b.new, configMaps, "a"); obj == nil || obj.GetDeletionTimestamp() != nil {
+		t.Errorf("the copy: %v", obj)
+	}
+}
+
 // TestBury deletes what is old enough, and tears nothing down.
 func TestBury(t *testing.T) {
 	b := newBed(t)
