@@ -1,0 +1,118 @@
+package migration
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+)
+
+// Undo takes copies and marks of a unit back, so that it can be written again in its old cell. It reads
+// what is there, and may be called for any unit, any number of times.
+//
+// The error is [ErrFlipped] where it is too late, and nothing was done. It is [ErrCopyLeft] where the unit
+// can be written, and a copy may be left because the new cell did not let it be removed: the next Move
+// or Undo takes care of it, and [Units] names it. Others may be tried again.
+//
+// The copy of an object that is not in the old cell any more stays: whether that was deleted before its flip,
+// or its tombstone after it by somebody's hand, cannot be told. [Units] names it as a leftover.
+func (m *Mover) Undo(ctx context.Context, unit Unit) error {
+	return m.undo(ctx, unit, func(types.UID) bool { return false })
+}
+
+// undo knows of some objects that they were not flipped.
+func (m *Mover) undo(ctx context.Context, unit Unit, unflipped func(types.UID) bool) error {
+	r, err := m.begin(unit)
+	if err != nil {
+		return err
+	}
+	for _, i := range r.items {
+		i.source, err = r.from.get(ctx, &i.Object)
+		switch {
+		case apierrors.IsNotFound(err):
+			i.source, i.gone = nil, true
+		case err != nil:
+			return fmt.Errorf("undo %s: read %s in cell %s: %w", unit, i, r.from.Name, err)
+		case i.source.status() == v1alpha1.Migrated && i.source.annotations[v1alpha1.AnnotationMovesTo] == unit.To:
+			return fmt.Errorf("undo %s: %s: %w", unit, i, ErrFlipped)
+		}
+	}
+	_ = ownersFirst(r.items) // members of a circle go in any order
+	var left error
+	for _, i := range slices.Backward(r.items) {
+		if i.gone && !unflipped(i.UID) {
+			continue
+		}
+		if left = r.discard(ctx, i, func(d *document) bool {
+			return d.annotations[v1alpha1.AnnotationFromCell] == r.unit.From
+		}); left != nil {
+			break // a copy without a tombstone stands for nothing, so that the marks may go all the same
+		}
+	}
+	for _, i := range r.items {
+		if i.gone {
+			continue
+		}
+		if err := r.unmark(ctx, i); err != nil {
+			return fmt.Errorf("undo %s: %w", unit, err)
+		}
+	}
+	if left != nil {
+		return fmt.Errorf("undo %s: %w: %w", unit, ErrCopyLeft, left)
+	}
+	return nil
+}
+
+// discard removes what is incoming in the new cell, if it is wanted gone.
+func (r *run) discard(ctx context.Context, i *item, unwanted func(*document) bool) error {
+	found, err := r.to.get(ctx, &i.Object)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return judge(&i.Object, r.to.Name, "read", err)
+	}
+	if found.status() != v1alpha1.Incoming || found.deleting() || !unwanted(found) {
+		return nil
+	}
+	return r.remove(ctx, r.to, i, found)
+}
+
+// unmark makes the object in the old cell an ordinary one again.
+func (r *run) unmark(ctx context.Context, i *item) error {
+	for range tries {
+		if i.source.status() != v1alpha1.Migrating {
+			return nil
+		}
+		annotations := map[string]any{}
+		for _, mark := range marks() {
+			annotations[mark] = nil
+		}
+		patch, err := patchOf(map[string]any{
+			"resourceVersion": i.source.version(), "annotations": annotations,
+			"labels": map[string]any{v1alpha1.LabelRebalanceStatus: nil},
+		})
+		if err != nil {
+			return err
+		}
+		err = r.from.patchBlind(ctx, &i.Object, patch)
+		if err == nil {
+			r.step(Unmarked, &i.Object)
+			return nil
+		}
+		if apierrors.IsConflict(err) {
+			i.source, err = r.from.get(ctx, &i.Object)
+		}
+		switch {
+		case apierrors.IsNotFound(err):
+			return nil
+		case err != nil:
+			return judge(&i.Object, r.from.Name, "take the mark off", err)
+		}
+	}
+	return fail(Unavailable, &i.Object, "it was changed %d times while its mark was to be taken off", tries)
+}
