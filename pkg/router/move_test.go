@@ -16,23 +16,14 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/client"
-	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/fence"
-	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
-// newMovingBed is a federation of its own, in which every key moves from cell-1 to cell-2.
+// newMovingBed runs a router for a federation in which every key moves from cell-1 to cell-2.
 func newMovingBed(t *testing.T) *bed {
 	t.Helper()
-	configs := sandboxtest.ControlPlanes(t, 3)
-	b := &bed{rcp: configs[0], cells: map[string]*rest.Config{"cell-1": configs[1], "cell-2": configs[2]}}
-	var founders []federation.NewCell
-	for _, name := range []string{"cell-1", "cell-2"} {
-		founders = append(founders, federation.NewCell{Name: name, Kubeconfig: sandboxtest.Kubeconfig(t, b.cells[name]), Weight: 100})
-	}
-	if _, err := federation.Init(t.Context(), b.rcp, federation.InitOptions{Founders: founders}); err != nil {
-		t.Fatal(err)
-	}
+	b := newBedOn(t, movingPlanes.Configs(t), foundMoving)
+	b.forgetRouters(t)
 	b.router = runRouter(t, b.rcp, t.TempDir())
 	b.phase(t, v1alpha1.RingRebalancing)
 	return b
