@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	admissionv1 "k8s.io/api/admission/v1"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
@@ -74,6 +77,49 @@ func (b *bed) awaitAcknowledged(t *testing.T, ring *v1alpha1.Ring, routers int) 
 	}
 }
 
+// heldWrite begins to create a config map and returns once its cell is about to store it. end lets it.
+func (b *bed) heldWrite(t *testing.T, namespace, name string) (end func()) {
+	t.Helper()
+	p, _ := b.snapshot(t).Table.LookupKey(namespace + "/" + name)
+	reached, release := make(chan struct{}, 1), make(chan struct{})
+	b.webhook(t, p.Old(), namespace, admissionregistrationv1.Create, func(review *admissionv1.AdmissionReview) *admissionv1.AdmissionResponse {
+		if review.Request.Name == name {
+			select {
+			case reached <- struct{}{}:
+			default:
+			}
+			<-release
+		}
+		return &admissionv1.AdmissionResponse{Allowed: true}
+	})
+	maps := kube(t, b.router).CoreV1().ConfigMaps(namespace)
+	answered := make(chan error, 1)
+	// The cell asks only once it knows of the webhook: until it has, others are made.
+	for {
+		go func() {
+			_, err := maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+			answered <- err
+		}()
+		select {
+		case <-reached:
+			return func() {
+				t.Helper()
+				close(release)
+				if err := <-answered; err != nil {
+					t.Fatal(err)
+				}
+			}
+		case err := <-answered:
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := maps.Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // slowWrite begins to create a config map and returns once the router reads the body. end sends the rest of it.
 func (b *bed) slowWrite(t *testing.T, namespace, name string) (end func()) {
 	t.Helper()
@@ -122,7 +168,12 @@ func TestAWindowIsAcknowledgedWhenEarlierWritesAreFinished(t *testing.T) {
 	ns := b.namespace(t, "acknowledge")
 	b.awaitAcknowledged(t, b.nextWindow(t), 2)
 
-	end := b.slowWrite(t, ns, "x")
+	// One that is still being sent holds up nobody.
+	sent := b.slowWrite(t, ns, "slow")
+	b.awaitAcknowledged(t, b.nextWindow(t), 2)
+	sent()
+
+	end := b.heldWrite(t, ns, "x")
 	ring := b.nextWindow(t)
 	b.awaitAcknowledged(t, ring, 1) // by the router that has no write in flight
 	end()

@@ -19,15 +19,24 @@ import (
 // until the test ends.
 func (b *bed) conflicting(t *testing.T, cell, ns string) {
 	t.Helper()
+	b.webhook(t, cell, ns, admissionregistrationv1.Delete, func(review *admissionv1.AdmissionReview) *admissionv1.AdmissionResponse {
+		dry := review.Request.DryRun != nil && *review.Request.DryRun
+		return &admissionv1.AdmissionResponse{Allowed: dry,
+			Result: &metav1.Status{Code: http.StatusConflict, Reason: metav1.StatusReasonConflict, Message: "still in use"}}
+	})
+}
+
+// webhook lets a cell ask before each write of that kind to a config map in a namespace, until the test ends.
+func (b *bed) webhook(t *testing.T, cell, ns string, operation admissionregistrationv1.OperationType, answer func(*admissionv1.AdmissionReview) *admissionv1.AdmissionResponse) {
+	t.Helper()
 	hook := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var review admissionv1.AdmissionReview
 		if err := json.NewDecoder(r.Body).Decode(&review); err != nil {
 			t.Error(err)
 			return
 		}
-		dry := review.Request.DryRun != nil && *review.Request.DryRun
-		review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Allowed: dry,
-			Result: &metav1.Status{Code: http.StatusConflict, Reason: metav1.StatusReasonConflict, Message: "still in use"}}
+		review.Response = answer(&review)
+		review.Response.UID = review.Request.UID
 		if err := json.NewEncoder(w).Encode(&review); err != nil {
 			t.Error(err)
 		}
@@ -38,11 +47,11 @@ func (b *bed) conflicting(t *testing.T, cell, ns string) {
 	_, err := hooks.Create(t.Context(), &admissionregistrationv1.ValidatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: ns},
 		Webhooks: []admissionregistrationv1.ValidatingWebhook{{
-			Name: "conflict.example.com", SideEffects: &none, FailurePolicy: &fail, MatchPolicy: &equivalent, AdmissionReviewVersions: []string{"v1"},
+			Name: "hook.example.com", SideEffects: &none, FailurePolicy: &fail, MatchPolicy: &equivalent, AdmissionReviewVersions: []string{"v1"},
 			ClientConfig: admissionregistrationv1.WebhookClientConfig{URL: &hook.URL,
 				CABundle: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: hook.Certificate().Raw})},
 			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": ns}},
-			Rules: []admissionregistrationv1.RuleWithOperations{{Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Delete},
+			Rules: []admissionregistrationv1.RuleWithOperations{{Operations: []admissionregistrationv1.OperationType{operation},
 				Rule: admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"configmaps"}}}},
 		}},
 	}, metav1.CreateOptions{})

@@ -46,6 +46,8 @@ type handler struct {
 	streams  request.LongRunningRequestCheck
 	inFlight inFlight
 	metrics  *metrics.Metrics
+	// authz judges users where no control plane has.
+	authz authorizer.Authorizer
 	// audit is nil where nothing is written down.
 	audit *auditLog
 }
@@ -115,10 +117,6 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	state := h.state()
-	if mutates(r.Method) && !h.streams(r, info) {
-		state = h.begin()
-		defer state.End()
-	}
 	if cell, raw := rawCellFrom(r.Context()); raw {
 		h.serveRaw(w, r, state, cell)
 		return
@@ -133,6 +131,19 @@ func (h *handler) act(w http.ResponseWriter, r *http.Request, state *feed.State,
 		return
 	}
 	defer taken.leave()
+	if to.Action != route.Place && to.Action != route.Move && to.Action != route.Refuse && mutates(r.Method) && !h.streams(r, info) {
+		// A client that sends slowly must not hold up a rebalance: what it sends is read first.
+		if err := keepBody(w, r); err != nil {
+			h.fail(w, r, err)
+			return
+		}
+		begun := h.begin()
+		defer begun.End()
+		if begun.Snapshot.Epoch != state.Snapshot.Epoch {
+			to = h.placed(r, begun, info)
+		}
+		state = begun
+	}
 	switch to.Action {
 	case route.Forward:
 		h.serveFrom(w, r, state, info, to.Source)
@@ -196,11 +207,11 @@ func isCollection(info *request.RequestInfo) bool {
 // placed decides where the object of a create goes, now that its name is known. Without any, neither name nor
 // generateName, any control plane refuses the request in the API's own words.
 func (h *handler) placed(r *http.Request, state *feed.State, named *request.RequestInfo) route.Route {
-	if named.Name == "" {
+	if named.Verb == "create" && named.Name == "" && named.Subresource == "" && named.IsResourceRequest {
 		return route.Route{Action: route.Forward, Source: route.RCP}
 	}
 	to := route.Decide(named, state.Snapshot)
-	if to.Action == route.Forward && route.HasNoPlace(named, state.Snapshot) {
+	if named.Verb == "create" && to.Action == route.Forward && route.HasNoPlace(named, state.Snapshot) {
 		if home := h.withOwner(r, state, named, state.Snapshot.Table.Cells()); home != "" {
 			to.Source = home
 		}
@@ -208,7 +219,25 @@ func (h *handler) placed(r *http.Request, state *feed.State, named *request.Requ
 	return to
 }
 
+// describing returns the control plane that tells what the API is: the RCP, or while that is down a cell that is not.
+// Cells have all definitions but the federation's own.
+func describing(r *http.Request, state *feed.State, info *request.RequestInfo) string {
+	rcp, err := state.ControlPlane(route.RCP)
+	if info.IsResourceRequest || r.Method != http.MethodGet || err != nil || rcp.Down() == nil {
+		return route.RCP
+	}
+	for _, name := range state.Snapshot.Table.Cells() {
+		if cell, err := state.ControlPlane(name); err == nil && cell.Down() == nil {
+			return name
+		}
+	}
+	return route.RCP
+}
+
 func (h *handler) forward(w http.ResponseWriter, r *http.Request, state *feed.State, source string) {
+	if info, ok := request.RequestInfoFrom(r.Context()); ok && source == route.RCP {
+		source = describing(r, state, info)
+	}
 	plane, err := state.ControlPlane(source)
 	if err != nil {
 		h.fail(w, r, route.Unavailable(source, err.Error()))

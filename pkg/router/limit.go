@@ -68,6 +68,8 @@ func (h *handler) admit(w http.ResponseWriter, r *http.Request, info *request.Re
 	switch to.Action {
 	case route.Forward:
 		source = to.Source
+	case route.Move:
+		source = to.Sources[0]
 	case route.Replicate:
 		source = route.RCP
 	case route.Merge, route.Find:
@@ -78,7 +80,7 @@ func (h *handler) admit(w http.ResponseWriter, r *http.Request, info *request.Re
 	measured := metrics.From(r.Context())
 	measured.Served(source)
 	switch to.Action {
-	case route.Merge:
+	case route.Merge, route.Move:
 		h.annotate(r.Context(), to.Sources...)
 	case route.Forward, route.Replicate:
 		h.annotate(r.Context(), source)

@@ -14,10 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/endpoints/request"
-	"k8s.io/client-go/metadata"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
-	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
 )
@@ -129,13 +127,9 @@ func (m *moving) clear(at whereabouts) error {
 	if err != nil {
 		return noPlane(at.source, err)
 	}
-	mover, err := metadata.NewForConfig(fence.AsMover(plane.Config()))
-	if err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(m.r.Context(), clearTimeout)
 	defer cancel()
-	place := mover.Resource(resourceOf(m.info)).Namespace(m.info.Namespace)
+	place := plane.Mover().Resource(resourceOf(m.info)).Namespace(m.info.Namespace)
 	orphan := metav1.DeletePropagationOrphan
 	err = place.Delete(ctx, m.info.Name, metav1.DeleteOptions{
 		Preconditions:     &metav1.Preconditions{UID: &at.stale.UID},

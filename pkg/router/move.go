@@ -8,6 +8,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/apiserver/pkg/endpoints/filters"
+	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
 	"k8s.io/apiserver/pkg/endpoints/request"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
@@ -159,7 +162,15 @@ func (m *moving) write(to route.Route) bool {
 	case err != nil:
 		m.fail(m.w, m.r, err)
 		return true
-	case at.busy && mutates(m.r.Method):
+	}
+	if mutates(m.r.Method) && (at.busy || at.uid == "") {
+		// No cell has judged the user yet, and what follows says whether the object exists.
+		if err := m.authorize(); err != nil {
+			m.fail(m.w, m.r, err)
+			return true
+		}
+	}
+	if at.busy && mutates(m.r.Method) {
 		m.fail(m.w, m.r, route.Moving(m.info))
 		return true
 	}
@@ -167,7 +178,7 @@ func (m *moving) write(to route.Route) bool {
 	moves := len(to.Sources) > 1
 	switch {
 	case at.uid == "" && m.creates():
-		if moves && m.state.Snapshot.Phase != v1alpha1.RingRebalancing {
+		if moves && m.state.Snapshot.Phase == v1alpha1.RingPreparing {
 			// Some router may still make it where the key moves from.
 			m.fail(m.w, m.r, route.Moving(m.info))
 			return true
@@ -176,11 +187,12 @@ func (m *moving) write(to route.Route) bool {
 			m.fail(m.w, m.r, err)
 			return true
 		}
-		if moves {
-			goal.epoch = m.state.Snapshot.Epoch
-		}
+		goal.epoch = m.state.Snapshot.Epoch
 	case at.uid == "":
 		return m.nothing(nil)
+	case moves && at.source == to.Sources[0] && m.info.Verb == "create":
+		// It exists, and must not be made here should it be deleted meanwhile.
+		goal.dryRun = true
 	case moves && at.source == to.Sources[0] && m.creates():
 		goal.uid = at.uid
 	}
@@ -188,12 +200,31 @@ func (m *moving) write(to route.Route) bool {
 	switch {
 	case x == nil:
 		return true
+	case goal.dryRun && x.answer.StatusCode < http.StatusMultipleChoices:
+		x.discard()
+		return false
 	case x.seen == shown || x.seen == absent || x.seen == taken && at.uid != "":
 		x.answerTo(m.w)
 		return true
 	}
 	x.discard()
 	return false
+}
+
+// authorize asks the RCP, whose RBAC the cells have, whether the user may do this.
+func (m *moving) authorize() error {
+	attributes, err := filters.GetAuthorizerAttributes(m.r.Context())
+	if err != nil {
+		return apierrors.NewInternalError(err)
+	}
+	decision, reason, err := m.authz.Authorize(m.r.Context(), attributes)
+	switch {
+	case err != nil:
+		return noPlane(route.RCP, err)
+	case decision != authorizer.DecisionAllow:
+		return responsewriters.ForbiddenStatusError(attributes, reason)
+	}
+	return nil
 }
 
 // creates says whether the request may make the object.

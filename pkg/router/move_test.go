@@ -1,8 +1,10 @@
 package router_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -132,6 +134,7 @@ func TestLabelsTellWhereAMovingObjectIs(t *testing.T) {
 		{v1alpha1.RingPreparing, "plain", "absent", map[string]string{"get": in1, "update": "ok", "patch": in1, "apply": in1, "delete": "ok"}},
 		{v1alpha1.RingPreparing, "absent", "absent", map[string]string{"get": "404", "create": "429", "update": "429", "patch": "404", "apply": "429", "delete": "404"}},
 		{v1alpha1.RingPreparing, "absent", "plain", map[string]string{"get": in2, "patch": in2, "apply": in2}},
+		{v1alpha1.RingSettling, "absent", "absent", map[string]string{"get": "404", "create": "ok", "apply": "ok"}},
 		// cell-2 is where they all are; what lies in cell-1 counts no more.
 		{v1alpha1.RingStable, "plain", "absent", map[string]string{"get": "404", "create": "ok"}},
 		{v1alpha1.RingStable, "absent", "migrated", map[string]string{"get": "404", "create": "ok", "update": "404", "patch": "404", "apply": "ok", "delete": "404"}},
@@ -160,7 +163,7 @@ func TestLabelsTellWhereAMovingObjectIs(t *testing.T) {
 				continue
 			}
 			marked := made.Annotations[v1alpha1.AnnotationPlacementEpoch] != ""
-			if marked != (phase == v1alpha1.RingRebalancing) || made.Labels[v1alpha1.LabelRebalanceStatus] != "" {
+			if !marked && verb == "create" || made.Labels[v1alpha1.LabelRebalanceStatus] != "" {
 				t.Errorf("%s in phase %s made %v", verb, phase, made.ObjectMeta)
 			}
 		}
@@ -367,5 +370,121 @@ func TestACollectionIsDeletedThroughAMove(t *testing.T) {
 		if _, err := kube(t, b.cells["cell-1"]).CoreV1().ConfigMaps(ns).Get(t.Context(), name, metav1.GetOptions{}); err != nil {
 			t.Errorf("tombstone of %s: %v; want it kept", name, err)
 		}
+	}
+}
+
+// TestNobodyLearnsMoreOfAMovingObjectThanHeMay asks without any rights.
+func TestNobodyLearnsMoreOfAMovingObjectThanHeMay(t *testing.T) {
+	b := newMovingBed(t)
+	ns := b.namespace(t, "rights")
+	config := rest.CopyConfig(impatient(b.router))
+	config.Impersonate.UserName = "nobody"
+	maps := kube(t, config).CoreV1().ConfigMaps(ns)
+	for name, states := range map[string][2]string{
+		"absent": {"absent", "absent"}, "plain": {"plain", "absent"}, "busy": {"migrating", "incoming"}, "tombstone": {"absent", "migrated"},
+	} {
+		b.lay(t, "cell-1", ns, name, states[0])
+		b.lay(t, "cell-2", ns, name, states[1])
+		_, get := maps.Get(t.Context(), name, metav1.GetOptions{})
+		_, create := maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+		_, update := maps.Update(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.UpdateOptions{})
+		remove := maps.Delete(t.Context(), name, metav1.DeleteOptions{})
+		for verb, err := range map[string]error{"get": get, "create": create, "update": update, "delete": remove} {
+			if !apierrors.IsForbidden(err) {
+				t.Errorf("%s of one that is %s: %v; want forbidden", verb, name, err)
+			}
+		}
+	}
+	if _, err := kube(t, b.cells["cell-2"]).CoreV1().ConfigMaps(ns).Get(t.Context(), "tombstone", metav1.GetOptions{}); err != nil {
+		t.Errorf("the tombstone: %v; want it kept", err)
+	}
+}
+
+// TestOneNameIsNeverInTwoCells creates and deletes one name from several clients while its key moves.
+func TestOneNameIsNeverInTwoCells(t *testing.T) {
+	b := newMovingBed(t)
+	ns := b.namespace(t, "twins")
+	maps := kube(t, impatient(b.router)).CoreV1().ConfigMaps(ns)
+	for round := range 40 {
+		name := fmt.Sprintf("x-%d", round)
+		b.lay(t, "cell-1", ns, name, "plain")
+		var clients sync.WaitGroup
+		for range 3 {
+			clients.Go(func() {
+				_, err := maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+				if err != nil && !apierrors.IsAlreadyExists(err) && !apierrors.IsTooManyRequests(err) {
+					t.Error(err)
+				}
+			})
+		}
+		clients.Go(func() {
+			if err := maps.Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+				t.Error(err)
+			}
+		})
+		clients.Wait()
+		holders := b.holders(t, ns, name)
+		if len(holders) > 1 {
+			t.Errorf("round %d: it is in %v", round, holders)
+		}
+		for _, cell := range holders {
+			o, err := kube(t, b.cells[cell]).CoreV1().ConfigMaps(ns).Get(t.Context(), name, metav1.GetOptions{})
+			if err == nil && cell == "cell-1" && o.Data["in"] == "" {
+				t.Errorf("round %d: it was made where its key moves from", round)
+			}
+		}
+	}
+}
+
+// TestAWatchOfOneNameEndsWithItsCell takes the cell of the object out of service.
+func TestAWatchOfOneNameEndsWithItsCell(t *testing.T) {
+	b := newMovingBed(t)
+	ns := b.namespace(t, "ends")
+	b.phase(t, v1alpha1.RingStable)
+	b.lay(t, "cell-2", ns, "x", "plain")
+	maps := kube(t, impatient(b.router)).CoreV1().ConfigMaps(ns)
+	w, err := maps.Watch(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Stop)
+	if e := <-w.ResultChan(); e.Type != watch.Added {
+		t.Fatalf("first event %s; want ADDED", e.Type)
+	}
+	b.unavailable(t, "cell-2")
+	t.Cleanup(func() { b.unavailable(t) })
+	for e := range w.ResultChan() {
+		if e.Type == watch.Error {
+			if err := apierrors.FromObject(e.Object); !apierrors.IsResourceExpired(err) {
+				t.Errorf("the watch ends with %v; want 410", err)
+			}
+			break
+		}
+	}
+	if _, err := maps.Get(t.Context(), "x", metav1.GetOptions{}); !apierrors.IsServiceUnavailable(err) || !strings.Contains(err.Error(), "cell-2") {
+		t.Errorf("get of an object in a cell that was failed over: %v; want 503 that names it", err)
+	}
+	b.phase(t, v1alpha1.RingRebalancing) // to cell-2, from cell-1
+	_, err = maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "new"}}, metav1.CreateOptions{})
+	if !apierrors.IsServiceUnavailable(err) {
+		t.Errorf("create in a cell that was failed over: %v; want 503", err)
+	}
+}
+
+// unavailable says which cells were failed over and waits until the router knows.
+func (b *bed) unavailable(t *testing.T, cells ...string) {
+	t.Helper()
+	c, err := client.New(b.rcp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := c.Rings().Get(context.Background(), v1alpha1.RingName, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring.Status.Epoch++
+	ring.Status.Unavailable = cells
+	if _, err = c.Rings().UpdateStatus(context.Background(), ring, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
 	}
 }

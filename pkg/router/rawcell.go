@@ -42,7 +42,19 @@ func (h *handler) serveRaw(w http.ResponseWriter, r *http.Request, state *feed.S
 		return
 	}
 	defer taken.leave()
-	h.forward(w, r, state, cell)
+	if mutates(r.Method) && !h.streams(r, info) {
+		if err := keepBody(w, r); err != nil {
+			h.fail(w, r, err)
+			return
+		}
+		defer h.begin().End()
+	}
+	plane, err := state.Raw(cell)
+	if err != nil {
+		h.fail(w, r, route.Unavailable(cell, err.Error()))
+		return
+	}
+	plane.ServeHTTP(w, r)
 }
 
 // withRawCell takes /cells/NAME off the path, so that the filters inside judge the request by what it

@@ -126,6 +126,7 @@ func Run(ctx context.Context, config Config) error {
 		return err
 	}
 	defer closeLog()
+	h.authz = access
 	h.metrics = newMetrics(configuration.State)
 	closePort, err := h.openAdminPort(ctx, config)
 	if err != nil {

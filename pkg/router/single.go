@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apiserver/pkg/endpoints/request"
 
@@ -49,7 +51,11 @@ func (h *handler) single(w http.ResponseWriter, r *http.Request, state *feed.Sta
 		h.forward(w, r, state, source)
 		return
 	}
-	x := h.exchange(w, r, state, info, target{source: source})
+	to := target{source: source}
+	if info.Verb == "create" && info.Subresource == "" && source != route.RCP && state.Snapshot.Epoch > 1 {
+		to.epoch = state.Snapshot.Epoch
+	}
+	x := h.exchange(w, r, state, info, to)
 	switch {
 	case x == nil:
 	case x.seen == shown || x.seen == absent:
@@ -70,8 +76,11 @@ func (h *handler) single(w http.ResponseWriter, r *http.Request, state *feed.Sta
 // target is where a request for one object goes, and what it must not do there.
 type target struct {
 	source string
-	// epoch is set on an object that is made where its key moves to; 0 for none.
+	// epoch is set on an object that is made, so that its versions are beyond those of any of the same name before;
+	// 0 for none.
 	epoch int64
+	// dryRun asks what would become of the request.
+	dryRun bool
 	// uid is the object that the request is about, "" where it may be any: a write that would make the object must
 	// not do so where its key moves from.
 	uid types.UID
@@ -120,6 +129,9 @@ func (h *handler) singleChanges(w http.ResponseWriter, r *http.Request, state *f
 	query, err := singleQuery(r.URL.RawQuery, slot)
 	if err != nil {
 		return changes, false, err
+	}
+	if to.dryRun {
+		query = strings.TrimPrefix(query+"&dryRun="+metav1.DryRunAll, "&")
 	}
 	changes.Query = &query
 	if r.Body == nil || r.Body == http.NoBody {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubecell/kubectl-cell/pkg/router/version"
 )
@@ -33,6 +34,8 @@ func precondition(slot int) func(string) (string, error) {
 // singleQuery translates the version in the query of a read of one object: it shall be no older than that.
 // The position of another cell says nothing about this one, so that the newest is read.
 func singleQuery(query string, slot int) (string, error) {
+	// A row of a Table alone does not say whose it is, nor whether that has moved.
+	query = strings.Replace(query, "includeObject="+string(metav1.IncludeNone), "includeObject="+string(metav1.IncludeMetadata), 1)
 	if !strings.Contains(query, "resourceVersion=") {
 		return query, nil
 	}

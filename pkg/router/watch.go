@@ -374,6 +374,10 @@ func (wr *watchRequest) upstreamQuery() url.Values {
 	}
 	query.Set("timeoutSeconds", strconv.Itoa(int((wr.lasts+sourceOutlasts)/time.Second)))
 	query.Set("allowWatchBookmarks", "true")
+	if query.Get("includeObject") == string(metav1.IncludeNone) {
+		// A row alone does not say whose it is.
+		query.Set("includeObject", string(metav1.IncludeMetadata))
+	}
 	return query
 }
 

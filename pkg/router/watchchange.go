@@ -40,7 +40,7 @@ func (wr *watchRequest) changes(ctx context.Context) <-chan stream.Change {
 			}
 			before := state
 			state = wr.h.state()
-			change, now, missing := wr.change(ctx, before, state, sources)
+			change, now, missing := wr.change(ctx, state, sources)
 			if missing {
 				retry.Reset(joinRetry)
 			}
@@ -62,15 +62,18 @@ func (wr *watchRequest) changes(ctx context.Context) <-chan stream.Change {
 
 // change compares the sources of a watch with those that a new state gives it. now are those that the watch
 // has after the change; missing says that one could not be added yet.
-func (wr *watchRequest) change(ctx context.Context, before, state *feed.State, sources []string) (change stream.Change, now []string, missing bool) {
+func (wr *watchRequest) change(ctx context.Context, state *feed.State, sources []string) (change stream.Change, now []string, missing bool) {
+	for _, source := range sources {
+		if state.Snapshot.Unavailable[source] {
+			return stream.Change{Expire: true}, sources, false
+		}
+	}
 	wanted := sourcesOf(route.Decide(wr.info, state.Snapshot))
 	if len(wanted) == 0 {
 		return change, sources, false // a refusal for the moment, of what moves
 	}
 	for _, source := range sources {
 		switch {
-		case state.Snapshot.Unavailable[source] && !before.Snapshot.Unavailable[source]:
-			return stream.Change{Expire: true}, sources, false
 		case slices.Contains(wanted, source):
 			now = append(now, source)
 		default:

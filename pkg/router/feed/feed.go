@@ -160,13 +160,15 @@ func (f *Feed) publish(state *State) (previous *State) {
 // settle tells when no write of an older State than state is left.
 func (f *Feed) settle(ctx context.Context, state, previous *State) {
 	if previous == nil {
-		close(state.settled)
 		f.config.Settled(state.epoch())
+		close(state.settled)
 		return
 	}
 	f.stopped.Go(func() {
 		if state.settle(ctx, previous) {
+			// Told before the next one may, so that what is told grows.
 			f.config.Settled(state.epoch())
+			close(state.settled)
 		}
 	})
 }

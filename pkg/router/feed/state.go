@@ -3,6 +3,7 @@ package feed
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -64,7 +65,6 @@ func (s *State) settle(ctx context.Context, previous *State) bool {
 		case <-previous.idle:
 		}
 	}
-	close(s.settled)
 	return true
 }
 
@@ -86,6 +86,14 @@ func (s *State) ControlPlane(name string) (*upstream.ControlPlane, error) {
 	if name == route.RCP {
 		return s.rcp, nil
 	}
+	if s.Snapshot.Unavailable[name] {
+		return nil, errors.New("it was failed over")
+	}
+	return s.Raw(name)
+}
+
+// Raw is the way to a cell even if it was failed over, for those who look after it.
+func (s *State) Raw(name string) (*upstream.ControlPlane, error) {
 	c, ok := s.cells[name]
 	if !ok {
 		return nil, fmt.Errorf("there is no Cell %s", name)

@@ -30,6 +30,9 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/transport"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 )
 
 // requestTimeout bounds a request that is no stream; an apiserver has the same bound.
@@ -51,6 +54,7 @@ type ControlPlane struct {
 	upgrade   *httputil.ReverseProxy
 	dynamic   dynamic.Interface
 	metadata  metadata.Interface
+	mover     metadata.Interface
 	// next is whose turn it is among the endpoints.
 	next atomic.Uint32
 	// buffers are what answers pass in, of type *[]byte.
@@ -95,6 +99,12 @@ func New(name string, config *rest.Config, endpoints []string, respond ErrorResp
 	if c.metadata, err = metadata.NewForConfigAndClient(config, own); err != nil {
 		return nil, fmt.Errorf("build metadata client of %s: %w", name, err)
 	}
+	mover := transport.NewImpersonatingRoundTripper(transport.ImpersonationConfig{
+		UserName: v1alpha1.UserMover, Groups: []string{v1alpha1.GroupMovers},
+	}, own.Transport)
+	if c.mover, err = metadata.NewForConfigAndClient(config, &http.Client{Transport: mover}); err != nil {
+		return nil, fmt.Errorf("build the mover's client of %s: %w", name, err)
+	}
 	c.samples.size = len(c.endpoints) * int(sampledFor/probeInterval)
 	ctx, stop := context.WithCancel(context.Background())
 	c.stop = stop
@@ -121,6 +131,9 @@ func (c *ControlPlane) Dynamic() dynamic.Interface { return c.dynamic }
 
 // Metadata is a client like that which reads nothing of objects but their metadata.
 func (c *ControlPlane) Metadata() metadata.Interface { return c.metadata }
+
+// Mover is a metadata client with the rights of the mover, whom the fence lets through.
+func (c *ControlPlane) Mover() metadata.Interface { return c.mover }
 
 // Config is the configuration of a client like that, for the first endpoint. The caller must not change it.
 func (c *ControlPlane) Config() *rest.Config { return c.config }
