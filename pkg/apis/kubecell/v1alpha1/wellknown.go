@@ -44,6 +44,38 @@ const (
 	AnnotationPlacementEpoch = GroupName + "/placement-epoch"
 )
 
+// MoverFieldManager is the managedFields name of the writes that move an object. Its entries are taken
+// out of an object that has arrived.
+const MoverFieldManager = FieldManager + "-mover"
+
+// Annotations that an object has in its old cell from the mark on, and that its tombstone keeps.
+const (
+	// AnnotationRebalance is the name of the Rebalance that moves the object.
+	AnnotationRebalance = GroupName + "/rebalance"
+	// AnnotationUnit is the key of the unit that the object moves with.
+	AnnotationUnit = GroupName + "/unit"
+	// AnnotationMovesTo is the new cell.
+	AnnotationMovesTo = GroupName + "/moves-to"
+	// AnnotationMigrationTime is when the value of [LabelRebalanceStatus] was last set, in RFC 3339,
+	// UTC and whole seconds. A tombstone's grace begins then.
+	AnnotationMigrationTime = GroupName + "/migration-time"
+)
+
+// Annotations that a copy has in its new cell while it is [Incoming].
+const (
+	// AnnotationFromCell is the old cell.
+	AnnotationFromCell = GroupName + "/from-cell"
+	// AnnotationFromUID is the UID of the object in the old cell.
+	AnnotationFromUID = GroupName + "/from-uid"
+	// AnnotationFromVersion is the resource version in the old cell that was copied.
+	AnnotationFromVersion = GroupName + "/from-version"
+	// AnnotationContentHash is the SHA-256 of what was copied: everything but what a server sets.
+	AnnotationContentHash = GroupName + "/content-hash"
+	// AnnotationManagedFields holds the managedFields of an object with finalizers or owners: its
+	// tombstone has none of these, and so not the managedFields of them either.
+	AnnotationManagedFields = GroupName + "/managed-fields"
+)
+
 // FinalizerCells keeps a namespace or a CustomResourceDefinition in the RCP until every
 // cell has deleted its copy and all that hung from it.
 const FinalizerCells = GroupName + "/cells"

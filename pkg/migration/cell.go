@@ -1,0 +1,185 @@
+package migration
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+)
+
+// Cell is a cell as the mover reaches it. It knows what the cell served when it was connected. It may be
+// used by many goroutines at once.
+type Cell struct {
+	Name string
+
+	client *rest.RESTClient
+	meta   metadata.Interface
+	// resources are in the version that the cell prefers, without their class.
+	resources []Resource
+}
+
+// Connect asks the cell what it serves. config is that of the mover: the fence has to let it through.
+func Connect(name string, config *rest.Config) (*Cell, error) {
+	config = rest.CopyConfig(config)
+	config.QPS, config.Burst = -1, -1
+	config.WarningHandler = rest.NoWarnings{} // they are for those who write objects of their own
+	config.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
+	config.AcceptContentTypes, config.ContentType = "application/json", "application/json"
+	httpClient, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("build HTTP client for cell %s: %w", name, err)
+	}
+	c := &Cell{Name: name}
+	if c.client, err = rest.UnversionedRESTClientForConfigAndClient(config, httpClient); err != nil {
+		return nil, fmt.Errorf("build client for cell %s: %w", name, err)
+	}
+	if c.meta, err = metadata.NewForConfigAndClient(metadata.ConfigFor(config), httpClient); err != nil {
+		return nil, fmt.Errorf("build metadata client for cell %s: %w", name, err)
+	}
+	return c, c.discover(config, httpClient)
+}
+
+func (c *Cell) discover(config *rest.Config, httpClient *http.Client) error {
+	client, err := discovery.NewDiscoveryClientForConfigAndClient(config, httpClient)
+	if err != nil {
+		return fmt.Errorf("build discovery client for cell %s: %w", c.Name, err)
+	}
+	lists, err := client.ServerPreferredResources()
+	// An aggregated API that is down hides its objects. To go on would be to leave them behind.
+	if err != nil {
+		return fmt.Errorf("discover resources of cell %s: %w", c.Name, err)
+	}
+	groups := map[string]bool{}
+	for _, list := range lists {
+		gv, err := schema.ParseGroupVersion(list.GroupVersion)
+		if err != nil {
+			return fmt.Errorf("discover resources of cell %s: %w", c.Name, err)
+		}
+		groups[list.GroupVersion] = true
+		for _, r := range list.APIResources {
+			if !slices.Contains(r.Verbs, "list") || !slices.Contains(r.Verbs, "create") || strings.Contains(r.Name, "/") {
+				continue
+			}
+			c.resources = append(c.resources, Resource{GroupVersionResource: gv.WithResource(r.Name), Kind: r.Kind, Namespaced: r.Namespaced})
+		}
+	}
+	return c.discoverStatus(client, groups)
+}
+
+// discoverStatus finds out which statuses are subresources: the preferred resources come without these.
+func (c *Cell) discoverStatus(client *discovery.DiscoveryClient, groups map[string]bool) error {
+	_, lists, err := client.ServerGroupsAndResources()
+	if err != nil {
+		return fmt.Errorf("discover resources of cell %s: %w", c.Name, err)
+	}
+	status := map[schema.GroupVersionResource]bool{}
+	for _, list := range lists {
+		gv, err := schema.ParseGroupVersion(list.GroupVersion)
+		if err != nil || !groups[list.GroupVersion] {
+			continue
+		}
+		for _, r := range list.APIResources {
+			if resource, isStatus := strings.CutSuffix(r.Name, "/status"); isStatus {
+				status[gv.WithResource(resource)] = true
+			}
+		}
+	}
+	for i := range c.resources {
+		c.resources[i].Status = status[c.resources[i].GroupVersionResource]
+	}
+	return nil
+}
+
+// kind finds the resource of an owner.
+func (c *Cell) kind(apiVersion, kind string) (Resource, bool) {
+	gv, err := schema.ParseGroupVersion(apiVersion)
+	if err != nil {
+		return Resource{}, false
+	}
+	for _, r := range c.resources {
+		if r.Group == gv.Group && r.Kind == kind {
+			return r, true
+		}
+	}
+	return Resource{}, false
+}
+
+func (c *Cell) get(ctx context.Context, o *Object) (*document, error) {
+	return c.do(c.client.Get().AbsPath(o.path(o.Name)), ctx)
+}
+
+func (c *Cell) create(ctx context.Context, o *Object, body []byte) (*document, error) {
+	return c.do(c.client.Post().AbsPath(o.path()).Param("fieldManager", v1alpha1.MoverFieldManager).Body(body), ctx)
+}
+
+// update replaces the object, or the subresource that follows its name.
+func (c *Cell) update(ctx context.Context, o *Object, body []byte, subresource ...string) (*document, error) {
+	path := o.path(append([]string{o.Name}, subresource...)...)
+	return c.do(c.client.Put().AbsPath(path).Param("fieldManager", v1alpha1.MoverFieldManager).Body(body), ctx)
+}
+
+// patch merges; the answer is the whole object.
+func (c *Cell) patch(ctx context.Context, o *Object, body []byte) (*document, error) {
+	return c.do(c.client.Patch(types.MergePatchType).AbsPath(o.path(o.Name)).
+		Param("fieldManager", v1alpha1.MoverFieldManager).Body(body), ctx)
+}
+
+// patchBlind merges, and wants nothing back but whether it worked.
+func (c *Cell) patchBlind(ctx context.Context, o *Object, body []byte) error {
+	return c.client.Patch(types.MergePatchType).AbsPath(o.path(o.Name)).
+		SetHeader("Accept", "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1").
+		Param("fieldManager", v1alpha1.MoverFieldManager).Body(body).Do(ctx).Error()
+}
+
+// delete removes one version of one object and tears nothing down with it.
+func (c *Cell) delete(ctx context.Context, o *Object, uid types.UID, version string) error {
+	orphan := metav1.DeletePropagationOrphan
+	options := metav1.DeleteOptions{
+		TypeMeta:          metav1.TypeMeta{APIVersion: "v1", Kind: "DeleteOptions"},
+		PropagationPolicy: &orphan, Preconditions: &metav1.Preconditions{UID: &uid},
+	}
+	if version != "" {
+		options.Preconditions.ResourceVersion = &version
+	}
+	body, err := encode(options)
+	if err != nil {
+		return err
+	}
+	return c.client.Delete().AbsPath(o.path(o.Name)).Body(body).Do(ctx).Error()
+}
+
+func (c *Cell) do(request *rest.Request, ctx context.Context) (*document, error) {
+	result := request.Do(ctx)
+	if err := result.Error(); err != nil {
+		return nil, err
+	}
+	body, err := result.Raw()
+	if err != nil {
+		return nil, err
+	}
+	return parse(body)
+}
+
+// path is that of the object's collection, and of what follows it.
+func (o *Object) path(rest ...string) string {
+	r := o.Resource
+	segments := []string{"/apis", r.Group, r.Version}
+	if r.Group == "" {
+		segments = []string{"/api", r.Version}
+	}
+	if r.Namespaced {
+		segments = append(segments, "namespaces", o.Namespace)
+	}
+	return strings.Join(append(append(segments, r.Resource), rest...), "/")
+}

@@ -1,0 +1,211 @@
+package migration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/placement"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
+)
+
+// pageSize is how many objects' metadata one request asks for.
+const pageSize = 500
+
+// Found is what there is to do between all cells.
+type Found struct {
+	// Units have to move. Those that an earlier run began with come first, then by key.
+	Units []Unit
+	// Strays were marked by an earlier run, and need not move by this snapshot: Undo makes them
+	// writable again. One that answers [ErrFlipped] has to be moved on.
+	Strays []Unit
+	// Leftovers are incoming copies that no object of an old cell explains.
+	Leftovers []Leftover
+}
+
+// Leftover is an incoming copy by itself. It does not show, and a create removes it.
+type Leftover struct {
+	Cell string
+	// From is the old cell that the copy names.
+	From   string
+	Object Object
+}
+
+// Units finds what moves by a snapshot. It reads the metadata of all sharded and dependent objects in
+// the cells of the current ring, a page at a time, and keeps what moves; dependents are read once more
+// for each generation of them. An object that is changed meanwhile may be found as it was.
+//
+// A cell that does not answer is an error: what it has cannot be left behind.
+func Units(ctx context.Context, cells map[string]*Cell, snap *routing.Snapshot) (*Found, error) {
+	copies, err := incoming(ctx, cells, snap)
+	if err != nil {
+		return nil, err
+	}
+	found := &Found{}
+	finders := make([]*finder, 0, len(cells))
+	group, ctx := errgroup.WithContext(ctx)
+	for _, name := range snap.Table.Cells() {
+		if cells[name] == nil {
+			return nil, fmt.Errorf("find units: cell %s is not connected", name)
+		}
+		f := newFinder(cells[name], snap, copies)
+		finders = append(finders, f)
+		group.Go(func() error { return f.find(ctx) })
+	}
+	if err := group.Wait(); err != nil {
+		return nil, fmt.Errorf("find units: %w", err)
+	}
+	for _, f := range finders {
+		f.collect(found)
+	}
+	for where, leftover := range copies {
+		if !slices.ContainsFunc(finders, func(f *finder) bool { return f.explained[where] }) {
+			found.Leftovers = append(found.Leftovers, leftover)
+		}
+	}
+	found.sort()
+	return found, nil
+}
+
+func (f *Found) sort() {
+	for _, units := range [][]Unit{f.Units, f.Strays} {
+		slices.SortFunc(units, func(a, b Unit) int {
+			if a.Marked() != b.Marked() {
+				if a.Marked() {
+					return -1
+				}
+				return 1
+			}
+			return strings.Compare(a.Key, b.Key)
+		})
+	}
+	slices.SortFunc(f.Leftovers, func(a, b Leftover) int {
+		return strings.Compare(a.Cell+" "+a.Object.String(), b.Cell+" "+b.Object.String())
+	})
+}
+
+// position is where an object is, whatever its version.
+type position struct {
+	cell            string
+	resource        schema.GroupResource
+	namespace, name string
+}
+
+func (o *Object) at(cell string) position {
+	return position{cell, o.Resource.GroupResource(), o.Namespace, o.Name}
+}
+
+// incoming are the copies in all cells that do not count yet. There are no more than a run has in hand.
+func incoming(ctx context.Context, cells map[string]*Cell, snap *routing.Snapshot) (map[position]Leftover, error) {
+	perCell := make([][]Leftover, len(cells))
+	group, ctx := errgroup.WithContext(ctx)
+	n := 0
+	for _, cell := range cells {
+		out := &perCell[n]
+		n++
+		group.Go(func() error {
+			return cell.labelled(ctx, snap, v1alpha1.Incoming, func(o Object, meta *metav1.PartialObjectMetadata) error {
+				*out = append(*out, Leftover{Cell: cell.Name, From: meta.Annotations[v1alpha1.AnnotationFromCell], Object: o})
+				return nil
+			})
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, fmt.Errorf("find incoming copies: %w", err)
+	}
+	out := map[position]Leftover{}
+	for _, l := range slices.Concat(perCell...) {
+		out[l.Object.at(l.Cell)] = l
+	}
+	return out, nil
+}
+
+// labelled visits the objects in one state of migration.
+func (c *Cell) labelled(ctx context.Context, snap *routing.Snapshot, status v1alpha1.RebalanceStatus,
+	visit func(Object, *metav1.PartialObjectMetadata) error,
+) error {
+	selector := v1alpha1.LabelRebalanceStatus + "=" + string(status)
+	for _, class := range []placement.Class{placement.Sharded, placement.Dependent} {
+		for _, resource := range c.ofClass(snap, class) {
+			if err := c.eachObject(ctx, resource, selector, visit); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ofClass are the resources of a class that the cell serves.
+func (c *Cell) ofClass(snap *routing.Snapshot, class placement.Class) []Resource {
+	var out []Resource
+	for _, r := range c.resources {
+		if of, _ := snap.Classes.Of(r.Group, r.Resource, ""); of == class {
+			r.Class = class
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// eachObject visits the metadata of the objects of a resource that are not the system's, a page at a
+// time. When a list takes so long that its position expires it goes on from the same name at a newer
+// version: an object may be met twice then, none that stayed is missed.
+func (c *Cell) eachObject(ctx context.Context, resource Resource, selector string,
+	visit func(Object, *metav1.PartialObjectMetadata) error,
+) error {
+	options := metav1.ListOptions{Limit: pageSize, LabelSelector: selector}
+	for {
+		list, err := c.meta.Resource(resource.GroupVersionResource).List(ctx, options)
+		var status apierrors.APIStatus
+		switch {
+		case apierrors.IsResourceExpired(err) && errors.As(err, &status) && status.Status().Continue != "" &&
+			status.Status().Continue != options.Continue:
+			options.Continue = status.Status().Continue
+			continue
+		case apierrors.IsNotFound(err):
+			return nil // its definition was deleted since the cell was connected
+		case err != nil:
+			return fmt.Errorf("list %s in cell %s: %w", resource.GroupResource(), c.Name, err)
+		}
+		for n := range list.Items {
+			meta := &list.Items[n]
+			if placement.SystemNamespace(meta.Namespace) || madeByEveryCell(resource, meta) {
+				continue
+			}
+			if err := visit(objectOf(resource, meta), meta); err != nil {
+				return err
+			}
+		}
+		if options.Continue = list.Continue; options.Continue == "" {
+			return nil
+		}
+	}
+}
+
+// madeByEveryCell knows the sharded objects that each control plane makes for itself. The new cell has
+// its own, and they say what is true there.
+func madeByEveryCell(resource Resource, meta *metav1.PartialObjectMetadata) bool {
+	switch resource.GroupResource().String() {
+	case "configmaps":
+		return meta.Name == "kube-root-ca.crt"
+	case "services":
+		return meta.Namespace == metav1.NamespaceDefault && meta.Name == "kubernetes"
+	}
+	return false
+}
+
+func objectOf(resource Resource, meta *metav1.PartialObjectMetadata) Object {
+	return Object{
+		Resource: resource, Namespace: meta.Namespace, Name: meta.Name, UID: meta.UID,
+		ResourceVersion: meta.ResourceVersion, Deleting: meta.DeletionTimestamp != nil, Owners: meta.OwnerReferences,
+		Status: v1alpha1.RebalanceStatus(meta.Labels[v1alpha1.LabelRebalanceStatus]),
+	}
+}

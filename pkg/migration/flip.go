@@ -1,0 +1,136 @@
+package migration
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+)
+
+// flip makes the old object a tombstone, if it still is what was copied. Without finalizers and owners
+// it can be deleted later with nothing being torn down, and no namespace waits for it. again says that it
+// was changed, and has to be copied once more.
+func (r *run) flip(ctx context.Context, i *item) (again bool, err error) {
+	if !i.pending() {
+		return false, nil
+	}
+	patch, err := patchOf(map[string]any{
+		"resourceVersion": i.source.version(),
+		"labels":          map[string]string{v1alpha1.LabelRebalanceStatus: string(v1alpha1.Migrated)},
+		"annotations":     map[string]string{v1alpha1.AnnotationMigrationTime: r.now()},
+		"finalizers":      nil, "ownerReferences": nil,
+	})
+	if err != nil {
+		return false, err
+	}
+	err = r.from.patchBlind(ctx, &i.Object, patch)
+	switch {
+	case err == nil:
+		i.flipped = true
+		r.step(Flipped, &i.Object)
+		return false, nil
+	case apierrors.IsNotFound(err):
+		i.gone = true
+	case apierrors.IsConflict(err):
+		if err := r.mark(ctx, i); err != nil {
+			return false, err
+		}
+	default:
+		return false, judge(&i.Object, r.from.Name, "flip", err)
+	}
+	if i.gone || i.left {
+		return false, r.drop(ctx, i)
+	}
+	return i.pending(), nil
+}
+
+// drop takes back the copy, and the mark, of an object that does not move after all.
+func (r *run) drop(ctx context.Context, i *item) error {
+	if i.copy != nil {
+		if err := r.remove(ctx, r.to, i, i.copy); err != nil {
+			return err
+		}
+	}
+	if i.gone {
+		return nil
+	}
+	return r.unmark(ctx, i)
+}
+
+// reveal makes the copy the object. Its managedFields are written by the same request: what takes marks
+// off and adds nothing leaves them as they are sent.
+func (r *run) reveal(ctx context.Context, i *item) error {
+	if !i.flipped || i.copy == nil || i.copy.status() != v1alpha1.Incoming ||
+		i.copy.annotations[v1alpha1.AnnotationFromUID] != string(i.source.uid()) {
+		return nil
+	}
+	fields, err := i.managedFields()
+	if err != nil {
+		return err
+	}
+	annotations := map[string]any{}
+	for _, mark := range incomingMarks() {
+		annotations[mark] = nil
+	}
+	patch, err := patchOf(map[string]any{
+		"uid":           i.copy.uid(),
+		"labels":        map[string]any{v1alpha1.LabelRebalanceStatus: nil},
+		"annotations":   annotations,
+		"managedFields": fields,
+	})
+	if err != nil {
+		return err
+	}
+	err = r.to.patchBlind(ctx, &i.Object, patch)
+	switch {
+	case err == nil:
+		r.step(Revealed, &i.Object)
+	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
+		// It was deleted, and perhaps made anew: nothing of ours is left to be revealed.
+	default:
+		return judge(&i.Object, r.to.Name, "reveal", err)
+	}
+	return nil
+}
+
+// managedFields are those of the object before it was marked.
+func (i *item) managedFields() (json.RawMessage, error) {
+	saved := i.copy.annotations[v1alpha1.AnnotationManagedFields]
+	if saved != "" && json.Valid([]byte(saved)) {
+		return json.RawMessage(saved), nil
+	}
+	return i.source.managedFields()
+}
+
+// patchOf is a merge patch of metadata alone.
+func patchOf(metadata map[string]any) ([]byte, error) {
+	return encode(map[string]any{"metadata": metadata})
+}
+
+// remove deletes a copy or a tombstone. Without its finalizers, which are the real object's, nothing acts
+// on the deletion; what it owns is orphaned, not deleted.
+func (r *run) remove(ctx context.Context, cell *Cell, i *item, d *document) error {
+	if d.hasFinalizers() && !d.deleting() {
+		patch, err := patchOf(map[string]any{"uid": d.uid(), "finalizers": nil})
+		if err != nil {
+			return err
+		}
+		err = cell.patchBlind(ctx, &i.Object, patch)
+		switch {
+		case apierrors.IsNotFound(err), apierrors.IsConflict(err):
+			return nil // another one has its name, or nobody
+		case err != nil:
+			return judge(&i.Object, cell.Name, "take the finalizers off the copy", err)
+		}
+		r.step(Released, &i.Object)
+	}
+	err := cell.delete(ctx, &i.Object, d.uid(), "")
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return judge(&i.Object, cell.Name, fmt.Sprintf("delete the %s object", d.status()), err)
+	}
+	r.step(Discarded, &i.Object)
+	return nil
+}

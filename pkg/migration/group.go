@@ -1,0 +1,193 @@
+package migration
+
+import (
+	"context"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/placement"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
+)
+
+// route is a way between two cells, and the key that is on it.
+type route struct{ key, to string }
+
+// found is a unit as it grows. Where owners join two, one of them points to the other.
+type found struct {
+	Unit
+	joined *found
+	// stray says that the snapshot would not move it.
+	stray bool
+	// tombstones have moved already; worth is whether something else is in the unit.
+	worth bool
+}
+
+func (f *found) root() *found {
+	for f.joined != nil {
+		f = f.joined
+	}
+	return f
+}
+
+// finder goes through one cell, in one goroutine.
+type finder struct {
+	cell   *Cell
+	snap   *routing.Snapshot
+	copies map[position]Leftover // read only
+	// explained are those of the copies that have an object here.
+	explained map[position]bool
+	units     map[route]*found
+	// homes are the units of the objects, by their UIDs.
+	homes map[types.UID]*found
+	// owned are the sharded objects that have owners, and whose units may be joined with theirs.
+	owned map[types.UID][]metav1.OwnerReference
+}
+
+func newFinder(cell *Cell, snap *routing.Snapshot, copies map[position]Leftover) *finder {
+	return &finder{
+		cell: cell, snap: snap, copies: copies, explained: map[position]bool{}, units: map[route]*found{},
+		homes: map[types.UID]*found{}, owned: map[types.UID][]metav1.OwnerReference{},
+	}
+}
+
+func (f *finder) find(ctx context.Context) error {
+	for _, resource := range f.cell.ofClass(f.snap, placement.Sharded) {
+		_, rule := f.snap.Classes.Of(resource.Group, resource.Resource, "")
+		err := f.cell.eachObject(ctx, resource, "", func(o Object, meta *metav1.PartialObjectMetadata) error {
+			f.sharded(o, meta, rule)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	f.join()
+	dependents := f.cell.ofClass(f.snap, placement.Dependent)
+	// Dependents of dependents may come before their owners, so that each pass finds one generation at
+	// least. Without any unit there are none to be found.
+	for again := len(f.homes) > 0; again; {
+		again = false
+		for _, resource := range dependents {
+			err := f.cell.eachObject(ctx, resource, "", func(o Object, meta *metav1.PartialObjectMetadata) error {
+				again = f.dependent(o, meta) || again
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// sharded takes an object that moves by its key, or that was marked.
+func (f *finder) sharded(o Object, meta *metav1.PartialObjectMetadata, rule placement.KeyRule) {
+	if o.Status == v1alpha1.Incoming {
+		return
+	}
+	key := rule.Key(o.Namespace, o.Name)
+	p, placed := f.snap.Table.LookupKey(key)
+	moves := placed && p.Moves() && p.Old() == f.cell.Name
+	switch {
+	case moves:
+		f.add(route{key, p.New()}, o, len(o.Owners) > 0, false)
+	case o.Status != "":
+		f.marked(o, meta)
+	}
+}
+
+// marked takes an object that moves by its mark alone.
+func (f *finder) marked(o Object, meta *metav1.PartialObjectMetadata) {
+	key, to := meta.Annotations[v1alpha1.AnnotationUnit], meta.Annotations[v1alpha1.AnnotationMovesTo]
+	if key == "" || to == "" || to == f.cell.Name {
+		return
+	}
+	p, placed := f.snap.Table.LookupKey(key)
+	f.add(route{key, to}, o, false, !placed || p.Old() != f.cell.Name || p.New() != to)
+}
+
+func (f *finder) add(at route, o Object, owned, stray bool) {
+	if f.homes[o.UID] != nil {
+		return // a list that went on at a newer version
+	}
+	unit := f.units[at]
+	if unit == nil {
+		unit = &found{Unit: Unit{Key: at.key, From: f.cell.Name, To: at.to}, stray: stray}
+		f.units[at] = unit
+	}
+	f.put(unit, o)
+	if owned {
+		f.owned[o.UID] = o.Owners
+	}
+}
+
+func (f *finder) put(unit *found, o Object) {
+	unit = unit.root()
+	unit.Objects = append(unit.Objects, o)
+	f.homes[o.UID] = unit
+	_, twin := f.copies[o.at(unit.To)]
+	if twin {
+		f.explained[o.at(unit.To)] = true
+	}
+	// A tombstone whose copy counts has moved. It is kept for the UID that dependents know.
+	unit.worth = unit.worth || twin || o.Status != v1alpha1.Migrated
+}
+
+// join makes one unit of those that go the same way and own each other's objects.
+func (f *finder) join() {
+	for uid, owners := range f.owned {
+		for _, owner := range owners {
+			a, b := f.homes[uid].root(), f.homes[owner.UID]
+			if b == nil || b.root() == a || b.root().To != a.To {
+				continue
+			}
+			b = b.root()
+			if b.Key < a.Key {
+				a, b = b, a
+			}
+			a.Objects = append(a.Objects, b.Objects...)
+			a.worth, b.Objects, b.joined = a.worth || b.worth, nil, a
+		}
+	}
+}
+
+// dependent takes an object whose owner moves, and says whether it was new.
+func (f *finder) dependent(o Object, meta *metav1.PartialObjectMetadata) bool {
+	if o.Status == v1alpha1.Incoming || f.homes[o.UID] != nil {
+		return false
+	}
+	if o.Status == v1alpha1.Migrated { // its owners were taken off
+		f.marked(o, meta)
+		return f.homes[o.UID] != nil
+	}
+	owner := slices.IndexFunc(o.Owners, func(r metav1.OwnerReference) bool {
+		return f.homes[r.UID] != nil && r.Controller != nil && *r.Controller
+	})
+	if owner < 0 {
+		owner = slices.IndexFunc(o.Owners, func(r metav1.OwnerReference) bool { return f.homes[r.UID] != nil })
+	}
+	if owner < 0 {
+		if o.Status == v1alpha1.Migrating {
+			f.marked(o, meta)
+		}
+		return f.homes[o.UID] != nil
+	}
+	f.put(f.homes[o.Owners[owner].UID], o)
+	return true
+}
+
+// collect adds what was found.
+func (f *finder) collect(into *Found) {
+	for _, unit := range f.units {
+		switch {
+		case unit.joined != nil || !unit.worth:
+		case unit.stray:
+			into.Strays = append(into.Strays, unit.Unit)
+		default:
+			into.Units = append(into.Units, unit.Unit)
+		}
+	}
+}

@@ -1,0 +1,216 @@
+package migration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+)
+
+// tries bounds how often one step is begun again because somebody else changed the object.
+const tries = 8
+
+// ErrFlipped is returned by Undo for a unit that has passed the flip of an object: it can only be moved on.
+var ErrFlipped = errors.New("an object of the unit is in the new cell already")
+
+// Mover moves units. It keeps nothing between calls and may be used by many goroutines at once, each for
+// another unit.
+type Mover struct {
+	// Cells by name, all that units are moved between.
+	Cells map[string]*Cell
+	// Rebalance is the name of the run.
+	Rebalance string
+	// Epoch of the ring in the run, at least 1.
+	Epoch int64
+	// Barrier returns when every write that a router began before the call has ended. It may be nil
+	// where nobody but the mover writes.
+	Barrier func(ctx context.Context) error
+	// Step is told of each step, in the goroutine that moves; nil for nobody.
+	Step func(Step)
+	// Clock dates the marks.
+	Clock clock.PassiveClock
+}
+
+// item is an object on its way.
+type item struct {
+	Object
+	// source is what the old cell has, as it was read or marked last.
+	source *document
+	// copy is what the new cell has, nil where that is not known.
+	copy *document
+	// want is the copy as it has to be, without marks.
+	want *document
+	// give is what the new cell had to give out anew.
+	give allocation
+	// flipped: the old cell's object is a tombstone. gone: there is none. left: it is being deleted and
+	// stays behind.
+	flipped, gone, left bool
+}
+
+func (i *item) id() types.UID {
+	if i.source != nil {
+		return i.source.uid()
+	}
+	return i.UID
+}
+
+func (i *item) ownedBy() []metav1.OwnerReference {
+	if i.source != nil {
+		return i.source.owners
+	}
+	return i.Owners
+}
+
+func (i *item) name() string { return i.String() }
+
+// pending says whether the object has still to be copied and flipped.
+func (i *item) pending() bool { return !i.flipped && !i.gone && !i.left }
+
+// run is one call of Move.
+type run struct {
+	*Mover
+	unit     Unit
+	from, to *Cell
+	items    []*item
+	// newUIDs are those of the copies, by the UID in the old cell.
+	newUIDs map[types.UID]types.UID
+	// fresh is set by a mark, and asks for a barrier.
+	fresh bool
+}
+
+// Move brings a unit to its new cell, from whatever state earlier calls have left it in. One that fails
+// before the flip of an object is undone; where that does not succeed, or ctx has ended, the result has
+// Begun set. The same unit must not be moved by two calls at once.
+func (m *Mover) Move(ctx context.Context, unit Unit) Result {
+	r, err := m.begin(unit)
+	if err != nil {
+		return Result{Outcome: Unavailable, Message: err.Error(), Err: err}
+	}
+	if err = r.forward(ctx); err == nil {
+		return r.result()
+	}
+	result := Result{Outcome: Unavailable, Message: err.Error(), Err: err}
+	if f := (*failure)(nil); errors.As(err, &f) {
+		result = Result{Outcome: f.outcome, Object: f.object, Message: f.message, Err: f}
+	}
+	if ctx.Err() != nil {
+		result.Outcome, result.Begun = Unavailable, true
+		return result
+	}
+	if err := m.Undo(ctx, unit); err != nil {
+		result.Begun = true
+		result.Message = fmt.Sprintf("%s; not undone: %v", result.Message, err)
+	}
+	return result
+}
+
+func (m *Mover) begin(unit Unit) (*run, error) {
+	r := &run{Mover: m, unit: unit, from: m.Cells[unit.From], to: m.Cells[unit.To], newUIDs: map[types.UID]types.UID{}}
+	if r.from == nil || r.to == nil || unit.From == unit.To {
+		return nil, fmt.Errorf("unit %s: no such pair of cells", unit)
+	}
+	for _, o := range unit.Objects {
+		r.items = append(r.items, &item{Object: o})
+	}
+	return r, nil
+}
+
+// forward goes through the steps of the package documentation.
+func (r *run) forward(ctx context.Context) error {
+	if err := r.refuseEarly(); err != nil {
+		return err
+	}
+	if err := r.each(ctx, r.mark); err != nil {
+		return err
+	}
+	if err := ownersFirst(r.items); err != nil {
+		return err
+	}
+	for range tries {
+		if err := r.barrier(ctx); err != nil {
+			return err
+		}
+		if err := r.each(ctx, r.place); err != nil {
+			return err
+		}
+		changed := false
+		err := r.each(ctx, func(ctx context.Context, i *item) error {
+			again, err := r.flip(ctx, i)
+			changed = changed || again
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if !changed {
+			return r.each(ctx, r.reveal)
+		}
+	}
+	return fail(Unavailable, nil, "objects were changed %d times between copy and flip", tries)
+}
+
+// refuseEarly finds what needs no request.
+func (r *run) refuseEarly() error {
+	for _, i := range r.items {
+		if i.Deleting && i.Status == "" {
+			return fail(Deferred, &i.Object, "it is being deleted")
+		}
+	}
+	return ownersFirst(r.items)
+}
+
+func (r *run) each(ctx context.Context, do func(context.Context, *item) error) error {
+	for _, i := range r.items {
+		if err := ctx.Err(); err != nil {
+			return judge(&i.Object, r.unit.From, "go on", err)
+		}
+		if err := do(ctx, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) barrier(ctx context.Context) error {
+	if !r.fresh || r.Barrier == nil {
+		return nil
+	}
+	if err := r.Barrier(ctx); err != nil {
+		return &failure{outcome: Unavailable, message: fmt.Sprintf("wait for the routers: %v", err), cause: err}
+	}
+	r.fresh = false
+	r.step(Barred, nil)
+	return nil
+}
+
+// result is that of a unit that went all the way.
+func (r *run) result() Result {
+	moved := false
+	for _, i := range r.items {
+		if i.left {
+			return Result{Outcome: Deferred, Object: &i.Object, Message: "it is being deleted; the rest of the unit has moved"}
+		}
+		moved = moved || i.flipped
+	}
+	if !moved {
+		return Result{Outcome: Gone}
+	}
+	return Result{Outcome: Moved}
+}
+
+func (m *Mover) now() string { return m.Clock.Now().UTC().Format(time.RFC3339) }
+
+func (m *Mover) epoch() string { return strconv.FormatInt(m.Epoch, 10) }
+
+func (r *run) step(name StepName, o *Object) { r.Mover.report(name, r.unit, o) }
+
+func (m *Mover) report(name StepName, unit Unit, o *Object) {
+	if m.Step != nil {
+		m.Step(Step{Name: name, Unit: unit, Object: o})
+	}
+}

@@ -1,0 +1,190 @@
+package migration
+
+import (
+	"context"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/placement"
+)
+
+const (
+	// awaitDeletion is how long a copy that is being deleted is waited for, looked at every lookAgain.
+	awaitDeletion = 10 * time.Second
+	lookAgain     = 20 * time.Millisecond
+)
+
+// place sees to it that the new cell has the copy, whole and as it has to be.
+func (r *run) place(ctx context.Context, i *item) error {
+	if !i.pending() {
+		return r.know(ctx, i)
+	}
+	var err error
+	if i.want, err = r.desired(ctx, i); err != nil {
+		return err
+	}
+	for range tries {
+		ours, err := r.obtain(ctx, i)
+		if err != nil {
+			return err
+		}
+		if ours {
+			done, err := r.complete(ctx, i)
+			if done || err != nil {
+				return err
+			}
+		}
+		i.copy = nil // it was removed, or changed by somebody
+	}
+	return fail(Unavailable, &i.Object, "cell %s had another copy %d times", r.to.Name, tries)
+}
+
+// obtain gets at a copy: a new one, or one that is there already. Where it is not ours, what was in the
+// way is gone, or on its way out.
+func (r *run) obtain(ctx context.Context, i *item) (ours bool, err error) {
+	if i.copy != nil {
+		return r.reuse(ctx, i)
+	}
+	i.copy, err = r.create(ctx, i)
+	if !apierrors.IsAlreadyExists(err) {
+		return err == nil, err
+	}
+	i.copy, err = r.to.get(ctx, &i.Object)
+	switch {
+	case apierrors.IsNotFound(err):
+		return false, nil
+	case err != nil:
+		return false, judge(&i.Object, r.to.Name, "read", err)
+	}
+	return r.reuse(ctx, i)
+}
+
+// know learns the new UID of an object that an earlier call flipped: others may be owned by it.
+func (r *run) know(ctx context.Context, i *item) error {
+	if !i.flipped || i.copy != nil {
+		return nil
+	}
+	var err error
+	if i.copy, err = r.to.get(ctx, &i.Object); apierrors.IsNotFound(err) {
+		return nil // it was deleted since
+	} else if err != nil {
+		return judge(&i.Object, r.to.Name, "read", err)
+	}
+	r.newUIDs[i.source.uid()] = i.copy.uid()
+	return nil
+}
+
+// create makes the copy. Where a Service asks for what another one has, the cell gives out something else.
+func (r *run) create(ctx context.Context, i *item) (*document, error) {
+	for {
+		body, err := r.body(i, "")
+		if err != nil {
+			return nil, err
+		}
+		made, err := r.to.create(ctx, &i.Object, body)
+		if give := taken(i.Resource, err).or(i.give); err != nil && give != i.give {
+			i.give = give
+			if err := adapt(i.Resource, i.want, give); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if apierrors.IsAlreadyExists(err) {
+			return nil, err
+		}
+		if err != nil {
+			return nil, judge(&i.Object, r.to.Name, "create", err)
+		}
+		r.step(Created, &i.Object)
+		return made, nil
+	}
+}
+
+// reuse makes what is there the copy, or removes it. It fails where it is not ours.
+func (r *run) reuse(ctx context.Context, i *item) (ours bool, err error) {
+	if i.copy.deleting() {
+		return false, r.awaitGone(ctx, i)
+	}
+	switch i.copy.status() {
+	case v1alpha1.Migrated:
+		return false, r.remove(ctx, r.to, i, i.copy)
+	case v1alpha1.Incoming:
+		if i.copy.annotations[v1alpha1.AnnotationFromUID] != string(i.source.uid()) ||
+			i.copy.annotations[v1alpha1.AnnotationFromCell] != r.unit.From {
+			return false, r.remove(ctx, r.to, i, i.copy)
+		}
+		return r.refresh(ctx, i)
+	case "":
+		if r.madeForCopy(i) {
+			return false, r.remove(ctx, r.to, i, i.copy)
+		}
+	}
+	return false, fail(Exists, &i.Object, "cell %s has an object of that name which is no copy", r.to.Name)
+}
+
+// madeForCopy says whether a controller of the new cell has made a Dependent object already, because it
+// saw the incoming owner. It stands for nothing that anybody wrote.
+func (r *run) madeForCopy(i *item) bool {
+	if i.Resource.Class != placement.Dependent {
+		return false
+	}
+	for _, owner := range i.copy.owners {
+		for _, uid := range r.newUIDs {
+			if uid == owner.UID {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// refresh brings an earlier copy of the same object up to date: its UID stays, and what it owns with it.
+func (r *run) refresh(ctx context.Context, i *item) (bool, error) {
+	same, err := r.upToDate(i)
+	if err != nil || same {
+		if same {
+			r.step(Kept, &i.Object)
+		}
+		return same, err
+	}
+	body, err := r.body(i, i.copy.version())
+	if err != nil {
+		return false, err
+	}
+	updated, err := r.to.update(ctx, &i.Object, body)
+	switch {
+	case apierrors.IsInvalid(err), apierrors.IsConflict(err), apierrors.IsNotFound(err):
+		return false, r.remove(ctx, r.to, i, i.copy)
+	case err != nil:
+		return false, judge(&i.Object, r.to.Name, "update", err)
+	}
+	i.copy = updated
+	r.step(Updated, &i.Object)
+	return true, nil
+}
+
+// awaitGone returns when the copy that is being deleted is gone: its dependents are orphaned first.
+func (r *run) awaitGone(ctx context.Context, i *item) error {
+	deadline := time.NewTimer(awaitDeletion)
+	defer deadline.Stop()
+	tick := time.NewTicker(lookAgain)
+	defer tick.Stop()
+	for {
+		found, err := r.to.get(ctx, &i.Object)
+		switch {
+		case apierrors.IsNotFound(err) || err == nil && found.uid() != i.copy.uid():
+			return nil
+		case err != nil:
+			return judge(&i.Object, r.to.Name, "read", err)
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			return fail(Unavailable, &i.Object, "cell %s still deletes an earlier copy", r.to.Name)
+		case <-ctx.Done():
+			return judge(&i.Object, r.to.Name, "wait for the deletion of an earlier copy", ctx.Err())
+		}
+	}
+}

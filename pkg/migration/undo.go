@@ -1,0 +1,99 @@
+package migration
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+)
+
+// Undo takes copies and marks of a unit back, so that it can be written again in its old cell. It reads
+// what is there, and may be called for any unit, any number of times. Copies go before marks: while one
+// is there the object cannot change.
+//
+// The error is [ErrFlipped] where it is too late, and nothing was done; others may be tried again.
+func (m *Mover) Undo(ctx context.Context, unit Unit) error {
+	r, err := m.begin(unit)
+	if err != nil {
+		return err
+	}
+	for _, i := range r.items {
+		i.source, err = r.from.get(ctx, &i.Object)
+		switch {
+		case apierrors.IsNotFound(err):
+			i.source, i.gone = nil, true
+		case err != nil:
+			return fmt.Errorf("undo %s: read %s in cell %s: %w", unit, i, r.from.Name, err)
+		case i.source.status() == v1alpha1.Migrated && i.source.annotations[v1alpha1.AnnotationMovesTo] == unit.To:
+			return fmt.Errorf("undo %s: %s: %w", unit, i, ErrFlipped)
+		}
+	}
+	_ = ownersFirst(r.items) // members of a circle go in any order
+	for _, i := range slices.Backward(r.items) {
+		if err := r.discard(ctx, i); err != nil {
+			return fmt.Errorf("undo %s: %w", unit, err)
+		}
+	}
+	for _, i := range r.items {
+		if i.gone {
+			continue
+		}
+		if err := r.unmark(ctx, i); err != nil {
+			return fmt.Errorf("undo %s: %w", unit, err)
+		}
+	}
+	return nil
+}
+
+// discard removes the copy in the new cell, if it is one of the old cell's object.
+func (r *run) discard(ctx context.Context, i *item) error {
+	found, err := r.to.get(ctx, &i.Object)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return judge(&i.Object, r.to.Name, "read", err)
+	}
+	if found.status() != v1alpha1.Incoming || found.annotations[v1alpha1.AnnotationFromCell] != r.unit.From {
+		return nil
+	}
+	return r.remove(ctx, r.to, i, found)
+}
+
+// unmark makes the object in the old cell an ordinary one again.
+func (r *run) unmark(ctx context.Context, i *item) error {
+	for range tries {
+		if i.source.status() != v1alpha1.Migrating {
+			return nil
+		}
+		annotations := map[string]any{}
+		for _, mark := range marks() {
+			annotations[mark] = nil
+		}
+		patch, err := patchOf(map[string]any{
+			"resourceVersion": i.source.version(), "annotations": annotations,
+			"labels": map[string]any{v1alpha1.LabelRebalanceStatus: nil},
+		})
+		if err != nil {
+			return err
+		}
+		err = r.from.patchBlind(ctx, &i.Object, patch)
+		if err == nil {
+			r.step(Unmarked, &i.Object)
+			return nil
+		}
+		if apierrors.IsConflict(err) {
+			i.source, err = r.from.get(ctx, &i.Object)
+		}
+		switch {
+		case apierrors.IsNotFound(err):
+			return nil
+		case err != nil:
+			return judge(&i.Object, r.from.Name, "take the mark off", err)
+		}
+	}
+	return fail(Unavailable, &i.Object, "it was changed %d times while its mark was to be taken off", tries)
+}

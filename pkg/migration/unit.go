@@ -1,0 +1,70 @@
+package migration
+
+import (
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/placement"
+)
+
+// Resource is a resource as the old cell serves it.
+type Resource struct {
+	schema.GroupVersionResource
+	Kind string
+	// Namespaced is false for cluster-scoped objects.
+	Namespaced bool
+	// Status says whether the status is a subresource, and written by itself.
+	Status bool
+	// Class is Sharded or Dependent.
+	Class placement.Class
+}
+
+// Object is one object of a unit as it was found.
+type Object struct {
+	Resource  Resource
+	Namespace string
+	Name      string
+	UID       types.UID
+	// ResourceVersion is the one that the mark is for; empty means that the object is read first.
+	ResourceVersion string
+	// Status is the label that it was found with.
+	Status v1alpha1.RebalanceStatus
+	// Deleting says whether it has a deletionTimestamp.
+	Deleting bool
+	Owners   []metav1.OwnerReference
+}
+
+func (o Object) String() string {
+	name := o.Name
+	if o.Namespace != "" {
+		name = o.Namespace + "/" + name
+	}
+	return o.Resource.GroupResource().String() + " " + name
+}
+
+// Unit is what moves together.
+type Unit struct {
+	// Key is that of its objects; where owners join several keys in one unit, the first of them.
+	Key string
+	// From and To are the old and the new cell.
+	From, To string
+	// Objects are in no order.
+	Objects []Object
+}
+
+// String is for logs.
+func (u Unit) String() string { return fmt.Sprintf("%s (%s→%s)", u.Key, u.From, u.To) }
+
+// Marked says whether an earlier run has begun with the unit.
+func (u Unit) Marked() bool {
+	for _, o := range u.Objects {
+		if o.Status != "" {
+			return true
+		}
+	}
+	return false
+}
