@@ -21,6 +21,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/fence"
 )
 
 // TestScriptsWithCells runs the scripts that talk to a federation: a router control plane and three
@@ -66,6 +67,7 @@ func newBed(t *testing.T) *bed {
 			name = "rcp"
 		} else {
 			founders = append(founders, federation.NewCell{Name: name, Kubeconfig: kubeconfig(t, config)})
+			config = fence.AsMover(config) // which may make objects in migration
 		}
 		if b.planes[name], err = dynamic.NewForConfig(config); err != nil {
 			t.Fatal(err)

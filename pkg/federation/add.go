@@ -14,6 +14,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/replication"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
@@ -30,7 +31,7 @@ type AddReport struct {
 	Checks []Check
 	// Created is true when there was no Cell of that name before.
 	Created bool
-	// Updated is true when there was one, and its labels, endpoints or credentials were changed.
+	// Updated is true when there was one, and its labels, endpoints, credentials or fence were changed.
 	Updated bool
 	// Change of the wanted ring; zero for a founder, whose ring is written for all at once.
 	Change RingChange
@@ -39,10 +40,10 @@ type AddReport struct {
 // Already says that nothing was left to do.
 func (r AddReport) Already() bool { return !r.Created && !r.Updated && !r.Change.Changed }
 
-// AddCell checks a control plane, stores it as a cell, copies the Replicated objects to it, and makes
-// it a member of the wanted ring. Nothing moves before a rebalance accepts the ring.
+// AddCell checks a control plane, stores it as a cell, copies the Replicated objects to it, sets up its
+// fence, and makes it a member of the wanted ring. Nothing moves before a rebalance accepts the ring.
 //
-// Adding the same cell again completes what was cut off. A different kubeconfig for the same control
+// Adding the same cell again completes what was cut off, and repairs the fence. A different kubeconfig for the same control
 // plane replaces the stored one, which is how credentials are renewed; for another control plane it
 // is refused, since that would send the cell's keys to where their objects are not. A weight other
 // than the wanted one is refused, too: that is SetWeight's.
@@ -76,7 +77,11 @@ func AddCell(ctx context.Context, rcp *rest.Config, cell NewCell, options Option
 	if errors.As(err, &refused) && report.Created {
 		// The ring changed since it was asked and will not take the cell: leave nothing behind.
 		// Any other error leaves the Cell to the next attempt.
-		err = errors.Join(err, c.withdraw(ctx, cell.Name))
+		withdrawn, left := c.withdraw(ctx, cell.Name)
+		if withdrawn {
+			left = fence.Remove(context.WithoutCancel(ctx), withTimeout(inspected.config))
+		}
+		err = errors.Join(err, left)
 	}
 	return report, err
 }
@@ -99,7 +104,7 @@ func joinAs(cell NewCell) edit {
 	}
 }
 
-// storeCell writes Cell and Secret and copies the Replicated objects. The Cell comes first: its name
+// storeCell writes Cell and Secret, copies the Replicated objects and sets up the fence. The Cell comes first: its name
 // and its control plane are claimed by it, and of two that claim the same at once none or one
 // stays. The ring may be nil: then nothing is replicated yet, in a dry run.
 func (c *connection) storeCell(ctx context.Context, i *inspection, ring *v1alpha1.Ring, options Options) (AddReport, error) {
@@ -108,9 +113,12 @@ func (c *connection) storeCell(ctx context.Context, i *inspection, ring *v1alpha
 		report.Created = i.stored == nil
 		return report, nil
 	}
-	if err := c.storeObjects(ctx, i, &report); err != nil {
+	cell, err := c.storeObjects(ctx, i, &report)
+	if err != nil {
 		return report, err
 	}
+	// It takes about a second to come in force, in which the copies are made.
+	fenced := c.installFence(ctx, i, cell, &report)
 	snap, err := routing.FromRing(ring)
 	if err != nil {
 		return report, err
@@ -126,7 +134,7 @@ func (c *connection) storeCell(ctx context.Context, i *inspection, ring *v1alpha
 	}
 	report.Checks = append(withoutCheck(report.Checks, "CRDs match"), i.checks...)
 	report.Checks = append(report.Checks, Check{Name: "replicated", Detail: fmt.Sprintf("%d objects", copied.Objects)})
-	return report, nil
+	return report, c.awaitFence(ctx, cell, fenced, &report)
 }
 
 func withoutCheck(checks []Check, name string) []Check {
@@ -139,29 +147,30 @@ func withoutCheck(checks []Check, name string) []Check {
 	return out
 }
 
-func (c *connection) storeObjects(ctx context.Context, i *inspection, report *AddReport) error {
+func (c *connection) storeObjects(ctx context.Context, i *inspection, report *AddReport) (*v1alpha1.Cell, error) {
 	cell, err := c.claim(ctx, i, report)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := c.ensureSlot(ctx, i.cell.Name, i.controlPlane); err != nil {
-		return err
+		return nil, err
 	}
 	changed, err := c.storeSecret(ctx, cell, i.cell.Kubeconfig)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	report.Updated = report.Updated || (changed && !report.Created)
 	if cell.Status.Version == i.version {
-		return nil
+		return cell, nil
 	}
-	cell.Status.Version = i.version
+	next := cell.DeepCopy()
+	next.Status.Version = i.version
 	// The version is for people; the daemons that watch the cells write it again.
-	_, err = c.cell.Cells().UpdateStatus(ctx, cell, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})
+	_, err = c.cell.Cells().UpdateStatus(ctx, next, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})
 	if apierrors.IsConflict(err) {
-		return nil
+		return cell, nil
 	}
-	return passOn("write status of cell "+cell.Name, err)
+	return cell, passOn("write status of cell "+cell.Name, err)
 }
 
 // claim creates or updates the Cell.
@@ -206,31 +215,33 @@ func (c *connection) soleOwner(ctx context.Context, i *inspection) error {
 		if name != i.cell.Name && other.Annotations[AnnotationControlPlane] == i.controlPlane {
 			refused := exit.Refusedf("cell %s and cell %s would be the same control plane", i.cell.Name, name).
 				WithHint("kubectl cell status")
-			return errors.Join(refused, c.withdraw(ctx, i.cell.Name))
+			_, err := c.withdraw(ctx, i.cell.Name)
+			return errors.Join(refused, err)
 		}
 	}
 	return nil
 }
 
-// withdraw removes a Cell that this call created, and its Secret.
-func (c *connection) withdraw(ctx context.Context, name string) error {
+// withdraw removes a Cell that this call created, and its Secret. It is false where that was not to be
+// done.
+func (c *connection) withdraw(ctx context.Context, name string) (done bool, err error) {
 	ctx = context.WithoutCancel(ctx)
 	ring, err := c.ring(ctx)
 	if err != nil {
-		return fmt.Errorf("take back cell %s: %w", name, err)
+		return false, fmt.Errorf("take back cell %s: %w", name, err)
 	}
 	if checkOutside(ring, name) != nil {
 		// Another call has made the same Cell a member meanwhile: it is that one's now.
-		return nil
+		return false, nil
 	}
 	err = c.cell.Cells().Delete(ctx, name, metav1.DeleteOptions{})
 	if err == nil || apierrors.IsNotFound(err) {
 		err = c.kube.CoreV1().Secrets(v1alpha1.Namespace).Delete(ctx, secretName(name), metav1.DeleteOptions{})
 	}
 	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("take back cell %s: %w", name, err)
+		return false, fmt.Errorf("take back cell %s: %w", name, err)
 	}
-	return nil
+	return true, nil
 }
 
 // storeSecret writes the kubeconfig to where the Cell says. The Secret goes when the Cell goes.

@@ -67,6 +67,11 @@ func TestAddWantsTheCellAndMovesNothing(t *testing.T) {
 		t.Errorf("namespace in the new cell: %v; want it copied", err)
 	}
 
+	wantFenced(t, stored, metav1.ConditionTrue, v1alpha1.ReasonFenceInForce)
+	if last := report.Checks[len(report.Checks)-1]; last != (federation.Check{Name: "fence installed"}) {
+		t.Errorf("last check %+v; want the fence", last)
+	}
+
 	again, err := federation.AddCell(t.Context(), b.rcp, cell, federation.Options{})
 	if err != nil || !again.Already() {
 		t.Errorf("the same again: %+v, %v; want nothing to do", again, err)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/plan"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
@@ -24,7 +25,8 @@ import (
 func (b *bed) put(t *testing.T, ns string, names []string, n int, edit func(cell int, meta *metav1.ObjectMeta)) {
 	t.Helper()
 	for i := range n {
-		client, err := kubernetes.NewForConfig(b.cells[i])
+		// The fence lets nobody else write what is in migration.
+		client, err := kubernetes.NewForConfig(fence.AsMover(b.cells[i]))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -43,6 +43,7 @@ type RemoveOptions struct {
 	Options
 	// Force forgets the cell without looking into it, for a control plane that is lost, or whose
 	// remaining objects are to be left where they are. A cell of the ring is refused all the same.
+	// The fence is taken off where that can be done.
 	Force bool
 }
 
@@ -52,11 +53,13 @@ type RemoveReport struct {
 	Removed bool `json:"removed"`
 	// Remains is what the cell held; zero with Force.
 	Remains Remains `json:"remains"`
+	// FenceLeft says why the fence could not be taken off; empty where it is off. Only with Force.
+	FenceLeft string `json:"fenceLeft,omitempty"`
 }
 
 // RemoveCell forgets a cell: it deletes the Cell and its credentials. It refuses while the cell is in
 // the current, target or wanted ring, or still holds anything for the federation. What is in the
-// control plane itself stays.
+// control plane itself stays, but for the fence.
 func RemoveCell(ctx context.Context, rcp *rest.Config, name string, options RemoveOptions) (RemoveReport, error) {
 	c, err := connect(rcp)
 	if err != nil {
@@ -89,6 +92,12 @@ func RemoveCell(ctx context.Context, rcp *rest.Config, name string, options Remo
 	report.Removed = true
 	if options.DryRun {
 		return report, nil
+	}
+	if err := c.takeOffFence(ctx, cell); err != nil {
+		if !options.Force {
+			return report, err
+		}
+		report.FenceLeft = err.Error()
 	}
 	return report, c.deleteCell(ctx, cell)
 }

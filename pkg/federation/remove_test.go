@@ -10,6 +10,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/fence"
 )
 
 func TestRemoveRefusesACellOfAnyRing(t *testing.T) {
@@ -42,7 +43,8 @@ func TestRemoveRefusesWhatTheCellStillHolds(t *testing.T) {
 	if _, err := federation.Drain(t.Context(), b.rcp, "cell-2", federation.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	inCell, err := kubernetes.NewForConfig(b.cells[1])
+	// The fence lets nobody else make and delete a tombstone.
+	inCell, err := kubernetes.NewForConfig(fence.AsMover(b.cells[1]))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,8 +90,15 @@ func TestRemoveRefusesWhatTheCellStillHolds(t *testing.T) {
 	if cells, secrets := b.stored(t); len(cells) != 1 || len(secrets) != 1 {
 		t.Errorf("after removal: cells %v, secrets %v; want one each", cells, secrets)
 	}
-	if _, err := inCell.CoreV1().Secrets(v1alpha1.Namespace).Get(t.Context(), "other", metav1.GetOptions{}); err != nil {
+	direct, err := kubernetes.NewForConfig(b.cells[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := direct.CoreV1().Secrets(v1alpha1.Namespace).Get(t.Context(), "other", metav1.GetOptions{}); err != nil {
 		t.Errorf("the control plane was touched: %v", err)
+	}
+	if found, err := fence.Check(t.Context(), b.cells[1]); err != nil || found.State != fence.Missing || len(found.Differences) != 4 {
+		t.Errorf("the fence of the cell: %s, %v; want it off", found, err)
 	}
 }
 
@@ -104,8 +113,8 @@ func TestRemoveACellThatIsLost(t *testing.T) {
 	_, err := federation.RemoveCell(t.Context(), b.rcp, "cell-2", federation.RemoveOptions{})
 	wantError(t, err, exit.Refused, "cannot look into cell cell-2", "remove cell-2 --force")
 	report, err := federation.RemoveCell(t.Context(), b.rcp, "cell-2", federation.RemoveOptions{Force: true})
-	if err != nil || !report.Removed {
-		t.Fatalf("forced: %+v, %v", report, err)
+	if err != nil || !report.Removed || report.FenceLeft == "" {
+		t.Fatalf("forced: %+v, %v; want it removed, and said that the fence is left", report, err)
 	}
 }
 

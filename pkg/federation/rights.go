@@ -16,7 +16,9 @@ import (
 )
 
 // needed are the rights of a cell's credentials: routers act in the name of users, and whoever moves
-// and copies workloads reads and writes every kind. All but the first may be granted by "*".
+// and copies workloads reads and writes every kind, the admission policy and the roles of the fence among
+// them. To bind and to escalate is what it takes to give the mover rights over kinds that nobody knows
+// beforehand; the mover's work is done by impersonation as well. All but the first may be granted by "*".
 func needed() []authorizationv1.ResourceAttributes {
 	out := []authorizationv1.ResourceAttributes{
 		{Verb: "impersonate", Resource: "users"},

@@ -9,6 +9,7 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/fence"
 )
 
 // Object names one Replicated object.
@@ -44,9 +45,11 @@ type Cell struct {
 }
 
 // Excluded says whether an object stays in the RCP although its class is Replicated: this project's
-// own definitions, which cells must not serve.
+// own definitions, which cells must not serve, and what has the name of a part of the cells' fence,
+// of which each cell has its own.
 func Excluded(o Object) bool {
-	return IsDefinition(o) && strings.HasSuffix(o.Name, "."+v1alpha1.GroupName)
+	return IsDefinition(o) && strings.HasSuffix(o.Name, "."+v1alpha1.GroupName) ||
+		fence.Owns(o.Resource.GroupResource(), o.Name)
 }
 
 // IsDefinition says whether an object is a CustomResourceDefinition.

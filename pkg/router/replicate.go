@@ -15,6 +15,7 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/warning"
 
+	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/replication"
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
@@ -49,12 +50,31 @@ func (h *handler) replicate(w http.ResponseWriter, r *http.Request, state *feed.
 		}
 		h.writeThrough(w, r, state, objects)
 	default:
-		h.writeThrough(w, r, state, []replication.Object{{Resource: resource, Namespace: objectNamespace(info), Name: info.Name}})
+		o := replication.Object{Resource: resource, Namespace: objectNamespace(info), Name: info.Name}
+		// One that came to the RCP by another way may be deleted: no cell is told.
+		if err := reserved(o); err != nil && info.Verb != "delete" {
+			h.fail(w, r, err)
+			return
+		}
+		h.writeThrough(w, r, state, []replication.Object{o})
 	}
+}
+
+// reserved refuses a name under which each cell has a part of its fence: it would never be copied there.
+func reserved(o replication.Object) error {
+	if !fence.Owns(o.Resource.GroupResource(), o.Name) {
+		return nil
+	}
+	return apierrors.NewForbidden(o.Resource.GroupResource(), o.Name,
+		errors.New("each cell has its own of that name, which guards objects in migration; choose another name"))
 }
 
 // createThrough is writeThrough for a create, whose name is known by now.
 func (h *handler) createThrough(w http.ResponseWriter, r *http.Request, state *feed.State, o replication.Object) {
+	if err := reserved(o); err != nil {
+		h.fail(w, r, err)
+		return
+	}
 	if replication.WaitsForCells(o) {
 		held, err := withFinalizer(r)
 		if err != nil {

@@ -38,14 +38,14 @@ func NewCommand(env *command.Env) *cobra.Command {
 		Use:   "add NAME --kubeconfig FILE",
 		Short: "Add a control plane to the federation as a cell",
 		Long: "Check a control plane, store it as a cell with its credentials, copy to it what every cell needs\n" +
-			"(namespaces, CRDs, RBAC …), and make it a member of the wanted ring. No workload moves before a\n" +
-			"rebalance accepts the wanted ring.\n\n" +
+			"(namespaces, CRDs, RBAC …), install the fence, and make it a member of the wanted ring. No workload\n" +
+			"moves before a rebalance accepts the wanted ring.\n\n" +
 			"In this command --kubeconfig is the kubeconfig of the new cell. The router control plane is found as\n" +
 			"kubectl finds it without that flag: by the environment variable KUBECONFIG, or ~/.kube/config, and\n" +
 			"--context. The file is stored with its certificates and keys in it; credentials that a program makes\n" +
 			"(exec) are refused, since routers have no such program.\n\n" +
-			"The same cell may be added again: that completes what was cut off, and another kubeconfig for the\n" +
-			"same control plane replaces the stored one.",
+			"The same cell may be added again: that completes what was cut off and repairs the fence, and another\n" +
+			"kubeconfig for the same control plane replaces the stored one.",
 		Example: "  # The sixth cell\n  " + env.Program + " add cell-6 --kubeconfig c6.yaml\n\n" +
 			"  # One twice as large as others, in another zone; only say what would be done\n  " + env.Program +
 			" add cell-7 --kubeconfig c7.yaml --weight 200 --label topology.kubernetes.io/zone=b --dry-run",

@@ -38,7 +38,7 @@ func NewCommand(env *command.Env) *cobra.Command {
 		Short: "Forget a cell that has left the ring and holds nothing any more",
 		Long: "Delete a cell and its stored credentials. Refused (exit code 4) while the cell is in the wanted, current\n" +
 			"or target ring, or still holds workloads, envelopes or tombstones. The control plane itself is left as\n" +
-			"it is.\n\n" +
+			"it is, but for the fence, which is taken off.\n\n" +
 			"With --force nobody looks into the cell: for one that is lost for good, or whose objects are to be left\n" +
 			"where they are. A cell of the ring is refused all the same.",
 		Example: "  # After a drain and a rebalance\n  " + env.Program + " remove cell-3",
@@ -101,6 +101,9 @@ func (o *options) print(report federation.RemoveReport) error {
 		},
 		Names: func() []string { return []string{o.cell} },
 	})
+	if err == nil && report.FenceLeft != "" {
+		fmt.Fprintf(o.env.ErrOut, "warning: the cell keeps its fence, which refuses writes to objects that the federation has labelled: %s\n", report.FenceLeft)
+	}
 	if err == nil && o.printer.Text() && !o.dryRun {
 		fmt.Fprintf(o.env.ErrOut, "undo: %s add %s --kubeconfig FILE\n", o.env.Program, o.cell)
 	}

@@ -164,7 +164,7 @@ func Checks(env *command.Env, checks []federation.Check) string {
 		if check.Warning {
 			mark = style.Warn("!")
 		}
-		parts[i] = mark + " " + check.Name + " " + check.Detail
+		parts[i] = strings.TrimRight(mark+" "+check.Name+" "+check.Detail, " ")
 	}
 	return strings.Join(parts, "  ") + "\n"
 }

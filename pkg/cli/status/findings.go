@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/cli/overview"
 	"github.com/kubecell/kubectl-cell/pkg/cli/ringchange"
 )
@@ -51,8 +54,17 @@ func conditionFindings(program string, cell overview.Cell) []Finding {
 		return nil
 	}
 	var out []Finding
-	for _, condition := range cell.Object.Status.Conditions {
-		if condition.Status == "False" {
+	conditions := cell.Object.Status.Conditions
+	install := fmt.Sprintf("%s add %s --kubeconfig FILE   # again; it installs the fence", program, cell.Name)
+	if meta.FindStatusCondition(conditions, v1alpha1.ConditionFenced) == nil {
+		out = append(out, Finding{Cell: cell.Name, Message: "cell " + cell.Name + " has no fence: writes to objects in migration would not be refused in it", Next: install})
+	}
+	for _, condition := range conditions {
+		switch {
+		case condition.Status != "False":
+		case condition.Type == v1alpha1.ConditionFenced && condition.Reason != v1alpha1.ReasonFenceUnsupported:
+			out = append(out, Finding{Cell: cell.Name, Message: "cell " + cell.Name + " is not fenced: " + condition.Message, Next: install})
+		default:
 			out = append(out, Finding{
 				Cell:    cell.Name,
 				Message: fmt.Sprintf("cell %s is not %s: %s", cell.Name, condition.Type, condition.Message),

@@ -16,6 +16,15 @@ const (
 	FieldManager = "kubecell"
 )
 
+// The identity in a cell of whoever moves objects. Nobody logs in with it: the credentials that were
+// given to `add` impersonate it. The fence lets this group through and nobody else.
+const (
+	// UserMover is its user name, under which audit logs show what was moved.
+	UserMover = "kubecell:mover"
+	// GroupMovers is its group.
+	GroupMovers = "kubecell:movers"
+)
+
 // Labels and annotations that this project sets on objects of others.
 const (
 	// LabelRebalanceStatus marks an object in migration; see [RebalanceStatus].
@@ -116,6 +125,18 @@ const (
 	ConditionFenced = "Fenced"
 	// ConditionReplicated is true while the cell holds a copy of every Replicated object.
 	ConditionReplicated = "Replicated"
+)
+
+// Reasons of [ConditionFenced].
+const (
+	// ReasonFenceInForce: a write to an object in migration was tried, and refused.
+	ReasonFenceInForce = "InForce"
+	// ReasonFenceUnsupported: the cell's apiserver does not serve admission policies.
+	ReasonFenceUnsupported = "Unsupported"
+	// ReasonFenceFailed: the fence could not be installed, or did not come in force in time.
+	ReasonFenceFailed = "Failed"
+	// ReasonFenceRemoved: the fence was taken off, since the cell is to leave the federation.
+	ReasonFenceRemoved = "Removed"
 )
 
 // Condition types that this project sets on objects of others.

@@ -1,0 +1,164 @@
+package federation_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"testing"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/fence"
+)
+
+func wantFenced(t *testing.T, cell *v1alpha1.Cell, status metav1.ConditionStatus, reason string) {
+	t.Helper()
+	got := meta.FindStatusCondition(cell.Status.Conditions, v1alpha1.ConditionFenced)
+	if got == nil || got.Status != status || got.Reason != reason {
+		t.Errorf("cell %s: condition %+v; want %s with reason %s", cell.Name, got, status, reason)
+	}
+}
+
+func (b *bed) storedCell(t *testing.T, name string) *v1alpha1.Cell {
+	t.Helper()
+	cell, err := b.cell.Cells().Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cell
+}
+
+func TestEveryFounderIsFenced(t *testing.T) {
+	b := newBed(t)
+	b.init(t, 2)
+	for i, name := range []string{"cell-1", "cell-2"} {
+		wantFenced(t, b.storedCell(t, name), metav1.ConditionTrue, v1alpha1.ReasonFenceInForce)
+		if found, err := fence.Check(t.Context(), b.cells[i]); err != nil || found.State != fence.Live {
+			t.Errorf("%s: %s, %v", name, found, err)
+		}
+		client, err := kubernetes.NewForConfig(b.cells[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		labels := map[string]string{v1alpha1.LabelRebalanceStatus: string(v1alpha1.Migrating)}
+		object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "x", Labels: labels}}
+		if _, err := client.CoreV1().ConfigMaps("default").Create(t.Context(), object, metav1.CreateOptions{}); !fence.IsRefusal(err) {
+			t.Errorf("%s: %v; want the fence's refusal", name, err)
+		}
+	}
+}
+
+func TestAddingAgainRepairsTheFence(t *testing.T) {
+	b := newBed(t)
+	b.init(t, 1)
+	client, err := kubernetes.NewForConfig(b.cells[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	policies := client.AdmissionregistrationV1().ValidatingAdmissionPolicies()
+	body := []byte(`{"spec":{"failurePolicy":"Ignore"}}`)
+	if _, err := policies.Patch(t.Context(), fence.Name, types.MergePatchType, body, metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	cell := federation.NewCell{Name: "cell-1", Kubeconfig: kubeconfig(t, b.cells[0])}
+	dry, err := federation.AddCell(t.Context(), b.rcp, cell, federation.Options{DryRun: true})
+	if err != nil || dry.Updated {
+		t.Errorf("dry run: %+v, %v", dry, err)
+	}
+	if found, err := fence.Check(t.Context(), b.cells[0]); err != nil || found.State != fence.Drifted {
+		t.Errorf("after a dry run: %s, %v; want it as it was", found, err)
+	}
+	report, err := federation.AddCell(t.Context(), b.rcp, cell, federation.Options{})
+	if err != nil || !report.Updated || report.Already() {
+		t.Errorf("report %+v, %v; want it updated", report, err)
+	}
+	if found, err := fence.Check(t.Context(), b.cells[0]); err != nil || found.State != fence.Live {
+		t.Errorf("afterwards: %s, %v", found, err)
+	}
+}
+
+// TestACellWithoutAdmissionPolicies is taken, and said to have no fence. The one here answers as if its
+// apiserver had that API turned off.
+func TestACellWithoutAdmissionPolicies(t *testing.T) {
+	b := newBed(t)
+	b.init(t, 1)
+	unfenced := federation.NewCell{Name: "cell-2", Kubeconfig: b.withoutPolicies(t, 1)}
+	report, err := federation.AddCell(t.Context(), b.rcp, unfenced, federation.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last := report.Checks[len(report.Checks)-1]; !last.Warning || last.Name != "no fence" {
+		t.Errorf("last check %+v; want a warning", last)
+	}
+	wantFenced(t, b.storedCell(t, "cell-2"), metav1.ConditionFalse, v1alpha1.ReasonFenceUnsupported)
+	if _, err := federation.Drain(t.Context(), b.rcp, "cell-2", federation.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if report, err := federation.RemoveCell(t.Context(), b.rcp, "cell-2", federation.RemoveOptions{}); err != nil || !report.Removed {
+		t.Errorf("remove: %+v, %v", report, err)
+	}
+}
+
+// withoutPolicies is the kubeconfig of an account of cell i, by a proxy that hides admission policies.
+func (b *bed) withoutPolicies(t *testing.T, i int) []byte {
+	t.Helper()
+	client, err := kubernetes.NewForConfig(b.cells[i])
+	if err != nil {
+		t.Fatal(err)
+	}
+	ignore := func(err error) {
+		if err != nil && !apierrors.IsAlreadyExists(err) {
+			t.Fatal(err)
+		}
+	}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "unfenced", Namespace: "default"}}
+	_, err = client.CoreV1().ServiceAccounts("default").Create(t.Context(), account, metav1.CreateOptions{})
+	ignore(err)
+	_, err = client.RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "unfenced"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Name: "unfenced", Namespace: "default"}},
+	}, metav1.CreateOptions{})
+	ignore(err)
+	token, err := client.CoreV1().ServiceAccounts("default").CreateToken(t.Context(), "unfenced", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := rest.AnonymousClientConfig(b.cells[i])
+	transport, err := rest.TransportFor(plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target, err := url.Parse(plain.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	proxy.Transport = transport
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/apis/admissionregistration.k8s.io/") {
+			http.NotFound(w, r)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	return kubeconfig(t, b.cells[i], func(c *clientcmdapi.Config) {
+		c.Clusters["it"].Server = server.URL
+		c.Clusters["it"].InsecureSkipTLSVerify, c.Clusters["it"].CertificateAuthorityData = true, nil
+		c.AuthInfos["it"] = &clientcmdapi.AuthInfo{Token: token.Status.Token}
+	})
+}

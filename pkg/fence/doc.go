@@ -1,0 +1,25 @@
+// Package fence keeps everybody but the movers from writing to an object in migration, in the cell
+// that holds it and atomically with the write.
+//
+// The fence is four objects in each cell: an admission policy that refuses writes, its binding, and the
+// role and its binding by which the movers may do their work. The policy looks at one label,
+// [v1alpha1.LabelRebalanceStatus], and nothing else. Of an object that has it, before or after the
+// write, it refuses
+//
+//   - update, patch and apply, of the object and of its subresources,
+//   - delete, alone or in a collection,
+//   - create, and whatever sets, changes or takes off the label.
+//
+// An apiserver does not evaluate anything for objects without the label. Let through are the group
+// [v1alpha1.GroupMovers], and the deletions by which a namespace that goes empties itself: a tombstone
+// would hold it up for hours. A tombstone that has finalizers there still waits for who takes these off,
+// which is an update, and so the mover's.
+//
+// What the fence does not see: the subresource scale, since a Scale has no labels of the object that it
+// scales, and in a cell whose apiserver serves no such policies (before Kubernetes 1.30) everything. Both
+// are covered by the barrier of a rebalance, as far as writes come through routers.
+//
+// The fence does not keep an administrator of a cell from changing the fence: [Check] tells.
+//
+// Start reading at [Install].
+package fence

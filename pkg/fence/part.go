@@ -1,0 +1,118 @@
+package fence
+
+import (
+	"fmt"
+	"strings"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes/scheme"
+)
+
+// part is one object of the fence.
+type part struct {
+	resource schema.GroupVersionResource
+	want     *unstructured.Unstructured
+}
+
+// parts are the objects of the fence, in the order in which they are installed: the mover is let through
+// before anybody is kept out, and the policy comes last, whose revision shows when it is in force.
+func parts() ([]part, error) {
+	fence, err := policy()
+	if err != nil {
+		return nil, err
+	}
+	var out []part
+	for _, p := range []struct {
+		resource schema.GroupVersionResource
+		object   runtime.Object
+	}{
+		{rbacv1.SchemeGroupVersion.WithResource("clusterroles"), moverRole()},
+		{rbacv1.SchemeGroupVersion.WithResource("clusterrolebindings"), moverBinding()},
+		{admissionv1.SchemeGroupVersion.WithResource("validatingadmissionpolicybindings"), binding()},
+		{admissionv1.SchemeGroupVersion.WithResource("validatingadmissionpolicies"), fence},
+	} {
+		raw, err := runtime.DefaultUnstructuredConverter.ToUnstructured(p.object)
+		if err != nil {
+			return nil, fmt.Errorf("encode the fence: %w", err)
+		}
+		u := &unstructured.Unstructured{Object: raw}
+		unstructured.RemoveNestedField(u.Object, "status")
+		unstructured.RemoveNestedField(u.Object, "metadata", "creationTimestamp")
+		out = append(out, part{resource: p.resource, want: u})
+	}
+	return out, nil
+}
+
+// Owns says whether an object of that name is a part of a cell's fence: each cell has its own, which is
+// no copy of anything.
+func Owns(resource schema.GroupResource, name string) bool {
+	switch resource.Group {
+	case admissionv1.GroupName:
+		return name == Name && strings.HasPrefix(resource.Resource, "validatingadmissionpolic")
+	case rbacv1.GroupName:
+		return name == RoleMover && (resource.Resource == "clusterroles" || resource.Resource == "clusterrolebindings")
+	}
+	return false
+}
+
+// name is "<kind>/<name>" in lower case.
+func (p part) name() string { return strings.ToLower(p.want.GetKind()) + "/" + p.want.GetName() }
+
+// differences are the fields by which live is not as it must be, with their paths. Metadata and status
+// are others' as well, and fields that this version does not know have defaults of which it knows
+// nothing: neither is looked at.
+func (p part) differences(live *unstructured.Unstructured) ([]string, error) {
+	typed, err := scheme.Scheme.New(p.want.GroupVersionKind())
+	if err != nil {
+		return nil, fmt.Errorf("decode %s: %w", p.name(), err)
+	}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(live.Object, typed); err != nil {
+		return nil, fmt.Errorf("decode %s: %w", p.name(), err)
+	}
+	known, err := runtime.DefaultUnstructuredConverter.ToUnstructured(typed)
+	if err != nil {
+		return nil, fmt.Errorf("decode %s: %w", p.name(), err)
+	}
+	var out []string
+	for _, field := range contentFields(p.want.Object, known) {
+		for _, path := range differing(field, p.want.Object[field], known[field]) {
+			out = append(out, p.name()+" "+path)
+		}
+	}
+	return out, nil
+}
+
+// contentFields are the top-level fields of either that an author writes, in order.
+func contentFields(a, b map[string]any) []string {
+	var out []string
+	for _, field := range keys(a, b) {
+		switch field {
+		case "apiVersion", "kind", "metadata", "status":
+		default:
+			out = append(out, field)
+		}
+	}
+	return out
+}
+
+// differing are the paths at which two values differ. Lists are compared as a whole.
+func differing(path string, want, live any) []string {
+	wantMap, ok := want.(map[string]any)
+	liveMap, too := live.(map[string]any)
+	if !ok || !too {
+		if equality.Semantic.DeepEqual(want, live) {
+			return nil
+		}
+		return []string{path}
+	}
+	var out []string
+	for _, key := range keys(wantMap, liveMap) {
+		out = append(out, differing(path+"."+key, wantMap[key], liveMap[key])...)
+	}
+	return out
+}

@@ -1,0 +1,125 @@
+package fence
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+)
+
+// Name of the policy and of its binding.
+const Name = "kubecell-fence"
+
+// MessagePrefix is what every refusal by the fence begins with, after the apiserver's own words.
+const MessagePrefix = "kubecell fence: "
+
+// Who empties a namespace that goes: the controller by its own account or, where
+// kube-controller-manager runs without --use-service-account-credentials, by the one account that it
+// has for all its controllers.
+const (
+	namespaceController = "system:serviceaccount:kube-system:namespace-controller"
+	controllerManager   = "system:kube-controller-manager"
+)
+
+// policy is the fence itself. What an apiserver would fill in is written out, so that an unchanged
+// policy equals this one.
+//
+// Its message ends with the revision: whoever is refused with it knows that this policy, and no earlier
+// one, is in force.
+func policy() (*admissionv1.ValidatingAdmissionPolicy, error) {
+	spec := policySpec("")
+	revision, err := revisionOf(spec)
+	if err != nil {
+		return nil, err
+	}
+	spec = policySpec(revision)
+	return &admissionv1.ValidatingAdmissionPolicy{
+		TypeMeta:   typeMeta(admissionv1.SchemeGroupVersion, "ValidatingAdmissionPolicy"),
+		ObjectMeta: objectMeta(Name),
+		Spec:       spec,
+	}, nil
+}
+
+// revision tells one text of the policy from another.
+func revision() (string, error) { return revisionOf(policySpec("")) }
+
+func revisionOf(spec admissionv1.ValidatingAdmissionPolicySpec) (string, error) {
+	text, err := json.Marshal(spec)
+	if err != nil {
+		return "", fmt.Errorf("encode the fence: %w", err)
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:4]), nil
+}
+
+func policySpec(revision string) admissionv1.ValidatingAdmissionPolicySpec {
+	fail, equivalent, all := admissionv1.Fail, admissionv1.Equivalent, admissionv1.AllScopes
+	forbidden := metav1.StatusReasonForbidden
+	return admissionv1.ValidatingAdmissionPolicySpec{
+		FailurePolicy: &fail,
+		MatchConstraints: &admissionv1.MatchResources{
+			MatchPolicy:       &equivalent,
+			NamespaceSelector: &metav1.LabelSelector{},
+			// It is held against the object before and after the write; one of them is enough.
+			ObjectSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
+				{Key: v1alpha1.LabelRebalanceStatus, Operator: metav1.LabelSelectorOpExists},
+			}},
+			ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
+				Operations: []admissionv1.OperationType{admissionv1.Create, admissionv1.Update, admissionv1.Delete},
+				// "*/*" are all resources, with and without subresource.
+				Rule: admissionv1.Rule{APIGroups: []string{"*"}, APIVersions: []string{"*"}, Resources: []string{"*/*"}, Scope: &all},
+			}}},
+		},
+		MatchConditions: []admissionv1.MatchCondition{
+			{
+				Name:       "not-a-mover",
+				Expression: fmt.Sprintf("!has(request.userInfo.groups) || !('%s' in request.userInfo.groups)", v1alpha1.GroupMovers),
+			},
+			{
+				Name:       "not-the-namespace-controller",
+				Expression: fmt.Sprintf("request.operation != 'DELETE' || request.userInfo.username != '%s'", namespaceController),
+			},
+		},
+		Variables: []admissionv1.Variable{
+			{Name: "subject", Expression: "oldObject == null ? object : oldObject"},
+			{Name: "name", Expression: "has(variables.subject.metadata.name) ? variables.subject.metadata.name : ''"},
+			{Name: "state", Expression: fmt.Sprintf("oldObject != null && has(oldObject.metadata.labels) && '%[1]s' in oldObject.metadata.labels ? "+
+				"oldObject.metadata.labels['%[1]s'] : ''", v1alpha1.LabelRebalanceStatus)},
+		},
+		Validations: []admissionv1.Validation{{
+			// Nothing that came this far is allowed but the emptying of a namespace. The namespace is known
+			// here and not in the conditions above; that it goes tells which of its controllers deletes.
+			Expression: fmt.Sprintf("request.operation == 'DELETE' && request.userInfo.username == '%s' && "+
+				"namespaceObject != null && has(namespaceObject.metadata.deletionTimestamp)", controllerManager),
+			Reason:            &forbidden,
+			Message:           MessagePrefix + "the object is in migration" + stamp(revision),
+			MessageExpression: messageExpression(revision),
+		}},
+	}
+}
+
+// messageExpression names the object and its state before the write.
+func messageExpression(revision string) string {
+	return fmt.Sprintf("'%s' + request.resource.resource + ' ' + (has(request.namespace) && request.namespace != '' ? request.namespace + '/' : '') + variables.name + "+
+		"(variables.state == '' ? ': the label %s is for the federation alone to set' : "+
+		"' is in migration (' + variables.state + ') and cannot be written in this cell now') + '%s'",
+		MessagePrefix, v1alpha1.LabelRebalanceStatus, stamp(revision))
+}
+
+func stamp(revision string) string { return " [" + revision + "]" }
+
+// binding puts the policy in force, for everything.
+func binding() *admissionv1.ValidatingAdmissionPolicyBinding {
+	return &admissionv1.ValidatingAdmissionPolicyBinding{
+		TypeMeta:   typeMeta(admissionv1.SchemeGroupVersion, "ValidatingAdmissionPolicyBinding"),
+		ObjectMeta: objectMeta(Name),
+		Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
+			PolicyName: Name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
+		},
+	}
+}
