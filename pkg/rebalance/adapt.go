@@ -1,0 +1,138 @@
+package rebalance
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+)
+
+const (
+	// adaptEvery is how often the window is looked at.
+	adaptEvery = time.Second
+	// calm is how long nothing may have been wrong before the window grows again, by a tenth of what is
+	// wanted.
+	calm     = 5 * time.Second
+	growth   = 10
+	slowdown = 2
+	// floor is a latency below which no cell is slow, whatever it was before.
+	floor = 250 * time.Millisecond
+	// enough is how many writes make a percentile.
+	enough = 50
+)
+
+// Reasons for a window smaller than wanted, in the condition FullSpeed.
+const (
+	ReasonFullSpeed       = "FullSpeed"
+	ReasonTooManyRequests = "TooManyRequests"
+	ReasonCellSlow        = "CellSlow"
+)
+
+// throttle is the window as it is at this time. It is used by one goroutine.
+type throttle struct {
+	wanted, now int32
+	// reason and message say why now is smaller than wanted.
+	reason, message string
+	// bad is when the last thing was wrong.
+	bad time.Time
+	// baselines are the cells' own, by their names.
+	baselines map[string]time.Duration
+}
+
+func newThrottle() *throttle {
+	return &throttle{baselines: map[string]time.Duration{}, reason: ReasonFullSpeed}
+}
+
+// want takes the window of the spec over. One that grows is used at once, unless a cell is slow.
+func (t *throttle) want(window int32) {
+	if window == t.wanted {
+		return
+	}
+	t.wanted = window
+	if t.reason == ReasonFullSpeed || t.now > window {
+		t.now = window
+	}
+	t.settle()
+}
+
+// load is what a cell showed since it was looked at last.
+type load struct {
+	cell    string
+	writes  int64
+	latency time.Duration // 99th percentile
+	refused int64         // answers 429
+}
+
+// look halves the window where a cell has had enough, and lets it grow when all are calm. It says whether
+// the window or the reason changed.
+func (t *throttle) look(loads []load, at time.Time) bool {
+	before := *t
+	for _, l := range loads {
+		switch {
+		case l.refused > 0:
+			t.shrink(at, ReasonTooManyRequests, fmt.Sprintf("cell %s answered 429 to %d requests", l.cell, l.refused))
+		case l.writes < enough:
+		case t.baselines[l.cell] == 0:
+			t.baselines[l.cell] = l.latency
+		case l.latency > slowdown*t.baselines[l.cell] && l.latency > floor:
+			t.shrink(at, ReasonCellSlow, fmt.Sprintf("writes to cell %s take %s (p99); they took %s",
+				l.cell, l.latency.Round(time.Millisecond), t.baselines[l.cell].Round(time.Millisecond)))
+		default:
+			t.baselines[l.cell] = min(t.baselines[l.cell], l.latency)
+		}
+	}
+	if t.now < t.wanted && at.Sub(t.bad) >= calm {
+		t.bad = at
+		t.now = min(t.wanted, t.now+max(1, t.wanted/growth))
+	}
+	t.settle()
+	return t.now != before.now || t.reason != before.reason
+}
+
+// shrink halves the window, once for each look: many cells at once are one event.
+func (t *throttle) shrink(at time.Time, reason, message string) {
+	if !t.bad.Equal(at) {
+		t.now = max(1, t.now/2)
+	}
+	t.bad, t.reason, t.message = at, reason, message
+}
+
+func (t *throttle) settle() {
+	if t.now >= t.wanted {
+		t.now, t.reason, t.message = t.wanted, ReasonFullSpeed, ""
+	}
+}
+
+// pacer is a token bucket of one token: so many units begin in a second, evenly.
+type pacer struct{ next time.Time }
+
+// ready says whether a unit may begin, and otherwise when. rate 0 means no limit.
+func (p *pacer) ready(rate int32, now time.Time) (bool, time.Time) {
+	if rate == 0 || !now.Before(p.next) {
+		return true, now
+	}
+	return false, p.next
+}
+
+// took takes the token.
+func (p *pacer) took(rate int32, now time.Time) {
+	if rate == 0 {
+		return
+	}
+	// What was not used for a tenth of a second is lost, so that a pause ends in no rush.
+	if earliest := now.Add(-100 * time.Millisecond); p.next.Before(earliest) {
+		p.next = earliest
+	}
+	p.next = p.next.Add(time.Second / time.Duration(rate))
+}
+
+// condition is FullSpeed for the status.
+func (t *throttle) condition() (status bool, reason, message string) {
+	if t.reason == ReasonFullSpeed {
+		return true, ReasonFullSpeed, ""
+	}
+	return false, t.reason, fmt.Sprintf("window %d instead of %d: %s", t.now, t.wanted, t.message)
+}
+
+// unlimited is the spec's window in its bounds, for a Rebalance that was written past validation.
+func unlimited(spec *v1alpha1.RebalanceSpec) int32 { return max(1, min(spec.Window, maxWindow)) }
