@@ -19,12 +19,16 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"k8s.io/apiserver/pkg/server/healthz"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/kubecell/kubectl-cell/pkg/adminport"
 	"github.com/kubecell/kubectl-cell/pkg/replication"
 )
 
@@ -37,11 +41,11 @@ type Config struct {
 	RCP *rest.Config
 	// Identity tells this daemon from others, in the Lease.
 	Identity string
-	// Listen is the host and port of health and metrics.
+	// Listen is the host and port of health, metrics and profiles.
 	Listen string
 	// LeaseDuration is how long others wait for a holder that is silent; 15 s where zero.
 	LeaseDuration time.Duration
-	// Ready is called once with the base URL of health and metrics.
+	// Ready is called once with the base URL of health, metrics and profiles.
 	Ready  func(url string)
 	Logger *slog.Logger
 	Now    func() time.Time
@@ -64,15 +68,18 @@ func Run(ctx context.Context, config Config) error {
 	})
 	registry.MustRegister(leading)
 	metrics := replication.NewMetrics(registry)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	server, err := serve(ctx, config.Listen, registry)
+	health := http.NewServeMux()
+	healthz.InstallHandler(health)
+	healthz.InstallLivezHandler(health)
+	healthz.InstallReadyzHandler(health)
+	port, err := adminport.Open(ctx, adminport.Config{
+		Address: config.Listen, Health: health, Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
+	})
 	if err != nil {
 		return err
 	}
-	defer server.wait()
-	defer cancel()
-	config.Ready(server.url)
+	defer func() { _ = port.Close() }() // what is cut off is asked again
+	config.Ready(port.URL)
 	for ctx.Err() == nil {
 		err := lead(ctx, config, kube, func(ctx context.Context) {
 			leading.Set(1)

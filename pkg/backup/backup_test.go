@@ -17,8 +17,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/backup"
@@ -42,7 +40,7 @@ const (
 func sides(t *testing.T) (rcp, cell *rest.Config) {
 	t.Helper()
 	configs := planes.Configs(t)
-	founder := federation.NewCell{Name: "cell-1", Kubeconfig: kubeconfig(t, configs[1])}
+	founder := federation.NewCell{Name: "cell-1", Kubeconfig: sandboxtest.Kubeconfig(t, configs[1])}
 	_, err := federation.Init(t.Context(), configs[0], federation.InitOptions{Founders: []federation.NewCell{founder}})
 	if err != nil {
 		t.Fatal(err)
@@ -57,6 +55,26 @@ type daemon struct {
 	stop func()
 	// sever has it lose touch with the RCP for good, as a crash of the machine would.
 	sever func()
+	// asked counts what it asked of the RCP, by method and path.
+	asked *requests
+}
+
+// requests is safe for concurrent use.
+type requests struct {
+	mu     sync.Mutex // guards counts
+	counts map[string]int
+}
+
+func (r *requests) add(request *http.Request) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counts[request.Method+" "+request.URL.Path]++
+}
+
+func (r *requests) count(request string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.counts[request]
 }
 
 // start runs a daemon with no other rights than those of its group.
@@ -65,7 +83,8 @@ func start(t *testing.T, rcp *rest.Config, identity string) *daemon {
 	config := rest.CopyConfig(rcp)
 	config.Impersonate = rest.ImpersonationConfig{UserName: "kubecell:backup", Groups: []string{federation.GroupBackup}}
 	severed, sever := context.WithCancel(context.Background())
-	config.Wrap(func(rt http.RoundTripper) http.RoundTripper { return lifeline{severed, rt} })
+	asked := &requests{counts: map[string]int{}}
+	config.Wrap(func(rt http.RoundTripper) http.RoundTripper { return lifeline{severed, asked, rt} })
 	ctx, cancel := context.WithCancel(context.Background())
 	ready := make(chan string, 1)
 	ended := make(chan error, 1)
@@ -84,12 +103,13 @@ func start(t *testing.T, rcp *rest.Config, identity string) *daemon {
 	})
 	t.Cleanup(sever)
 	t.Cleanup(stop)
-	return &daemon{url: <-ready, stop: stop, sever: sever}
+	return &daemon{url: <-ready, stop: stop, sever: sever, asked: asked}
 }
 
 // lifeline is a connection that ends with a context.
 type lifeline struct {
 	severed context.Context
+	asked   *requests
 	rt      http.RoundTripper
 }
 
@@ -97,23 +117,10 @@ func (l lifeline) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := l.severed.Err(); err != nil {
 		return nil, err
 	}
+	l.asked.add(r)
 	ctx, cancel := context.WithCancel(r.Context())
 	context.AfterFunc(l.severed, cancel)
 	return l.rt.RoundTrip(r.WithContext(ctx))
-}
-
-func kubeconfig(t *testing.T, config *rest.Config) []byte {
-	t.Helper()
-	out := clientcmdapi.NewConfig()
-	out.Clusters["cell"] = &clientcmdapi.Cluster{Server: config.Host, CertificateAuthorityData: config.CAData}
-	out.AuthInfos["admin"] = &clientcmdapi.AuthInfo{ClientCertificateData: config.CertData, ClientKeyData: config.KeyData}
-	out.Contexts["cell"] = &clientcmdapi.Context{Cluster: "cell", AuthInfo: "admin"}
-	out.CurrentContext = "cell"
-	data, err := clientcmd.Write(*out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
 }
 
 func kube(t *testing.T, config *rest.Config) kubernetes.Interface {

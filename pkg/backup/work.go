@@ -9,6 +9,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/kubecell/kubectl-cell/pkg/cells"
+	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/configuration"
 	"github.com/kubecell/kubectl-cell/pkg/replication"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
@@ -16,8 +17,13 @@ import (
 
 // work is what the holder of the Lease does until ctx ends.
 func work(ctx context.Context, config Config, metrics *replication.Metrics) error {
+	cells, err := client.New(config.RCP)
+	if err != nil {
+		return err
+	}
+	r := reporter{client: cells, now: config.Now}
 	controller, err := replication.NewController(replication.ControllerConfig{
-		RCP: config.RCP, Logger: config.Logger, Metrics: metrics, Now: config.Now,
+		RCP: config.RCP, Logger: config.Logger, Metrics: metrics, Now: config.Now, Report: r.report,
 	})
 	if err != nil {
 		return err
@@ -88,10 +94,11 @@ func (f *follower) state() (*replication.State, error) {
 }
 
 func (f *follower) access(cell *routing.SavedCell) replication.Access {
+	version := fmt.Sprintf("%s %s", cell.Cell.UID, cell.Kubeconfig)
 	config, err := cells.Config(&cell.Cell, cell.Kubeconfig)
 	if err != nil {
 		f.logger.Error("a cell has no usable credentials", "cell", cell.Cell.Name, "err", err)
-		return replication.Access{Err: err}
+		return replication.Access{Version: version, Err: err}
 	}
-	return replication.Access{Config: config, Version: fmt.Sprintf("%s %s", cell.Cell.UID, cell.Kubeconfig) + config.Host}
+	return replication.Access{Config: config, Version: version + config.Host}
 }

@@ -13,15 +13,13 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/yaml"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/fence"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
 // TestScriptsWithCells runs the scripts that talk to a federation: a router control plane and three
@@ -55,7 +53,7 @@ type bed struct {
 func newBed(t *testing.T) *bed {
 	t.Helper()
 	configs := planes.Configs(t)
-	b := &bed{kubeconfig: kubeconfig(t, configs[0]), planes: map[string]dynamic.Interface{}}
+	b := &bed{kubeconfig: sandboxtest.Kubeconfig(t, configs[0]), planes: map[string]dynamic.Interface{}}
 	var err error
 	if b.client, err = client.New(configs[0]); err != nil {
 		t.Fatal(err)
@@ -66,7 +64,7 @@ func newBed(t *testing.T) *bed {
 		if i == 0 {
 			name = "rcp"
 		} else {
-			founders = append(founders, federation.NewCell{Name: name, Kubeconfig: kubeconfig(t, config)})
+			founders = append(founders, federation.NewCell{Name: name, Kubeconfig: sandboxtest.Kubeconfig(t, config)})
 			config = fence.AsMover(config) // which may make objects in migration
 		}
 		if b.planes[name], err = dynamic.NewForConfig(config); err != nil {
@@ -79,23 +77,6 @@ func newBed(t *testing.T) *bed {
 		t.Fatal(err)
 	}
 	return b
-}
-
-func kubeconfig(t *testing.T, config *rest.Config) []byte {
-	t.Helper()
-	if err := rest.LoadTLSFiles(config); err != nil {
-		t.Fatal(err)
-	}
-	out := clientcmdapi.NewConfig()
-	out.Clusters["it"] = &clientcmdapi.Cluster{Server: config.Host, CertificateAuthorityData: config.CAData}
-	out.AuthInfos["it"] = &clientcmdapi.AuthInfo{ClientCertificateData: config.CertData, ClientKeyData: config.KeyData}
-	out.Contexts["it"] = &clientcmdapi.Context{Cluster: "it", AuthInfo: "it"}
-	out.CurrentContext = "it"
-	data, err := clientcmd.Write(*out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
 }
 
 // setup gives a script access to the RCP.

@@ -17,11 +17,12 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
 func (b *bed) add(t *testing.T, name string, i int) (federation.AddReport, error) {
 	t.Helper()
-	return federation.AddCell(t.Context(), b.rcp, federation.NewCell{Name: name, Kubeconfig: kubeconfig(t, b.cells[i])}, federation.Options{})
+	return federation.AddCell(t.Context(), b.rcp, federation.NewCell{Name: name, Kubeconfig: sandboxtest.Kubeconfig(t, b.cells[i])}, federation.Options{})
 }
 
 func TestAddWantsTheCellAndMovesNothing(t *testing.T) {
@@ -31,7 +32,7 @@ func TestAddWantsTheCellAndMovesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	cell := federation.NewCell{
-		Name: "cell-3", Kubeconfig: kubeconfig(t, b.cells[2]), Weight: 200,
+		Name: "cell-3", Kubeconfig: sandboxtest.Kubeconfig(t, b.cells[2]), Weight: 200,
 		Labels: map[string]string{"topology.kubernetes.io/zone": "b"}, Endpoints: []string{b.cells[2].Host},
 	}
 	report, err := federation.AddCell(t.Context(), b.rcp, cell, federation.Options{})
@@ -85,7 +86,7 @@ func TestAddDryRunWritesNothing(t *testing.T) {
 	b := newBed(t)
 	b.init(t, 1)
 	before := b.ring(t).ResourceVersion
-	report, err := federation.AddCell(t.Context(), b.rcp, federation.NewCell{Name: "cell-2", Kubeconfig: kubeconfig(t, b.cells[1])}, federation.Options{DryRun: true})
+	report, err := federation.AddCell(t.Context(), b.rcp, federation.NewCell{Name: "cell-2", Kubeconfig: sandboxtest.Kubeconfig(t, b.cells[1])}, federation.Options{DryRun: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +134,7 @@ func TestAddResumes(t *testing.T) {
 func TestAddRenewsCredentialsOfTheSameControlPlane(t *testing.T) {
 	b := newBed(t)
 	b.init(t, 1)
-	renamed := kubeconfig(t, b.cells[0], func(c *clientcmdapi.Config) {
+	renamed := sandboxtest.Kubeconfig(t, b.cells[0], func(c *clientcmdapi.Config) {
 		c.Clusters["it"].Server = strings.Replace(c.Clusters["it"].Server, "127.0.0.1", "localhost", 1)
 	})
 	report, err := federation.AddCell(t.Context(), b.rcp, federation.NewCell{Name: "cell-1", Kubeconfig: renamed}, federation.Options{})
@@ -157,8 +158,8 @@ func TestAddRefuses(t *testing.T) {
 	if _, err := b.cell.Rings().UpdateStatus(t.Context(), fenced, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	edit := func(f func(*clientcmdapi.Config)) []byte { return kubeconfig(t, b.cells[1], f) }
-	good := kubeconfig(t, b.cells[1])
+	edit := func(f func(*clientcmdapi.Config)) []byte { return sandboxtest.Kubeconfig(t, b.cells[1], f) }
+	good := sandboxtest.Kubeconfig(t, b.cells[1])
 	before := b.ring(t).ResourceVersion
 	for name, test := range map[string]struct {
 		cell  federation.NewCell
@@ -199,16 +200,16 @@ func TestAddRefuses(t *testing.T) {
 			})}, exit.Failure, []string{"does not accept the credentials", "auth whoami"},
 		},
 		"the RCP itself": {
-			federation.NewCell{Name: "cell-2", Kubeconfig: kubeconfig(t, b.rcp)}, exit.Refused, []string{"router control plane itself"},
+			federation.NewCell{Name: "cell-2", Kubeconfig: sandboxtest.Kubeconfig(t, b.rcp)}, exit.Refused, []string{"router control plane itself"},
 		},
 		"a control plane twice": {
-			federation.NewCell{Name: "cell-2", Kubeconfig: kubeconfig(t, b.cells[0])}, exit.Refused, []string{"cell-1 would be the same control plane"},
+			federation.NewCell{Name: "cell-2", Kubeconfig: sandboxtest.Kubeconfig(t, b.cells[0])}, exit.Refused, []string{"cell-1 would be the same control plane"},
 		},
 		"a name twice": {
 			federation.NewCell{Name: "cell-1", Kubeconfig: good}, exit.Refused, []string{"cell-1 already", "another control plane"},
 		},
 		"two control planes in one": {
-			federation.NewCell{Name: "cell-2", Kubeconfig: kubeconfig(t, b.cells[1], func(c *clientcmdapi.Config) {
+			federation.NewCell{Name: "cell-2", Kubeconfig: sandboxtest.Kubeconfig(t, b.cells[1], func(c *clientcmdapi.Config) {
 				c.Clusters["it"].InsecureSkipTLSVerify, c.Clusters["it"].CertificateAuthorityData = true, nil
 			}), Endpoints: []string{b.cells[1].Host, b.cells[2].Host}}, exit.Failure, []string{b.cells[2].Host},
 		},
@@ -240,7 +241,7 @@ func TestAddNeedsRights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	weak := federation.NewCell{Name: "cell-2", Kubeconfig: kubeconfig(t, b.cells[1], func(c *clientcmdapi.Config) {
+	weak := federation.NewCell{Name: "cell-2", Kubeconfig: sandboxtest.Kubeconfig(t, b.cells[1], func(c *clientcmdapi.Config) {
 		c.AuthInfos["it"] = &clientcmdapi.AuthInfo{Token: token.Status.Token}
 	})}
 	_, err = federation.AddCell(t.Context(), b.rcp, weak, federation.Options{})

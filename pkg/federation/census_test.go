@@ -18,6 +18,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/plan"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
 // put writes a ConfigMap and a Secret of each name into every one of the first n cells, as leftovers
@@ -191,7 +192,7 @@ func TestCensusNamesTheCellThatIsDown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	secret.Data[v1alpha1.KubeconfigKey] = kubeconfig(t, b.cells[1], func(c *clientcmdapi.Config) { c.Clusters["it"].Server = "https://127.0.0.1:1" })
+	secret.Data[v1alpha1.KubeconfigKey] = sandboxtest.Kubeconfig(t, b.cells[1], func(c *clientcmdapi.Config) { c.Clusters["it"].Server = "https://127.0.0.1:1" })
 	if _, err := b.kube.CoreV1().Secrets(v1alpha1.Namespace).Update(t.Context(), secret, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
 // atOnce runs all adds at the same moment and returns their errors.
@@ -30,8 +31,8 @@ func TestTwoCellsAtOnceAreBothAdded(t *testing.T) {
 	b := newBed(t)
 	b.init(t, 1)
 	err := errors.Join(atOnce(t.Context(), b,
-		federation.NewCell{Name: "cell-2", Kubeconfig: kubeconfig(t, b.cells[1])},
-		federation.NewCell{Name: "cell-3", Kubeconfig: kubeconfig(t, b.cells[2])},
+		federation.NewCell{Name: "cell-2", Kubeconfig: sandboxtest.Kubeconfig(t, b.cells[1])},
+		federation.NewCell{Name: "cell-3", Kubeconfig: sandboxtest.Kubeconfig(t, b.cells[2])},
 	)...)
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +45,7 @@ func TestTwoCellsAtOnceAreBothAdded(t *testing.T) {
 func TestTheSameAddAtOnce(t *testing.T) {
 	b := newBed(t)
 	b.init(t, 1)
-	cell := federation.NewCell{Name: "cell-2", Kubeconfig: kubeconfig(t, b.cells[1])}
+	cell := federation.NewCell{Name: "cell-2", Kubeconfig: sandboxtest.Kubeconfig(t, b.cells[1])}
 	if err := errors.Join(atOnce(t.Context(), b, cell, cell, cell)...); err != nil {
 		t.Fatal(err)
 	}
@@ -57,8 +58,8 @@ func TestOneNameForTwoControlPlanesAtOnce(t *testing.T) {
 	b := newBed(t)
 	b.init(t, 1)
 	errs := atOnce(t.Context(), b,
-		federation.NewCell{Name: "cell-2", Kubeconfig: kubeconfig(t, b.cells[1])},
-		federation.NewCell{Name: "cell-2", Kubeconfig: kubeconfig(t, b.cells[2])},
+		federation.NewCell{Name: "cell-2", Kubeconfig: sandboxtest.Kubeconfig(t, b.cells[1])},
+		federation.NewCell{Name: "cell-2", Kubeconfig: sandboxtest.Kubeconfig(t, b.cells[2])},
 	)
 	if (errs[0] == nil) == (errs[1] == nil) {
 		t.Fatalf("errors %v; want exactly one", errs)
@@ -72,7 +73,7 @@ func TestOneNameForTwoControlPlanesAtOnce(t *testing.T) {
 func TestTwoNamesForOneControlPlaneAtOnce(t *testing.T) {
 	b := newBed(t)
 	b.init(t, 1)
-	data := kubeconfig(t, b.cells[1])
+	data := sandboxtest.Kubeconfig(t, b.cells[1])
 	for range 5 {
 		errs := atOnce(t.Context(), b,
 			federation.NewCell{Name: "cell-2", Kubeconfig: data}, federation.NewCell{Name: "cell-3", Kubeconfig: data})

@@ -22,6 +22,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/fence"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
 func wantFenced(t *testing.T, cell *v1alpha1.Cell, status metav1.ConditionStatus, reason string) {
@@ -73,7 +74,7 @@ func TestAddingAgainRepairsTheFence(t *testing.T) {
 	if _, err := policies.Patch(t.Context(), fence.Name, types.MergePatchType, body, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	cell := federation.NewCell{Name: "cell-1", Kubeconfig: kubeconfig(t, b.cells[0])}
+	cell := federation.NewCell{Name: "cell-1", Kubeconfig: sandboxtest.Kubeconfig(t, b.cells[0])}
 	dry, err := federation.AddCell(t.Context(), b.rcp, cell, federation.Options{DryRun: true})
 	if err != nil || dry.Updated {
 		t.Errorf("dry run: %+v, %v", dry, err)
@@ -156,7 +157,7 @@ func (b *bed) withoutPolicies(t *testing.T, i int) []byte {
 		proxy.ServeHTTP(w, r)
 	}))
 	t.Cleanup(server.Close)
-	return kubeconfig(t, b.cells[i], func(c *clientcmdapi.Config) {
+	return sandboxtest.Kubeconfig(t, b.cells[i], func(c *clientcmdapi.Config) {
 		c.Clusters["it"].Server = server.URL
 		c.Clusters["it"].InsecureSkipTLSVerify, c.Clusters["it"].CertificateAuthorityData = true, nil
 		c.AuthInfos["it"] = &clientcmdapi.AuthInfo{Token: token.Status.Token}

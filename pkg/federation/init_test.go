@@ -17,6 +17,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/placement"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
 func TestInitInstallsOnceAndServesAtOnce(t *testing.T) {
@@ -51,7 +52,7 @@ func TestInitInstallsOnceAndServesAtOnce(t *testing.T) {
 func TestInitDryRunWritesNothing(t *testing.T) {
 	b := newBed(t)
 	b.uninstall(t)
-	options := federation.InitOptions{Founders: []federation.NewCell{{Name: "cell-1", Kubeconfig: kubeconfig(t, b.cells[0])}}}
+	options := federation.InitOptions{Founders: []federation.NewCell{{Name: "cell-1", Kubeconfig: sandboxtest.Kubeconfig(t, b.cells[0])}}}
 	options.DryRun = true
 	result, err := federation.Init(t.Context(), b.rcp, options)
 	if err != nil {
@@ -79,7 +80,7 @@ func TestFoundersMakeTheFirstLayout(t *testing.T) {
 	}
 	t.Run("others are refused", func(t *testing.T) {
 		_, err := federation.Init(t.Context(), b.rcp, federation.InitOptions{Founders: []federation.NewCell{
-			{Name: "cell-1", Kubeconfig: kubeconfig(t, b.cells[0])}, {Name: "cell-9", Kubeconfig: kubeconfig(t, b.cells[2])},
+			{Name: "cell-1", Kubeconfig: sandboxtest.Kubeconfig(t, b.cells[0])}, {Name: "cell-9", Kubeconfig: sandboxtest.Kubeconfig(t, b.cells[2])},
 		}})
 		wantError(t, err, exit.Refused, "founded already", "cell-1 (weight 100)", "kubectl cell add cell-9")
 	})
@@ -117,11 +118,11 @@ func TestFoundingResumes(t *testing.T) {
 func TestFoundersThatWereAddedBefore(t *testing.T) {
 	b := newBed(t)
 	b.init(t, 0)
-	if _, err := federation.AddCell(t.Context(), b.rcp, federation.NewCell{Name: "cell-1", Kubeconfig: kubeconfig(t, b.cells[0])}, federation.Options{}); err != nil {
+	if _, err := federation.AddCell(t.Context(), b.rcp, federation.NewCell{Name: "cell-1", Kubeconfig: sandboxtest.Kubeconfig(t, b.cells[0])}, federation.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	_, err := federation.Init(t.Context(), b.rcp, federation.InitOptions{Founders: []federation.NewCell{
-		{Name: "cell-2", Kubeconfig: kubeconfig(t, b.cells[1])},
+		{Name: "cell-2", Kubeconfig: sandboxtest.Kubeconfig(t, b.cells[1])},
 	}})
 	wantError(t, err, exit.Refused, "cell-1 is in the wanted ring but not among the founders", "kubectl cell drain cell-1")
 	if epoch := b.ring(t).Status.Epoch; epoch != 0 {
@@ -136,7 +137,7 @@ func TestFoundersThatWereAddedBefore(t *testing.T) {
 
 func TestBadFounders(t *testing.T) {
 	b := newBed(t)
-	good := kubeconfig(t, b.cells[0])
+	good := sandboxtest.Kubeconfig(t, b.cells[0])
 	for name, test := range map[string]struct {
 		options federation.InitOptions
 		code    exit.Code

@@ -10,8 +10,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/client"
@@ -80,7 +78,7 @@ func (b *bed) init(t *testing.T, n int) federation.InitResult {
 	var founders []federation.NewCell
 	names := []string{"cell-1", "cell-2", "cell-3"}
 	for i := range n {
-		founders = append(founders, federation.NewCell{Name: names[i], Kubeconfig: kubeconfig(t, b.cells[i])})
+		founders = append(founders, federation.NewCell{Name: names[i], Kubeconfig: sandboxtest.Kubeconfig(t, b.cells[i])})
 	}
 	result, err := federation.Init(t.Context(), b.rcp, federation.InitOptions{Founders: founders})
 	if err != nil {
@@ -132,30 +130,6 @@ func (b *bed) stored(t *testing.T) (cells, secrets []string) {
 		}
 	}
 	return cells, secrets
-}
-
-// kubeconfig is the self-contained kubeconfig of config, changed by edits.
-func kubeconfig(t *testing.T, config *rest.Config, edits ...func(*clientcmdapi.Config)) []byte {
-	t.Helper()
-	config = rest.CopyConfig(config)
-	if err := rest.LoadTLSFiles(config); err != nil {
-		t.Fatal(err)
-	}
-	out := clientcmdapi.NewConfig()
-	out.Clusters["it"] = &clientcmdapi.Cluster{Server: config.Host, CertificateAuthorityData: config.CAData}
-	out.AuthInfos["it"] = &clientcmdapi.AuthInfo{
-		ClientCertificateData: config.CertData, ClientKeyData: config.KeyData, Token: config.BearerToken,
-	}
-	out.Contexts["it"] = &clientcmdapi.Context{Cluster: "it", AuthInfo: "it"}
-	out.CurrentContext = "it"
-	for _, edit := range edits {
-		edit(out)
-	}
-	data, err := clientcmd.Write(*out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
 }
 
 // wantError checks the exit code of err and that its message and hint contain the words.

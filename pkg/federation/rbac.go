@@ -92,10 +92,12 @@ func routerRules() []rbacv1.PolicyRule {
 }
 
 // backupRules are the backup daemon's rights over the whole RCP: to know the ring and the cells, to
-// read the sources of Replicated objects, and to say on those that wait for cells which ones.
+// read the sources of Replicated objects, to say on those that wait for cells which ones, and to say on
+// cells how their copies stand.
 func backupRules() []rbacv1.PolicyRule {
 	out := []rbacv1.PolicyRule{
 		rule(v1alpha1.GroupName, read(), "rings", "cells", "rebalances", "failovers"),
+		rule(v1alpha1.GroupName, []string{"patch"}, "cells/status"),
 		rule("", []string{"patch"}, "namespaces/status"),
 		rule("apiextensions.k8s.io", []string{"patch"}, "customresourcedefinitions/status"),
 	}

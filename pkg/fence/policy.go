@@ -24,6 +24,8 @@ const MessagePrefix = "kubecell fence: "
 const (
 	namespaceController = "system:serviceaccount:kube-system:namespace-controller"
 	controllerManager   = "system:kube-controller-manager"
+	// garbageCollector takes the finalizer "orphan" off what a mover deletes, once what it owned is let go.
+	garbageCollector = "system:serviceaccount:kube-system:generic-garbage-collector"
 )
 
 // policy is the fence itself. What an apiserver would fill in is written out, so that an unchanged
@@ -83,6 +85,11 @@ func policySpec(revision string) admissionv1.ValidatingAdmissionPolicySpec {
 			{
 				Name:       "not-the-namespace-controller",
 				Expression: fmt.Sprintf("request.operation != 'DELETE' || request.userInfo.username != '%s'", namespaceController),
+			},
+			{
+				Name: "not-the-garbage-collector",
+				Expression: fmt.Sprintf("request.operation != 'UPDATE' || !(request.userInfo.username in ['%s', '%s']) || "+
+					"!has(oldObject.metadata.deletionTimestamp)", garbageCollector, controllerManager),
 			},
 		},
 		Variables: []admissionv1.Variable{

@@ -111,7 +111,7 @@ func (r *run) copyMarks(i *item) (map[string]string, error) {
 // upToDate says whether an earlier copy, or the one of this call, is what would be made now.
 func (r *run) upToDate(i *item) (bool, error) {
 	marks, err := r.copyMarks(i)
-	if err != nil {
+	if err != nil || i.copy.status() != v1alpha1.Incoming {
 		return false, err
 	}
 	for _, name := range []string{v1alpha1.AnnotationPlacementEpoch, v1alpha1.AnnotationManagedFields} {

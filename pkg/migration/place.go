@@ -85,6 +85,10 @@ func (r *run) create(ctx context.Context, i *item) (*document, error) {
 		}
 		made, err := r.to.create(ctx, &i.Object, body)
 		if give := taken(i.Resource, err).or(i.give); err != nil && give != i.give {
+			// An earlier copy or a tombstone of the Service itself may have them.
+			if _, err := r.to.get(ctx, &i.Object); err == nil {
+				return nil, apierrors.NewAlreadyExists(i.Resource.GroupResource(), i.Name)
+			}
 			i.give = give
 			if err := adapt(i.Resource, i.want, give); err != nil {
 				return nil, err
@@ -109,7 +113,9 @@ func (r *run) reuse(ctx context.Context, i *item) (ours bool, err error) {
 	}
 	switch i.copy.status() {
 	case v1alpha1.Migrated:
-		return false, r.remove(ctx, r.to, i, i.copy)
+		// The object is back before its tombstone was buried. It gets its old UID again, and a Service the
+		// addresses that the tombstone has kept.
+		return r.refresh(ctx, i)
 	case v1alpha1.Incoming:
 		if i.copy.annotations[v1alpha1.AnnotationFromUID] != string(i.source.uid()) ||
 			i.copy.annotations[v1alpha1.AnnotationFromCell] != r.unit.From {
@@ -140,14 +146,16 @@ func (r *run) madeForCopy(i *item) bool {
 	return false
 }
 
-// refresh brings an earlier copy of the same object up to date: its UID stays, and what it owns with it.
+// refresh brings an earlier copy of the same object up to date, or makes one of its tombstone: the UID
+// stays, and what it owns with it. Where that cannot be it is removed.
 func (r *run) refresh(ctx context.Context, i *item) (bool, error) {
 	same, err := r.upToDate(i)
-	if err != nil || same {
-		if same {
-			r.step(Kept, &i.Object)
-		}
-		return same, err
+	if err != nil {
+		return false, err
+	}
+	if same {
+		r.step(Kept, &i.Object)
+		return true, nil
 	}
 	body, err := r.body(i, i.copy.version())
 	if err != nil {

@@ -42,7 +42,8 @@ type cellSync struct {
 	shares  atomic.Pointer[Shares]
 	queue   workqueue.TypedRateLimitingInterface[Object]
 	// failing is set while attempts fail, so that an outage is two lines in the log.
-	failing atomic.Bool
+	failing  atomic.Bool
+	standing *standing
 
 	mu       sync.Mutex // guards what follows
 	followed map[schema.GroupVersionResource]*copies
@@ -61,7 +62,7 @@ func (c *Controller) startCell(ctx context.Context, name string, access Access, 
 	config.QPS, config.Burst = -1, -1
 	s := &cellSync{
 		c: c, name: name, version: access.Version, queue: newQueue(),
-		followed: map[schema.GroupVersionResource]*copies{},
+		standing: newStanding(c.config.Now), followed: map[schema.GroupVersionResource]*copies{},
 	}
 	s.shares.Store(&shares)
 	var err error
@@ -111,6 +112,7 @@ func (s *cellSync) follow(ctx context.Context, sources map[schema.GroupVersionRe
 		if sources[resource] == nil {
 			f.cancel()
 			delete(s.followed, resource)
+			s.standing.drop(resource)
 		}
 	}
 }
@@ -118,9 +120,14 @@ func (s *cellSync) follow(ctx context.Context, sources map[schema.GroupVersionRe
 func (s *cellSync) followCopies(ctx context.Context, resource schema.GroupVersionResource, source *source) *copies {
 	ctx, cancel := context.WithCancel(ctx)
 	out := &copies{cancel: cancel, soon: make(chan struct{}, 1)}
+	s.standing.expect(resource)
 	f := &follower{
 		resource: resource,
-		listed:   func([]*metav1.PartialObjectMetadata) { out.compareSoon() },
+		listed: func([]*metav1.PartialObjectMetadata) {
+			s.standing.expect(resource)
+			out.compareSoon()
+		},
+		asked: func(err error) { s.standing.watched(resource, err) },
 		changed: func(object *metav1.PartialObjectMetadata, gone bool) {
 			o, ok := s.c.replicated(resource, object)
 			if !ok {
@@ -149,6 +156,7 @@ func (s *cellSync) compareSoon(resource schema.GroupVersionResource) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f := s.followed[resource]; f != nil {
+		s.standing.expect(resource)
 		f.compareSoon()
 	}
 }
@@ -177,6 +185,9 @@ func (s *cellSync) repair(ctx context.Context, o Object) {
 			s.c.config.Logger.Info("repaired a copy", "cell", s.name, "object", o.String(), "action", did)
 		}
 	})
+	if ctx.Err() == nil {
+		s.standing.repaired(o, err)
+	}
 	switch {
 	case err == nil:
 		s.recovered()

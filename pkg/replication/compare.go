@@ -58,7 +58,7 @@ func (c *comparison) compare(ctx context.Context, resource schema.GroupVersionRe
 		}
 	})
 	if err != nil {
-		return objects, err
+		return objects, &sourceError{err}
 	}
 	for o, copied := range copies {
 		if copyOf(copied) != "" && !leaving(copied) {

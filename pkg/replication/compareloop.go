@@ -48,6 +48,11 @@ func (s *cellSync) compareOnce(ctx context.Context, resource schema.GroupVersion
 	classes := s.c.state.Snapshot.Classes
 	s.c.mu.Unlock()
 	c := comparison{rcp: s.c.rcp, cell: s.cell(), classes: classes}
-	_, err := c.compare(ctx, resource, func(o Object, _ bool) { s.queue.Add(o) })
+	began := s.standing.began(resource)
+	_, err := c.compare(ctx, resource, func(o Object, _ bool) {
+		s.standing.differs(o)
+		s.queue.Add(o)
+	})
+	s.standing.ended(resource, began, err)
 	return err
 }

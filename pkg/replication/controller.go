@@ -57,6 +57,9 @@ type ControllerConfig struct {
 	Logger  *slog.Logger
 	Metrics *Metrics
 	Now     func() time.Time
+	// Report writes down how the copies of a cell stand. It is called when that has changed, and again a second
+	// later where it failed; nil where nobody asks.
+	Report func(ctx context.Context, cell string, v Verdict) error
 }
 
 // Controller repairs copies for as long as it runs, and lets sources go that waited for their copies.
@@ -64,6 +67,7 @@ type ControllerConfig struct {
 //	RCP ── metadata of sources ──▶ source event ──▶ queue of each cell ─▶ push ──▶ cell
 //	cell ─ metadata of copies ───▶ copy event ────▶ queue of that cell ─▶ push ──▶ cell
 //	  both: a list, at first and after a gap ──▶ compare the whole resource ──▶ queue of that cell
+//	cell: comparisons, repairs, watches ──▶ standing ──▶ verdict, where it is another one ──▶ Report
 //	  being deleted, in any of both ──▶ releases ─▶ ask all cells ──▶ finalizer taken off in the RCP
 //
 // Triggers: any change of a source or a copy; a list of either; a new [State]; every ten minutes.
@@ -131,6 +135,9 @@ func (c *Controller) Run(ctx context.Context, states <-chan *State) error {
 	defer cancel()
 	for range releaseWorkers {
 		c.running.Go(func() { c.releaseLoop(ctx) })
+	}
+	if c.config.Report != nil {
+		c.running.Go(func() { c.reportLoop(ctx) })
 	}
 	every := time.NewTicker(discoverEvery)
 	defer every.Stop()

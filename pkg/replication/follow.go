@@ -2,6 +2,9 @@ package replication
 
 import (
 	"context"
+	"io"
+	"net/url"
+	"reflect"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,6 +32,8 @@ type follower struct {
 	listed func([]*metav1.PartialObjectMetadata)
 	// changed is called for each event.
 	changed func(object *metav1.PartialObjectMetadata, gone bool)
+	// asked is called with the outcome of each attempt to list or watch; it may be nil.
+	asked func(error)
 }
 
 // run follows until ctx ends. A control plane that does not answer, or does not serve the resource, is
@@ -37,10 +42,18 @@ func (f *follower) run(ctx context.Context, client metadata.Interface) {
 	objects := client.Resource(f.resource)
 	source := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			return objects.List(ctx, options)
+			list, err := objects.List(ctx, options)
+			f.note(ctx, err)
+			return list, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
-			return objects.Watch(ctx, options)
+			w, err := objects.Watch(ctx, options)
+			if isEmpty(w) {
+				f.note(ctx, &url.Error{Op: "watch", URL: f.resource.Resource, Err: io.ErrUnexpectedEOF})
+			} else {
+				f.note(ctx, err)
+			}
+			return w, err
 		},
 	}
 	// Jitter and steps so that the delay doubles up to the cap and stays there.
@@ -48,6 +61,16 @@ func (f *follower) run(ctx context.Context, client metadata.Interface) {
 	cache.NewReflectorWithOptions(source, &metav1.PartialObjectMetadata{}, f, cache.ReflectorOptions{
 		Name: "replication/" + f.resource.Resource, Backoff: backoff,
 	}).RunWithContext(ctx)
+}
+
+// isEmpty says whether client-go made a watch up: it takes a connection that ends before there is an answer
+// for a watch without events.
+func isEmpty(w watch.Interface) bool { return reflect.TypeOf(w) == reflect.TypeOf(watch.NewEmptyWatch()) }
+
+func (f *follower) note(ctx context.Context, err error) {
+	if f.asked != nil && ctx.Err() == nil {
+		f.asked(err)
+	}
 }
 
 // Add tells of a new object.

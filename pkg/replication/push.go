@@ -63,7 +63,7 @@ func push(ctx context.Context, rcp dynamic.Interface, cell Cell, o Object, delet
 			continue // somebody else wrote the source: read it again
 		}
 		if err != nil {
-			return fmt.Errorf("read source of %s: %w", o, err)
+			return &sourceError{fmt.Errorf("read source of %s: %w", o, err)}
 		}
 		if source == nil && copied != nil && copyOf(copied) == "" && deletes == onlyCopies {
 			return nil
@@ -78,7 +78,7 @@ func push(ctx context.Context, rcp dynamic.Interface, cell Cell, o Object, delet
 		note(did)
 		newest, err := find(ctx, rcp, o)
 		if err != nil {
-			return fmt.Errorf("read source of %s: %w", o, err)
+			return &sourceError{fmt.Errorf("read source of %s: %w", o, err)}
 		}
 		if sameVersion(source, newest) {
 			return nil

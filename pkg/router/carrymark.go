@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -11,9 +12,24 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 )
 
-// withMarks returns the body of a whole object with marks of the live one in it. YAML comes back as JSON, which
+// into returns the body of a write with what the target adds to it.
+func (t target) into(media string, body []byte) ([]byte, error) {
+	if t.epoch > 0 {
+		placed := &metav1.ObjectMeta{Annotations: map[string]string{v1alpha1.AnnotationPlacementEpoch: strconv.FormatInt(t.epoch, 10)}}
+		return withMarks(media, body, placed, []mark{{true, v1alpha1.AnnotationPlacementEpoch}})
+	}
+	if t.uid != "" && (media == runtime.ContentTypeJSON || media == runtime.ContentTypeProtobuf || strings.HasSuffix(media, "yaml")) {
+		return withMarks(media, body, &metav1.ObjectMeta{UID: t.uid}, nil)
+	}
+	return body, nil
+}
+
+// withMarks returns the body of a whole object with marks of the live one in it, and its UID where that is set and the
+// body has none. YAML comes back as JSON, which
 // is YAML too.
 func withMarks(media string, body []byte, live metav1.Object, marks []mark) ([]byte, error) {
 	var err error
@@ -69,6 +85,11 @@ func marksIntoJSON(body []byte, live metav1.Object, marks []mark) ([]byte, error
 		}
 	}
 	var err error
+	if _, there := metadata["uid"]; !there && live.GetUID() != "" {
+		if metadata["uid"], err = json.Marshal(live.GetUID()); err != nil {
+			return nil, err
+		}
+	}
 	if object["metadata"], err = json.Marshal(metadata); err != nil {
 		return nil, err
 	}
@@ -76,7 +97,7 @@ func marksIntoJSON(body []byte, live metav1.Object, marks []mark) ([]byte, error
 }
 
 // marksIntoProtobuf appends a second ObjectMeta, field 1 of every kind, that has the marks and nothing else: a
-// decoder merges it into the first. Labels are field 11 of ObjectMeta, annotations field 12.
+// decoder merges it into the first. The UID is field 5 of ObjectMeta, labels are field 11, annotations field 12.
 func marksIntoProtobuf(body []byte, live metav1.Object, marks []mark) ([]byte, error) {
 	magic := []byte("k8s\x00")
 	raw, ok := bytes.CutPrefix(body, magic)
@@ -85,6 +106,10 @@ func marksIntoProtobuf(body []byte, live metav1.Object, marks []mark) ([]byte, e
 		return body, nil // the apiserver refuses it
 	}
 	var meta []byte
+	var given metav1.PartialObjectMetadata
+	if live.GetUID() != "" && given.Unmarshal(unknown.Raw) == nil && given.UID == "" {
+		meta = protowire.AppendString(protowire.AppendTag(nil, 5, protowire.BytesType), string(live.GetUID()))
+	}
 	for _, m := range marks {
 		field := protowire.Number(11)
 		if m.annotation {

@@ -138,8 +138,12 @@ func (h *handler) act(w http.ResponseWriter, r *http.Request, state *feed.State,
 		h.serveFrom(w, r, state, info, to.Source)
 	case route.Place:
 		h.place(w, r, func(w http.ResponseWriter, r *http.Request, name string) {
-			h.act(w, r, state, info, h.placed(r, state, info, name))
+			named := *info
+			named.Name = name
+			h.act(w, r, state, &named, h.placed(r, state, &named))
 		})
+	case route.Move:
+		h.move(w, r, info)
 	case route.Find:
 		h.find(w, r, state, info, to.Sources)
 	case route.Merge:
@@ -189,24 +193,19 @@ func isCollection(info *request.RequestInfo) bool {
 	return info.Verb == "list" || info.Verb == "watch" || info.Verb == "deletecollection"
 }
 
-// placed decides where the object of a create goes, now that its name is known.
-func (h *handler) placed(r *http.Request, state *feed.State, info *request.RequestInfo, name string) route.Route {
-	to := named(info, state, name)
-	if to.Action == route.Forward && route.HasNoPlace(info, state.Snapshot) {
-		if home := h.withOwner(r, state, info, state.Snapshot.Table.Cells()); home != "" {
+// placed decides where the object of a create goes, now that its name is known. Without any, neither name nor
+// generateName, any control plane refuses the request in the API's own words.
+func (h *handler) placed(r *http.Request, state *feed.State, named *request.RequestInfo) route.Route {
+	if named.Name == "" {
+		return route.Route{Action: route.Forward, Source: route.RCP}
+	}
+	to := route.Decide(named, state.Snapshot)
+	if to.Action == route.Forward && route.HasNoPlace(named, state.Snapshot) {
+		if home := h.withOwner(r, state, named, state.Snapshot.Table.Cells()); home != "" {
 			to.Source = home
 		}
 	}
 	return to
-}
-
-// named decides again now that the name is known. Without any, neither name nor generateName, any
-// control plane refuses the request in the API's own words.
-func named(info *request.RequestInfo, state *feed.State, name string) route.Route {
-	if name == "" {
-		return route.Route{Action: route.Forward, Source: route.RCP}
-	}
-	return route.Named(info, state.Snapshot, name)
 }
 
 func (h *handler) forward(w http.ResponseWriter, r *http.Request, state *feed.State, source string) {

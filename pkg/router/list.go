@@ -129,7 +129,7 @@ func (l *listing) begin() (*merge.Merger, error) {
 			parts[i] = a
 		}
 	}
-	merger := merge.New(parts, l.info.Namespace != "", l.visible)
+	merger := merge.New(parts, l.info.Namespace != "", merge.Rules{Judge: l.judge, Fetch: l.fetch})
 	failures := make([]*failedPart, len(parts))
 	for i, err := range merger.Begin() {
 		if err != nil {
@@ -154,8 +154,8 @@ func (s *listSource) failure(err error) *failedPart {
 	return &failedPart{source: s.plane.Name(), err: err}
 }
 
-func (l *listing) visible(part int, object wire.Meta) bool {
-	return visible(l.info, object, l.sources[part].plane.Name(), l.state.Snapshot)
+func (l *listing) judge(part int, object wire.Meta) merge.Verdict {
+	return judge(l.info, object, l.sources[part].plane.Name(), l.state.Snapshot)
 }
 
 // refuse answers instead of the list.

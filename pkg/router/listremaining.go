@@ -16,7 +16,7 @@ func (l *listing) remaining(merger *merge.Merger) (*int64, error) {
 	}
 	n := merger.Waiting()
 	for i, s := range l.sources {
-		count, known, err := s.remaining(func(o wire.Meta) bool { return l.visible(i, o) })
+		count, known, err := s.remaining(func(o wire.Meta) bool { return l.judge(i, o).Kind == merge.Shown })
 		if err != nil {
 			return nil, err
 		}

@@ -15,8 +15,6 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/client"
@@ -61,7 +59,7 @@ func newBed(t *testing.T) *bed {
 	var founders []federation.NewCell
 	for i, name := range []string{"cell-1", "cell-2", "cell-3"} {
 		b.cells[name] = configs[i+1]
-		founders = append(founders, federation.NewCell{Name: name, Kubeconfig: kubeconfig(t, configs[i+1]), Weight: 100})
+		founders = append(founders, federation.NewCell{Name: name, Kubeconfig: sandboxtest.Kubeconfig(t, configs[i+1]), Weight: 100})
 	}
 	if err := found(b.rcp, founders); err != nil {
 		t.Fatal(err)
@@ -137,21 +135,6 @@ func startRouter(t *testing.T, rcp *rest.Config, stateDir string, options ...fun
 		t.Fatalf("router ended before it was ready: %v", err)
 		return nil, nil
 	}
-}
-
-// kubeconfig writes config down as a Cell's Secret holds it.
-func kubeconfig(t *testing.T, config *rest.Config) []byte {
-	t.Helper()
-	out := clientcmdapi.NewConfig()
-	out.Clusters["cell"] = &clientcmdapi.Cluster{Server: config.Host, CertificateAuthorityData: config.CAData}
-	out.AuthInfos["admin"] = &clientcmdapi.AuthInfo{ClientCertificateData: config.CertData, ClientKeyData: config.KeyData}
-	out.Contexts["cell"] = &clientcmdapi.Context{Cluster: "cell", AuthInfo: "admin"}
-	out.CurrentContext = "cell"
-	data, err := clientcmd.Write(*out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
 }
 
 func kube(t testing.TB, config *rest.Config) kubernetes.Interface {

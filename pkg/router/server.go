@@ -37,6 +37,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/kubecell/kubectl-cell/pkg/adminport"
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
 	"github.com/kubecell/kubectl-cell/pkg/router/membership"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
@@ -61,6 +62,10 @@ type Config struct {
 	StateDir string
 	// SlowClient is how long one write to a watching client may take before its watch is dropped; 30 s where zero.
 	SlowClient time.Duration
+	// AdminListen is the host and port of health, metrics and profiles, which need no credentials; "" means none.
+	AdminListen string
+	// AdminReady is called once with the base URL of these, before Ready; nil where nobody asks.
+	AdminReady func(url string)
 	// Ready is called once with the base URL, when requests are served.
 	Ready  func(url string)
 	Logger *slog.Logger
@@ -122,6 +127,11 @@ func Run(ctx context.Context, config Config) error {
 	}
 	defer closeLog()
 	h.metrics = newMetrics(configuration.State)
+	closePort, err := h.openAdminPort(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer closePort()
 	// First of all, so that nothing that the cells tell from now on can have been shown by a router which is
 	// gone already.
 	registered.Start(registration, registrationTimeout)
@@ -140,6 +150,29 @@ func Run(ctx context.Context, config Config) error {
 	config.Ready("https://" + serving.Listener.Addr().String())
 	<-stopped
 	return nil
+}
+
+// openAdminPort opens the port for which nobody needs credentials, if there is to be one. It answers from the
+// start of the router, which may wait for the RCP, until its last request has ended.
+func (h *handler) openAdminPort(ctx context.Context, config Config) (closePort func(), err error) {
+	if config.AdminListen == "" {
+		return func() {}, nil
+	}
+	port, err := adminport.Open(ctx, adminport.Config{
+		Address: config.AdminListen, Health: health(h.state, h.stopping), Metrics: h.metrics.Handler(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open the admin port: %w", err)
+	}
+	config.Logger.Info("health, metrics and profiles are served without credentials", "url", port.URL)
+	if config.AdminReady != nil {
+		config.AdminReady(port.URL)
+	}
+	return func() {
+		if err := port.Close(); err != nil {
+			config.Logger.Warn("the admin port did not close in order", "err", err)
+		}
+	}, nil
 }
 
 // register returns the router's place among the others.

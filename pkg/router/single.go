@@ -1,9 +1,13 @@
 package router
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apiserver/pkg/endpoints/request"
 
 	"github.com/kubecell/kubectl-cell/pkg/placement"
@@ -38,37 +42,73 @@ func connects(info *request.RequestInfo) bool {
 }
 
 // single serves a request for one object from the one control plane that has it. Versions in the body and
-// in the query become that control plane's own, and those in its answer become the router's.
+// in the query become that control plane's own, and those in its answer become the router's. Where the object
+// turns out to be on the move, it looks again.
 func (h *handler) single(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo, source string) {
 	if connects(info) {
 		h.forward(w, r, state, source)
 		return
 	}
-	plane, err := state.ControlPlane(source)
+	x := h.exchange(w, r, state, info, target{source: source})
+	switch {
+	case x == nil:
+	case x.seen == shown || x.seen == absent:
+		x.answerTo(w)
+	case x.seen == taken && (source == route.RCP || route.HasNoPlace(info, state.Snapshot)):
+		x.answerTo(w)
+	case route.HasNoPlace(info, state.Snapshot):
+		x.discard()
+		h.fail(w, r, route.Moving(info))
+	default:
+		x.discard()
+		h.move(w, r, info)
+	}
+}
+
+// target is where a request for one object goes, and what it must not do there.
+type target struct {
+	source string
+	// epoch is set on an object that is made where its key moves to; 0 for none.
+	epoch int64
+	// uid is the object that the request is about, "" where it may be any: a write that would make the object must
+	// not do so where its key moves from.
+	uid types.UID
+}
+
+// exchange sends a request for one object and looks at what comes back. It is nil where there is no answer;
+// then the client has its own.
+func (h *handler) exchange(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo, to target) *exchange {
+	plane, err := state.ControlPlane(to.source)
 	if err != nil {
-		h.fail(w, r, noPlane(source, err))
-		return
+		h.fail(w, r, noPlane(to.source, err))
+		return nil
 	}
-	slot, ok := route.Slot(source, state.Snapshot)
+	slot, ok := route.Slot(to.source, state.Snapshot)
 	if !ok {
-		h.fail(w, r, noPlane(source, errNoSlot))
-		return
+		h.fail(w, r, noPlane(to.source, errNoSlot))
+		return nil
 	}
-	changes, asYAML, err := h.singleChanges(w, r, state, plane, info, slot)
+	changes, asYAML, err := h.singleChanges(w, r, state, plane, info, slot, to)
 	if err != nil {
 		h.fail(w, r, err)
-		return
+		return nil
 	}
-	answer, err := plane.Send(r, changes) //nolint:bodyclose // answerVersioned closes it
+	answer, err := plane.Send(r, changes) //nolint:bodyclose // the exchange closes it
 	if err != nil {
-		h.noAnswer(w, r, source, err)
-		return
+		h.noAnswer(w, r, to.source, err)
+		return nil
 	}
-	h.answerVersioned(w, r, plane, answer, slot, asYAML)
+	x := &exchange{h: h, r: r, info: info, plane: plane, slot: slot, asYAML: asYAML, answer: answer}
+	if err := x.look(); err != nil {
+		x.discard()
+		h.noAnswer(w, r, to.source, fmt.Errorf("read its answer: %w", err))
+		return nil
+	}
+	return x
 }
 
 // singleChanges is what the control plane gets in the place of what the client sent.
-func (h *handler) singleChanges(w http.ResponseWriter, r *http.Request, state *feed.State, plane *upstream.ControlPlane, info *request.RequestInfo, slot int) (upstream.Changes, bool, error) {
+func (h *handler) singleChanges(w http.ResponseWriter, r *http.Request, state *feed.State, plane *upstream.ControlPlane, info *request.RequestInfo, slot int, to target) (upstream.Changes, bool, error) {
 	accept, asYAML := singleAccept(r.Header.Get("Accept"))
 	// Uncompressed, since it will be read.
 	changes := upstream.Changes{Header: http.Header{"Accept-Encoding": nil}}
@@ -87,6 +127,7 @@ func (h *handler) singleChanges(w http.ResponseWriter, r *http.Request, state *f
 	if err != nil {
 		return changes, false, err
 	}
+	r.Body = io.NopCloser(bytes.NewReader(body)) // it may have to be sent again, elsewhere
 	media, err := mediaOf(r, info, body)
 	if err != nil {
 		return changes, false, err
@@ -96,6 +137,9 @@ func (h *handler) singleChanges(w http.ResponseWriter, r *http.Request, state *f
 		manager: r.URL.Query().Get("fieldManager"), moved: plane.Name() != route.RCP && state.Snapshot.Epoch > 1,
 	})
 	if err != nil {
+		return changes, false, err
+	}
+	if body, err = to.into(media, body); err != nil {
 		return changes, false, err
 	}
 	contentType := r.Header.Get("Content-Type")

@@ -1,18 +1,22 @@
 package router
 
 import (
+	"bytes"
 	"compress/gzip"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"strconv"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apiserver/pkg/endpoints/request"
 	"sigs.k8s.io/yaml"
 
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
 	"github.com/kubecell/kubectl-cell/pkg/router/stream"
 	"github.com/kubecell/kubectl-cell/pkg/router/upstream"
@@ -29,43 +33,131 @@ const (
 
 var errTooLarge = errors.New("its answer is larger than any object")
 
-// answerVersioned passes an answer on with the versions of its objects as the router shows them. Refusals
-// and whatever is no object pass untouched.
-func (h *handler) answerVersioned(w http.ResponseWriter, r *http.Request, plane *upstream.ControlPlane, answer *http.Response, slot int, asYAML bool) {
-	format, ok := formatOf(answer.Header.Get("Content-Type"))
-	if !ok || answer.StatusCode >= http.StatusMultipleChoices && !asYAML {
-		plane.Pass(w, answer)
-		return
+// seen is what an answer says of the object.
+type seen int
+
+const (
+	// shown is whatever the client may see.
+	shown seen = iota
+	// absent is 404: there is no such object.
+	absent
+	// fenced is the refusal of a write to an object that is on the move.
+	fenced
+	// left is a tombstone: the object has moved elsewhere.
+	left
+	// arriving is a copy that does not count yet.
+	arriving
+	// taken is the refusal of a create because something has that name.
+	taken
+)
+
+// exchange is a request for one object and the answer of the control plane that it was sent to.
+type exchange struct {
+	h      *handler
+	r      *http.Request
+	info   *request.RequestInfo
+	plane  *upstream.ControlPlane
+	slot   int
+	asYAML bool
+	answer *http.Response
+	// seen is what the answer says of the object.
+	seen seen
+	// out is the answer's body as the client gets it, in a buffer of the handler's; nil where it is passed on unread.
+	out *[]byte
+}
+
+// look reads as much of the answer as it takes to know what it says of the object.
+func (x *exchange) look() error {
+	switch code := x.answer.StatusCode; {
+	case code == http.StatusNotFound:
+		x.seen = absent
+	case code == http.StatusForbidden, code == http.StatusUnprocessableEntity, code == http.StatusConflict && x.info.Verb == "create":
+		return x.lookAtRefusal()
 	}
-	in, out := h.buffer(), h.buffer()
-	defer h.keep(in)
-	defer h.keep(out)
-	err := readAnswer(in, answer)
-	if err == nil && answer.StatusCode < http.StatusMultipleChoices {
-		*out, err = format.AppendVersioned(*out, *in, stamp(slot))
-	} else if err == nil {
+	format, ok := formatOf(x.answer.Header.Get("Content-Type"))
+	if !ok || x.answer.StatusCode >= http.StatusMultipleChoices && !x.asYAML {
+		return nil
+	}
+	in, out := x.h.buffer(), x.h.buffer()
+	defer x.h.keep(in)
+	x.out = out
+	err := readAnswer(in, x.answer)
+	switch {
+	case err != nil:
+	case x.answer.StatusCode < http.StatusMultipleChoices:
+		*out, err = format.AppendVersioned(*out, *in, func(m wire.Meta) string {
+			x.seen = seenOf(m)
+			return stamp(x.slot)(m)
+		})
+	default:
 		*out = append(*out, *in...)
 	}
-	contentType := answer.Header.Get("Content-Type")
-	if err == nil && asYAML && format == wire.JSON {
-		contentType = runtime.ContentTypeYAML
+	if err == nil && x.asYAML && format == wire.JSON {
+		x.answer.Header.Set("Content-Type", runtime.ContentTypeYAML)
 		*out, err = yaml.JSONToYAML(*out)
 	}
+	return err
+}
+
+// seenOf is what an object in a cell is to the router.
+func seenOf(m wire.Meta) seen {
+	switch v1alpha1.RebalanceStatus(m.RebalanceStatus) {
+	case v1alpha1.Migrated:
+		return left
+	case v1alpha1.Incoming:
+		return arriving
+	}
+	return shown
+}
+
+// lookAtRefusal finds out what a refusal is for. The answer can still be passed on.
+func (x *exchange) lookAtRefusal() error {
+	body, err := io.ReadAll(io.LimitReader(x.answer.Body, maxRefusal))
 	if err != nil {
-		h.noAnswer(w, r, plane.Name(), fmt.Errorf("read its answer: %w", err))
+		return err
+	}
+	// A Status carries its reason as plain text, in JSON and in protobuf.
+	switch conflict := x.answer.StatusCode == http.StatusConflict; {
+	case conflict && bytes.Contains(body, []byte(metav1.StatusReasonAlreadyExists)):
+		x.seen = taken
+	case !conflict && bytes.Contains(body, []byte(fence.MessagePrefix)):
+		x.seen = fenced
+	}
+	rest := x.answer.Body
+	x.answer.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(body), rest), rest}
+	return nil
+}
+
+// discard ends an exchange whose answer the client does not get.
+func (x *exchange) discard() {
+	_ = x.answer.Body.Close()
+	if x.out != nil {
+		x.h.keep(x.out)
+		x.out = nil
+	}
+}
+
+// answerTo passes the answer on, with the versions of its objects as the router shows them. Refusals and whatever is
+// no object pass untouched.
+func (x *exchange) answerTo(w http.ResponseWriter) {
+	if x.out == nil {
+		x.plane.Pass(w, x.answer)
 		return
 	}
-	header := w.Header()
-	upstream.CopyHeader(header, answer.Header)
-	header["Content-Type"] = []string{contentType}
-	if len(*out) > gzipFrom && acceptsGzip(r) {
-		writeGzip(w, answer.StatusCode, *out)
+	defer x.discard()
+	out, header := *x.out, w.Header()
+	upstream.CopyHeader(header, x.answer.Header)
+	if len(out) > gzipFrom && acceptsGzip(x.r) {
+		writeGzip(w, x.answer.StatusCode, out)
 		return
 	}
-	header["Content-Length"] = []string{strconv.Itoa(len(*out))}
-	w.WriteHeader(answer.StatusCode)
+	header["Content-Length"] = []string{strconv.Itoa(len(out))}
+	w.WriteHeader(x.answer.StatusCode)
 	// An error here is the client's connection; there is nobody left to tell.
-	_, _ = w.Write(*out)
+	_, _ = w.Write(out)
 }
 
 // readAnswer reads a whole answer and closes it.

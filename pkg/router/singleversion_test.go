@@ -46,20 +46,6 @@ func shown(t *testing.T, s string) version.Object {
 	return *v.Object
 }
 
-func appOf(name string) *appsv1.Deployment {
-	labels := map[string]string{"app": name}
-	return &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: appsv1.DeploymentSpec{
-			Selector: &metav1.LabelSelector{MatchLabels: labels},
-			Template: corev1.PodTemplateSpec{
-				ObjectMeta: metav1.ObjectMeta{Labels: labels},
-				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i"}}},
-			},
-		},
-	}
-}
-
 // conditionalWrite writes a deployment on the condition that it has a version.
 type conditionalWrite func(ctx context.Context, c kubernetes.Interface, d *appsv1.Deployment, rv string) error
 
@@ -114,7 +100,7 @@ func TestAWriteSucceedsIfAndOnlyIfTheObjectHasNotChanged(t *testing.T) {
 		for what, write := range conditionalWrites() {
 			t.Run(encoding+" "+what, func(t *testing.T) {
 				name := strings.ToLower(strings.NewReplacer(" ", "-", "/", "-").Replace(encoding[12:] + "-" + what))
-				created, err := c.AppsV1().Deployments(ns).Create(t.Context(), appOf(name), metav1.CreateOptions{})
+				created, err := c.AppsV1().Deployments(ns).Create(t.Context(), deployment(name), metav1.CreateOptions{})
 				if err != nil {
 					t.Fatal(err)
 				}

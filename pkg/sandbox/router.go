@@ -51,6 +51,7 @@ func (b *box) startRouter(ctx context.Context) (daemon.Result, error) {
 			"--tls-cert-file", b.dir(routerName, "serving.crt"),
 			"--tls-private-key-file", b.dir(routerName, "serving.key"),
 			"--client-ca-file", b.dir(routerName, "ca.crt"),
+			"--admin-listen", net.JoinHostPort(Loopback, "0"), // its log says which
 		},
 		LockPath: b.lockPath(routerName), LogPath: b.logPath(routerName),
 		Grace: stopGrace, DieWithParent: b.m.DieWithParent,

@@ -11,16 +11,20 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/backup"
 	"github.com/kubecell/kubectl-cell/pkg/cli"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/client"
@@ -53,6 +57,7 @@ func TestScripts(t *testing.T) {
 				Setup: func(env *testscript.Env) error { return setup(env, configs) },
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"cell": runCell,
+					"hold": func(ts *testscript.TestScript, _ bool, args []string) { hold(ts, configs[0], args[0]) },
 					"down": func(ts *testscript.TestScript, _ bool, args []string) { down(ts, configs[0], args[0]) },
 				},
 			})
@@ -108,6 +113,28 @@ func down(ts *testscript.TestScript, rcp *rest.Config, name string) {
 	cell.Spec.Endpoints = []string{"https://127.0.0.1:1"}
 	_, err = c.Cells().Update(context.Background(), cell, metav1.UpdateOptions{})
 	ts.Check(err)
+}
+
+// hold is the command of scripts that takes the backup daemon's Lease, as the daemon does:
+//
+//	hold SECONDS
+func hold(ts *testscript.TestScript, rcp *rest.Config, seconds string) {
+	n, err := strconv.ParseInt(seconds, 10, 32)
+	ts.Check(err)
+	kube, err := kubernetes.NewForConfig(rcp)
+	ts.Check(err)
+	leases := kube.CoordinationV1().Leases(v1alpha1.Namespace)
+	lease := &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Name: backup.LeaseName},
+		Spec: coordinationv1.LeaseSpec{
+			HolderIdentity: ptr.To("a daemon"), LeaseDurationSeconds: ptr.To(int32(n)), RenewTime: ptr.To(metav1.NowMicro()),
+		},
+	}
+	_, err = leases.Create(context.Background(), lease, metav1.CreateOptions{})
+	ts.Check(err)
+	ts.Defer(func() {
+		ts.Check(leases.Delete(context.Background(), lease.Name, metav1.DeleteOptions{}))
+	})
 }
 
 // writeKubeconfig writes NAME.yaml, with the CA in a file beside it, as people's kubeconfigs often are.

@@ -17,7 +17,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 )
 
-// defaultListen keeps health and metrics on this machine, where nobody has asked for more.
+// defaultListen keeps health, metrics and profiles on this machine, where nobody has asked for more.
 const defaultListen = "127.0.0.1:8097"
 
 // NewCommand returns "backup" and its subcommands.
@@ -51,15 +51,17 @@ namespace that is being deleted go once every cell has emptied it. A federation 
 of several, the one that holds the Lease kubecell-backup in kubecell-system works, and the
 others stand by.
 
-One line "ready URL" on standard output says where /healthz and /metrics are; logs are JSON
-on standard error.`,
+One line "ready URL" on standard output says where health, metrics and profiles are; logs are
+JSON on standard error.`,
 		Example: "  " + env.Program + " backup run --rcp-kubeconfig rcp.conf --state-dir /var/lib/kubectl-cell/backup",
 		Args:    cobra.NoArgs,
 		RunE:    command.RunE(o),
 	}
 	flags := cmd.Flags()
 	o.AddFlags(flags, "directory for the lock")
-	flags.StringVar(&o.listen, "listen", defaultListen, "host:port of health and metrics, which need no credentials; port 0: a free one")
+	flags.StringVar(&o.listen, "listen", defaultListen,
+		"host:port of /healthz, /livez, /readyz, /metrics and /debug/pprof over plain HTTP, without authentication:"+
+			" whoever reaches it may read them all, so keep it on loopback; port 0: a free one")
 	return cmd
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"runtime/debug"
 
@@ -19,6 +20,9 @@ import (
 
 // defaultPort is the one at which people expect a Kubernetes API.
 const defaultPort = 6443
+
+// defaultAdmin keeps health, metrics and profiles on this machine, where nobody has asked for more.
+const defaultAdmin = "127.0.0.1:6444"
 
 // gcPercent lets the heap grow to four times what lives, where GOGC says nothing else: little lives in a
 // router, some 20 MiB, and its garbage is that of many small requests.
@@ -41,6 +45,7 @@ type runOptions struct {
 	command.Daemon
 	clientCA string
 	authn    string
+	admin    string
 	serving  *genericoptions.SecureServingOptions
 	audit    *genericoptions.AuditOptions
 	limits   router.Limits
@@ -63,7 +68,10 @@ func newRun(env *command.Env) *cobra.Command {
 The router reads Ring and Cell from the router control plane and follows them. The last good
 configuration is kept in the state directory, so that it can start while that control plane is
 down. One line "ready URL" on standard output says that it serves; logs are JSON on standard
-error.`,
+error.
+
+Health, metrics and profiles are at --admin-listen, without authentication: they are there
+whatever else is down. A second router on one machine needs another port there.`,
 		Example: "  " + env.Program + " router run --rcp-kubeconfig rcp.conf --client-ca-file ca.crt" +
 			" --state-dir /var/lib/kubectl-cell/router --secure-port 6443",
 		Args: cobra.NoArgs,
@@ -74,6 +82,9 @@ error.`,
 	flags.StringVar(&o.clientCA, "client-ca-file", "", "CA bundle of client certificates (required)")
 	flags.StringVar(&o.authn, "authentication-config", "",
 		"AuthenticationConfiguration (apiserver.config.k8s.io): issuers whose JWTs are accepted; followed when it changes")
+	flags.StringVar(&o.admin, "admin-listen", defaultAdmin,
+		"host:port of /healthz, /livez, /readyz, /metrics and /debug/pprof over plain HTTP, without authentication:"+
+			" whoever reaches it may read them all, so keep it on loopback; port 0: a free one; empty: none")
 	flags.IntVar(&o.limits.Reading, "max-requests-inflight", o.limits.Reading,
 		"reading requests in flight for one cell, from which on more are answered with 429; 0 for no limit")
 	flags.IntVar(&o.limits.Mutating, "max-mutating-requests-inflight", o.limits.Mutating,
@@ -133,6 +144,9 @@ func (o *runOptions) Complete([]string) error {
 	if err := errors.Join(o.audit.Validate()...); err != nil {
 		return o.Usagef("%w", err)
 	}
+	if _, _, err := net.SplitHostPort(o.admin); err != nil && o.admin != "" {
+		return o.Usagef("--admin-listen is %q; it must be host:port, or empty", o.admin)
+	}
 	if o.limits.Reading < 0 || o.limits.Mutating < 0 {
 		return o.Usagef("--max-requests-inflight and --max-mutating-requests-inflight must not be negative")
 	}
@@ -158,6 +172,7 @@ func (o *runOptions) Run(ctx context.Context) error {
 			Ready:        ready,
 
 			AuthenticationConfig: o.authn,
+			AdminListen:          o.admin,
 			Audit:                o.audit,
 			Limits:               o.limits,
 		})

@@ -88,6 +88,13 @@ func (o *options) Run(ctx context.Context) error {
 	if data.Routers, err = routers(ctx, fed.Kube); err != nil {
 		return err
 	}
+	if r.Status.Epoch > 0 { // before, there is nothing to back up
+		found, err := backupFindings(ctx, fed.Kube, o.env.Program, o.env.Clock.Now())
+		if err != nil {
+			return err
+		}
+		data.Findings = append(data.Findings, found...)
+	}
 	if o.cell != "" {
 		if err := data.narrow(o.env, o.cell); err != nil {
 			return err

@@ -34,6 +34,16 @@ func part(names ...string) merge.Part {
 
 func everything(int, wire.Meta) bool { return true }
 
+// showing are the rules of a list in which nothing moves.
+func showing(visible func(int, wire.Meta) bool) merge.Rules {
+	return merge.Rules{Judge: func(part int, o wire.Meta) merge.Verdict {
+		if visible(part, o) {
+			return merge.Verdict{Kind: merge.Shown}
+		}
+		return merge.Verdict{}
+	}}
+}
+
 // keys merges parts and returns the keys in the order in which they come, each with the part that it is from.
 func keys(t *testing.T, m *merge.Merger) []string {
 	t.Helper()
@@ -73,15 +83,49 @@ func TestItemsComeInTheOrderOfTheirKeys(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, keys(t, merge.New(test.parts, test.namespaced, test.visible))); diff != "" {
+			if diff := cmp.Diff(test.want, keys(t, merge.New(test.parts, test.namespaced, showing(test.visible)))); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
+func TestAMovingItemComesOnce(t *testing.T) {
+	// What each part has of an item is told by its name and part.
+	judge := func(part int, o wire.Meta) merge.Verdict {
+		state, _, _ := strings.Cut(o.Name, "-")
+		switch {
+		case state == "both": // the second part's has moved
+			return merge.Verdict{Kind: merge.Contends, Rank: int64(part)}
+		case state == "twins": // the first part's counts
+			return merge.Verdict{Kind: merge.Contends, Rank: int64(-part)}
+		case part == 0 && (state == "moved" || state == "gone" || state == "late"):
+			return merge.Verdict{Kind: merge.Moved}
+		case state == "local":
+			return merge.Verdict{Kind: merge.Shown}
+		}
+		return merge.Verdict{Kind: merge.Contends}
+	}
+	var fetched []string
+	fetch := func(part int, o wire.Meta) (int, wire.Item, bool, error) {
+		fetched = append(fetched, fmt.Sprintf("%d:%s", part, o.Name))
+		return 1, wire.Item{Meta: o}, o.Name != "gone", nil
+	}
+	parts := []merge.Part{
+		part("n/both", "n/gone", "n/late", "n/local", "n/moved", "n/old", "n/twins"),
+		part("n/both", "n/local", "n/moved", "n/new", "n/twins"),
+	}
+	want := []string{"1:both", "1:late", "0:local", "1:local", "1:moved", "1:new", "0:old", "0:twins"}
+	if diff := cmp.Diff(want, keys(t, merge.New(parts, true, merge.Rules{Judge: judge, Fetch: fetch}))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"0:gone", "0:late"}, fetched); diff != "" {
+		t.Errorf("fetched (-want +got):\n%s", diff)
+	}
+}
+
 func TestMoreCountsVisibleItemsOnly(t *testing.T) {
-	m := merge.New([]merge.Part{part("n/a", "n/z"), part("n/b")}, true, func(_ int, o wire.Meta) bool { return o.Name != "z" })
+	m := merge.New([]merge.Part{part("n/a", "n/z"), part("n/b")}, true, showing(func(_ int, o wire.Meta) bool { return o.Name != "z" }))
 	m.Begin()
 	for _, want := range []bool{true, false} {
 		if _, _, _, err := m.Next(); err != nil {
@@ -115,7 +159,7 @@ func TestAPartThatFailsIsNamed(t *testing.T) {
 		"a list cut off":  wire.NewListReader(wire.JSON, strings.NewReader(`{"items":[{"metadata":{"name":"a"}}`)),
 		"items unordered": part("n/b", "n/a"),
 	} {
-		m := merge.New([]merge.Part{part("n/z"), broken}, true, everything)
+		m := merge.New([]merge.Part{part("n/z"), broken}, true, showing(everything))
 		m.Begin()
 		if _, _, _, err := m.Next(); err != nil {
 			t.Fatal(err)
@@ -345,7 +389,7 @@ func pass(t testing.TB, parts []merge.Part) (peak uint64, n int) {
 	runtime.GC()
 	var before, now runtime.MemStats
 	runtime.ReadMemStats(&before)
-	m := merge.New(parts, true, everything)
+	m := merge.New(parts, true, showing(everything))
 	for _, err := range m.Begin() {
 		if err != nil {
 			t.Fatal(err)

@@ -38,28 +38,58 @@ type PartError struct {
 func (e *PartError) Error() string { return fmt.Sprintf("part %d: %v", e.Part, e.Err) }
 func (e *PartError) Unwrap() error { return e.Err }
 
+// Kind is what an item is to the list.
+type Kind int
+
+const (
+	// Hidden items do not count in the part that they came from.
+	Hidden Kind = iota
+	// Shown items do, whatever the other parts have.
+	Shown
+	// Contends is an item that may be in another part as well, since the parts are not from the same moment: of
+	// those with one key the list has the one with the highest rank.
+	Contends
+	// Moved says that the item is in another part by now. It is fetched from there, where no other part has it yet.
+	Moved
+)
+
+// Verdict is what an item is to the list, and its rank where it contends.
+type Verdict struct {
+	Kind Kind
+	Rank int64
+}
+
+// Rules decide what becomes of items.
+type Rules struct {
+	// Judge says what an item of a part is to the list.
+	Judge func(part int, object wire.Meta) Verdict
+	// Fetch returns the item that a moved one of that part has become, and its part; false where it exists no more.
+	// It may be nil where nothing moves.
+	Fetch func(part int, moved wire.Meta) (int, wire.Item, bool, error)
+}
+
 // Merger gives out the visible items of all parts in the order of their keys.
 type Merger struct {
 	parts []Part
-	// visible says whether an item counts in the part that it came from.
-	visible func(part int, object wire.Meta) bool
+	rules Rules
 	// keyOf is what items are ordered by.
 	keyOf func(wire.Meta) string
 	heads []head
-	// taken is the part whose head was given out last and is replaced at the next call; -1 for none.
-	taken int
+	// taken are the parts whose heads are replaced at the next call.
+	taken []int
 }
 
-// head is the next visible item of a part.
+// head is the next item of a part that is not hidden.
 type head struct {
-	item wire.Item
-	key  string
-	done bool
+	item    wire.Item
+	key     string
+	verdict Verdict
+	done    bool
 }
 
 // New merges parts. namespaced is true for a list within one namespace.
-func New(parts []Part, namespaced bool, visible func(part int, object wire.Meta) bool) *Merger {
-	m := &Merger{parts: parts, visible: visible, heads: make([]head, len(parts)), taken: -1}
+func New(parts []Part, namespaced bool, rules Rules) *Merger {
+	m := &Merger{parts: parts, rules: rules, heads: make([]head, len(parts))}
 	m.keyOf = func(o wire.Meta) string { return Key(o, namespaced) }
 	return m
 }
@@ -88,26 +118,66 @@ func (m *Merger) Begin() []error {
 // Next returns the next item, its part and its key. The item is valid until the next call. At the end it returns
 // io.EOF, and a *PartError where a part fails.
 func (m *Merger) Next() (part int, key string, item wire.Item, err error) {
-	if err := m.refill(); err != nil {
-		return 0, "", wire.Item{}, err
+	for {
+		if err := m.refill(); err != nil {
+			return 0, "", wire.Item{}, err
+		}
+		first := m.first()
+		if first < 0 {
+			return 0, "", wire.Item{}, io.EOF
+		}
+		h := &m.heads[first]
+		if h.verdict.Kind == Shown {
+			m.taken = append(m.taken, first)
+			return first, h.key, h.item, nil
+		}
+		part, item, there, err := m.settle(first)
+		if err != nil {
+			return 0, "", wire.Item{}, err
+		}
+		if there {
+			return part, h.key, item, nil
+		}
 	}
+}
+
+// first is the part whose head has the lowest key, -1 at the end.
+func (m *Merger) first() int {
 	first := -1
 	for i := range m.heads {
 		if h := &m.heads[i]; !h.done && (first < 0 || h.key < m.heads[first].key) {
 			first = i
 		}
 	}
-	if first < 0 {
-		return 0, "", wire.Item{}, io.EOF
+	return first
+}
+
+// settle decides between the heads that have the key of the first one, those that are shown in any case aside.
+func (m *Merger) settle(first int) (part int, item wire.Item, there bool, err error) {
+	best, moved := -1, -1
+	for i := range m.heads {
+		h := &m.heads[i]
+		if h.done || h.key != m.heads[first].key || h.verdict.Kind == Shown {
+			continue
+		}
+		m.taken = append(m.taken, i)
+		switch {
+		case h.verdict.Kind == Moved:
+			moved = i
+		case best < 0 || h.verdict.Rank > m.heads[best].verdict.Rank:
+			best = i
+		}
 	}
-	m.taken = first
-	return first, m.heads[first].key, m.heads[first].item, nil
+	if best >= 0 {
+		return best, m.heads[best].item, true, nil
+	}
+	return m.rules.Fetch(moved, m.heads[moved].item.Meta)
 }
 
 // List is as much as is known of the list of a part.
 func (m *Merger) List(part int) wire.ListMeta { return m.parts[part].List() }
 
-// More says whether Next has another item. The one that was given out last is not valid any more.
+// More says whether Next may have another item. The one that was given out last is not valid any more.
 func (m *Merger) More() (bool, error) {
 	if err := m.refill(); err != nil {
 		return false, err
@@ -131,20 +201,20 @@ func (m *Merger) Waiting() int64 {
 	return n
 }
 
-// refill replaces the item that was given out last.
+// refill replaces the items that were given out last.
 func (m *Merger) refill() error {
-	if m.taken < 0 {
-		return nil
+	for len(m.taken) > 0 {
+		part := m.taken[0]
+		m.taken = m.taken[1:]
+		if err := m.advance(part); err != nil {
+			return &PartError{Part: part, Err: err}
+		}
 	}
-	part := m.taken
-	m.taken = -1
-	if err := m.advance(part); err != nil {
-		return &PartError{Part: part, Err: err}
-	}
+	m.taken = m.taken[:0]
 	return nil
 }
 
-// advance reads a part to its next visible item.
+// advance reads a part to its next item that is not hidden.
 func (m *Merger) advance(part int) error {
 	h := &m.heads[part]
 	for {
@@ -161,8 +231,8 @@ func (m *Merger) advance(part int) error {
 			return errors.New("its list is not in the order of its keys")
 		}
 		h.key = key
-		if m.visible(part, item.Meta) {
-			h.item = item
+		if verdict := m.rules.Judge(part, item.Meta); verdict.Kind != Hidden {
+			h.item, h.verdict = item, verdict
 			return nil
 		}
 	}

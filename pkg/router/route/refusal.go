@@ -4,8 +4,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/endpoints/request"
-
-	"github.com/kubecell/kubectl-cell/pkg/placement"
 )
 
 // RetryAfterSeconds is how long a client is asked to wait where a retry can help.
@@ -32,8 +30,10 @@ func unplaced() *apierrors.StatusError {
 	return err
 }
 
-func moving(info *request.RequestInfo, p placement.Placement) *apierrors.StatusError {
-	err := apierrors.NewTooManyRequests("moving from cell "+p.Old()+" to cell "+p.New(), RetryAfterSeconds)
+// Moving is the answer to a write of an object that is on its way from one cell to another: 429, since clients
+// come again by themselves.
+func Moving(info *request.RequestInfo) *apierrors.StatusError {
+	err := apierrors.NewTooManyRequests("the object moves to another cell, please try again", RetryAfterSeconds)
 	err.ErrStatus.Details.Name = info.Name
 	err.ErrStatus.Details.Group = info.APIGroup
 	err.ErrStatus.Details.Kind = info.Resource

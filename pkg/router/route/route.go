@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apiserver/pkg/endpoints/request"
 
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/placement"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
@@ -26,6 +27,8 @@ const (
 	Forward Action = iota + 1
 	// Place reads the name out of the body, since it decides the cell, and forwards.
 	Place
+	// Move looks for the object in the two cells between which its key moves, Route.Sources.
+	Move
 	// Find asks all control planes for the object at once and forwards to the one that has it.
 	Find
 	// Merge sends the request to all control planes and makes one answer of theirs.
@@ -37,7 +40,7 @@ const (
 )
 
 func (a Action) String() string {
-	return [...]string{"?", "Forward", "Place", "Find", "Merge", "Replicate", "Refuse"}[a]
+	return [...]string{"?", "Forward", "Place", "Move", "Find", "Merge", "Replicate", "Refuse"}[a]
 }
 
 // Route is the decision for one request.
@@ -45,7 +48,8 @@ type Route struct {
 	Action Action
 	// Source is the control plane of Forward: a cell's name or [RCP].
 	Source string
-	// Sources are the control planes of Find and Merge; for Find the likeliest comes first.
+	// Sources are the control planes of Find, Merge and Move; for Find the likeliest comes first, for Move the
+	// one that the key moves from.
 	Sources []string
 	// Refusal is the answer of Refuse.
 	Refusal *apierrors.StatusError
@@ -72,19 +76,36 @@ func Decide(info *request.RequestInfo, snap *routing.Snapshot) Route {
 	return Route{Action: Forward, Source: RCP}
 }
 
-// Visible says whether the object of that name in a source is the one that the router shows. A Sharded
-// object is shown from its cell alone; a Local one from any cell, where it was made, but from the RCP only
-// in the system's namespaces.
+// Visible says whether an object of that name in a source may be the one that the router shows. A Sharded object is
+// shown from its cell alone, or from either of two while its key moves; a Local one from any cell, where it was made,
+// but from the RCP only in the system's namespaces.
 func Visible(group, resource, namespace, name, source string, snap *routing.Snapshot) bool {
 	class, key := snap.Classes.Of(group, resource, namespace)
 	switch class {
 	case placement.Sharded:
 		p, ok := snap.Table.Lookup(key, namespace, name)
-		return ok && p.Old() == source
+		return ok && (p.Old() == source || p.New() == source)
 	case placement.Local, placement.Dependent:
 		return source != RCP
 	}
 	return source == RCP
+}
+
+// Moves says whether an object of that name may move while the ring is as it is, and from which cell: "" for a
+// Dependent, which moves with its owner.
+func Moves(group, resource, namespace, name string, snap *routing.Snapshot) (from string, moves bool) {
+	if snap.Phase == v1alpha1.RingStable || snap.Phase == "" {
+		return "", false
+	}
+	class, key := snap.Classes.Of(group, resource, namespace)
+	switch class {
+	case placement.Sharded:
+		p, ok := snap.Table.Lookup(key, namespace, name)
+		return p.Old(), ok && p.Moves()
+	case placement.Dependent:
+		return "", true
+	}
+	return "", false
 }
 
 // HasNoPlace says whether objects of the resource may be in any cell: those of class Local and Dependent.
@@ -111,8 +132,10 @@ func sharded(info *request.RequestInfo, snap *routing.Snapshot, key placement.Ke
 	switch {
 	case !ok:
 		return refuse(unplaced())
+	case p.Moves() && isCollection(info.Verb):
+		return Route{Action: Merge, Sources: []string{p.Old(), p.New()}}
 	case p.Moves():
-		return refuse(moving(info, p))
+		return Route{Action: Move, Sources: []string{p.Old(), p.New()}}
 	case snap.Unavailable[p.Old()]:
 		return refuse(Unavailable(p.Old(), "it was failed over"))
 	}

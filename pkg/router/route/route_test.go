@@ -110,6 +110,22 @@ func likeliestFirst(sources []string, first string) []string {
 	return out
 }
 
+func TestDecideAKeyThatMoves(t *testing.T) {
+	snap := snapshot(t, layout("cell-1"), layout("cell-2"))
+	both := []string{"cell-1", "cell-2"}
+	for line, want := range map[string]Action{
+		"GET /api/v1/namespaces/a/configmaps/x":                                       Move,
+		"PUT /apis/apps/v1/namespaces/a/deployments/x/scale":                          Move,
+		"GET /api/v1/namespaces/a/configmaps?fieldSelector=metadata.name%3Dx":         Merge,
+		"GET /api/v1/namespaces/a/configmaps?watch=1&fieldSelector=metadata.name%3Dx": Merge,
+		"DELETE /api/v1/namespaces/a/configmaps":                                      Merge,
+	} {
+		if diff := cmp.Diff(Route{Action: want, Sources: both}, decide(t, snap, line)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", line, diff)
+		}
+	}
+}
+
 func TestDecideRefuses(t *testing.T) {
 	tests := map[string]struct {
 		snap *routing.Snapshot
@@ -118,7 +134,6 @@ func TestDecideRefuses(t *testing.T) {
 	}{
 		"before the first layout":     {snapshot(t, nil, nil), http.StatusServiceUnavailable, "no cells"},
 		"a cell that was failed over": {snapshot(t, layout("cell-1"), nil, "cell-1"), http.StatusServiceUnavailable, "cell-1"},
-		"a key that moves":            {snapshot(t, layout("cell-1"), layout("cell-2")), http.StatusTooManyRequests, "from cell cell-1 to cell cell-2"},
 	}
 	for name, test := range tests {
 		got := decide(t, test.snap, "GET /api/v1/namespaces/a/configmaps/x")

@@ -1,0 +1,274 @@
+package migration_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/migration"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
+)
+
+// dependents of a test are axles of gears of workloads: by their names they are met the wrong way round.
+func snapshot(t testing.TB, current, target []string, rules ...v1alpha1.ResourceRule) *routing.Snapshot {
+	t.Helper()
+	layout := func(cells []string) *v1alpha1.RingLayout {
+		l := &v1alpha1.RingLayout{PointsPerWeight: 10, Resources: append(rules,
+			v1alpha1.ResourceRule{Group: "test.example.com", Resource: "axles", Class: "Dependent"},
+			v1alpha1.ResourceRule{Group: "test.example.com", Resource: "bolts", Class: "Dependent"})}
+		for _, cell := range cells {
+			l.Members = append(l.Members, v1alpha1.RingMember{Cell: cell, Weight: 100})
+		}
+		return l
+	}
+	snap, err := routing.FromRing(&v1alpha1.Ring{Status: v1alpha1.RingStatus{Epoch: 7, Current: layout(current), Target: layout(target)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return snap
+}
+
+// units are those in this test's namespace.
+func (b *bed) units(snap *routing.Snapshot) *migration.Found {
+	b.t.Helper()
+	all, err := migration.Units(b.t.Context(), b.cells, snap)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	mine := func(units []migration.Unit) []migration.Unit {
+		return slices.DeleteFunc(units, func(u migration.Unit) bool {
+			return !slices.ContainsFunc(u.Objects, func(o migration.Object) bool { return o.Namespace == b.namespace })
+		})
+	}
+	all.Units, all.Strays = mine(all.Units), mine(all.Strays)
+	all.Leftovers = slices.DeleteFunc(all.Leftovers, func(l migration.Leftover) bool { return l.Object.Namespace != b.namespace })
+	return all
+}
+
+// names are units as text: key, way, and what is in it.
+func (b *bed) names(units []migration.Unit) []string {
+	var out []string
+	for _, u := range units {
+		var objects []string
+		for _, o := range u.Objects {
+			objects = append(objects, strings.TrimSpace(o.Resource.Resource+" "+o.Name+" "+string(o.Status)))
+		}
+		slices.Sort(objects)
+		out = append(out, strings.ReplaceAll(fmt.Sprintf("%s %s>%s: %s", u.Key, u.From, u.To, strings.Join(objects, ", ")), b.namespace, "ns"))
+	}
+	return out
+}
+
+// TestUnits groups by key and by owners.
+func TestUnits(t *testing.T) {
+	b := newBed(t)
+	axles, bolts := b.define(t, "axles", ""), b.define(t, "bolts", "")
+	b.connect()
+	root := b.make(b.old, deployments, `{metadata: {name: a}, spec: {selector: {matchLabels: {app: x}}, template: `+podTemplate+`}}`)
+	b.make(b.old, configMaps, `metadata: {name: a}`)
+	bolt := b.make(b.old, bolts, `{metadata: {name: bolt`+owners(deployments, root)+`}, spec: {size: 3}}`)
+	b.make(b.old, axles, `{metadata: {name: axle`+owners(bolts, bolt)+`}, spec: {size: 3}}`)
+	b.make(b.old, configMaps, `metadata: {name: b`+owners(deployments, root)+`}`) // a key of its own
+	b.make(b.old, secrets, `metadata: {name: b}`)
+	b.make(b.old, secrets, `metadata: {name: c}`)
+	b.make(b.new, secrets, `metadata: {name: misplaced}`)
+
+	found := b.units(snapshot(t, []string{"old"}, []string{"new"}))
+	want := []string{
+		"ns/a old>new: axles axle, bolts bolt, configmaps a, configmaps b, deployments a, secrets b",
+		"ns/c old>new: secrets c",
+	}
+	if diff := cmp.Diff(want, b.names(found.Units)); diff != "" {
+		t.Errorf("units (-want +got):\n%s", diff)
+	}
+	if len(found.Strays)+len(found.Leftovers) > 0 {
+		t.Errorf("strays %v, leftovers %v", found.Strays, found.Leftovers)
+	}
+	byName := v1alpha1.ResourceRule{Resource: "secrets", Class: "Sharded", Key: "Namespace"}
+	found = b.units(snapshot(t, []string{"old"}, []string{"new"}, byName))
+	want = []string{
+		"ns old>new: secrets b, secrets c",
+		"ns/a old>new: axles axle, bolts bolt, configmaps a, configmaps b, deployments a",
+	}
+	if diff := cmp.Diff(want, b.names(found.Units)); diff != "" {
+		t.Errorf("units by another rule (-want +got):\n%s", diff)
+	}
+	if found = b.units(snapshot(t, []string{"old"}, []string{"old"})); len(found.Units) > 0 {
+		t.Errorf("nothing moves, and found %v", b.names(found.Units))
+	}
+}
+
+// TestUnitsAreWhatTheRingMoves, no more and no less.
+func TestUnitsAreWhatTheRingMoves(t *testing.T) {
+	b := newBed(t)
+	snap := snapshot(t, []string{"old"}, []string{"old", "new"})
+	var want []string
+	for n := range 60 {
+		name := fmt.Sprintf("c%d", n)
+		b.make(b.old, configMaps, `metadata: {name: `+name+`}`)
+		if p, _ := snap.Table.LookupKey(b.namespace + "/" + name); p.Moves() {
+			want = append(want, "ns/"+name+" old>new: configmaps "+name)
+		}
+	}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, b.names(b.units(snap).Units)); diff != "" || len(want) == 0 || len(want) == 60 {
+		t.Errorf("units (-want +got):\n%s", diff)
+	}
+}
+
+// TestAKilledMoveIsFoundAgain, first of all, wherever it ended, with its dependents.
+func TestAKilledMoveIsFoundAgain(t *testing.T) {
+	b := newBed(t)
+	axles, bolts := b.define(t, "axles", ""), b.define(t, "bolts", "")
+	b.connect()
+	snap := snapshot(t, []string{"old"}, []string{"new"})
+	b.make(b.old, secrets, `metadata: {name: aa}`)
+	for n := 1; ; n++ {
+		name := fmt.Sprintf("w%d", n)
+		root := b.make(b.old, deployments, `{metadata: {name: `+name+`}, spec: {selector: {matchLabels: {app: x}}, template: `+podTemplate+`}}`)
+		bolt := b.make(b.old, bolts, `{metadata: {name: `+name+owners(deployments, root)+`}, spec: {size: 3}}`)
+		b.make(b.old, axles, `{metadata: {name: `+name+owners(bolts, bolt)+`}, spec: {size: 3}}`)
+		find := func() (migration.Unit, bool) {
+			units := b.units(snap).Units
+			at := slices.IndexFunc(units, func(u migration.Unit) bool { return u.Key == b.namespace+"/"+name })
+			if at < 0 {
+				return migration.Unit{}, false
+			}
+			if units[at].Marked() && at > 0 {
+				t.Errorf("begun with, and %d before it", at)
+			}
+			return units[at], true
+		}
+		unit, _ := find()
+		mover := b.barred()
+		step, killed := killAfter(mover, n, func() { mover.Move(context.Background(), unit) })
+		if again, left := find(); left {
+			b.move(again, migration.Moved)
+		} else if step != migration.Revealed && killed {
+			t.Errorf("killed after step %d, %s, and not found", n, step)
+		}
+		for _, k := range []kind{deployments, bolts, axles} {
+			obj := b.get(b.new, k, name)
+			if obj == nil || b.found(k, obj).Status != "" {
+				t.Fatalf("killed after step %d, %s: %s in the new cell: %v", n, step, k.Kind, obj)
+			}
+			if tomb := b.get(b.old, k, name); tomb == nil || b.found(k, tomb).Status != v1alpha1.Migrated {
+				t.Fatalf("killed after step %d, %s: %s in the old cell: %v", n, step, k.Kind, tomb)
+			}
+		}
+		if found := b.units(snap); len(found.Strays)+len(found.Leftovers) > 0 || len(found.Units) != 1 {
+			t.Fatalf("killed after step %d, %s: left %v %v %v", n, step, b.names(found.Units), found.Strays, found.Leftovers)
+		}
+		if !killed {
+			break
+		}
+	}
+}
+
+// TestWhatNoRunWants: marks that the ring does not ask for any more, and copies without an original.
+func TestWhatNoRunWants(t *testing.T) {
+	b := newBed(t)
+	snap := snapshot(t, []string{"old"}, []string{"old", "other"})
+	b.cells["other"] = b.cells["new"]
+	before := b.make(b.old, configMaps, `metadata: {name: a}`)
+	mover := b.barred()
+	killAfter(mover, 3, func() { mover.Move(context.Background(), b.unit(b.found(configMaps, before))) })
+	b.make(b.new, secrets, `metadata: {name: l, labels: {`+v1alpha1.LabelRebalanceStatus+`: incoming}, annotations: {`+v1alpha1.AnnotationFromCell+`: old}, finalizers: [example.com/hold]}`)
+	delete(b.cells, "other")
+
+	snap = snapshot(t, []string{"old"}, []string{"old"})
+	found := b.units(snap)
+	if got := b.names(found.Strays); len(got) != 1 || got[0] != "ns/a old>new: configmaps a migrating" || len(found.Units) > 0 {
+		t.Fatalf("strays %v, units %v", got, b.names(found.Units))
+	}
+	if len(found.Leftovers) != 1 || found.Leftovers[0].Object.Name != "l" || found.Leftovers[0].From != "old" {
+		t.Fatalf("leftovers %v", found.Leftovers)
+	}
+	for range 2 {
+		if err := migration.Discard(t.Context(), b.cells, found.Leftovers[0]); err != nil {
+			t.Fatal(err)
+		}
+		b.awaitAbsent(b.new, secrets, "l")
+		if err := b.mover().Undo(t.Context(), found.Strays[0]); err != nil {
+			t.Fatal(err)
+		}
+		b.untouched(configMaps, before)
+	}
+}
+
+// TestBury deletes what is old enough, and tears nothing down.
+func TestBury(t *testing.T) {
+	b := newBed(t)
+	snap := snapshot(t, []string{"old"}, []string{"new"})
+	f := newFamily(b, "a")
+	root := b.get(b.old, deployments, "a")
+	replicaSets := sharded("apps", "v1", "replicasets", "ReplicaSet", true)
+	b.make(b.old, replicaSets, `{metadata: {name: a`+owners(deployments, root)+`}, spec: {selector: {matchLabels: {app: x}}, template: `+podTemplate+`}}`)
+	b.move(f.unit(), migration.Moved)
+	// Another unit was killed before its copy was revealed.
+	half := b.make(b.old, configMaps, `metadata: {name: half}`)
+	mover := b.mover()
+	killAfter(mover, 4, func() { mover.Move(context.Background(), b.unit(b.found(configMaps, half))) })
+
+	now := clocktesting.NewFakePassiveClock(time.Now())
+	bury := func() {
+		t.Helper()
+		if _, err := migration.Bury(t.Context(), b.cells, "old", snap, time.Hour, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bury()
+	f.arrived() // the tombstones, too
+	now.SetTime(time.Now().Add(2 * time.Hour))
+	bury()
+	bury()
+	for _, k := range f.kinds {
+		b.awaitAbsent(b.old, k, "a")
+		if b.get(b.new, k, "a") == nil {
+			t.Errorf("%s is gone from the new cell", k.Kind)
+		}
+	}
+	if rs := b.get(b.old, replicaSets, "a"); rs == nil || rs.GetDeletionTimestamp() != nil {
+		t.Errorf("torn down: %v", rs)
+	}
+	if tomb := b.get(b.old, configMaps, "half"); tomb == nil || tomb.GetDeletionTimestamp() != nil {
+		t.Errorf("the tombstone of an incoming copy is gone: %v", tomb)
+	}
+	b.move(b.unit(b.found(configMaps, half)), migration.Moved)
+	b.move(b.unit(b.found(configMaps, b.get(b.old, configMaps, "half"))), migration.Moved)
+	bury()
+	b.awaitAbsent(b.old, configMaps, "half")
+}
+
+// TestANamespaceWithTombstonesGoes: nothing in them holds it up.
+func TestANamespaceWithTombstonesGoes(t *testing.T) {
+	b := newBed(t)
+	b.move(newFamily(b, "a").unit(), migration.Moved)
+	client := b.old.kube.CoreV1().Namespaces()
+	if err := client.Delete(t.Context(), b.namespace, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w, err := client.Watch(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=" + b.namespace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Stop()
+	for {
+		select {
+		case event := <-w.ResultChan():
+			if event.Type == "DELETED" {
+				return
+			}
+		case <-time.After(time.Minute):
+			t.Fatal("it is still there")
+		}
+	}
+}

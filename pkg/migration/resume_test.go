@@ -1,0 +1,304 @@
+package migration_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/migration"
+)
+
+// family is a chain of three owners and an object beside it.
+type family struct {
+	b       *bed
+	name    string
+	kinds   []kind
+	before  []*unstructured.Unstructured
+	refound bool
+}
+
+// newFamily makes the objects, the youngest first in the unit.
+func newFamily(b *bed, name string) *family {
+	b.t.Helper()
+	f := &family{b: b, name: name, kinds: []kind{services, secrets, configMaps, deployments}}
+	head := `metadata: {name: ` + name + `, annotations: {who: me}`
+	root := b.make(b.old, deployments, head+`, finalizers: [example.com/hold]}
+spec: {replicas: 5, selector: {matchLabels: {app: x}}, template: `+podTemplate+`}
+status: {replicas: 5, readyReplicas: 4}`)
+	child := b.make(b.old, configMaps, head+owners(deployments, root)+`}`)
+	b.make(b.old, secrets, head+`, finalizers: [example.com/hold]`+owners(configMaps, child)+`}`)
+	b.make(b.old, services, head+`}
+spec: {ports: [{port: 80}]}`)
+	for _, k := range f.kinds {
+		f.before = append(f.before, b.get(b.old, k, name))
+	}
+	return f
+}
+
+func owners(k kind, owner *unstructured.Unstructured) string {
+	raw, _ := json.Marshal([]metav1.OwnerReference{ownerRef(k, owner)})
+	return `, ownerReferences: ` + string(raw)
+}
+
+// unit is the family as it was at first, or as it is now.
+func (f *family) unit() migration.Unit {
+	var objects []migration.Object
+	for n, k := range f.kinds {
+		obj := f.before[n]
+		if f.refound {
+			if obj = f.b.get(f.b.old, k, f.name); obj == nil {
+				continue
+			}
+		}
+		objects = append(objects, f.b.found(k, obj))
+	}
+	return f.b.unit(objects...)
+}
+
+// arrived wants all objects in the new cell as they were, owned by each other, and tombstones in the old.
+func (f *family) arrived() {
+	f.b.t.Helper()
+	uids := map[types.UID]types.UID{}
+	var after []*unstructured.Unstructured
+	for n, k := range f.kinds {
+		obj := f.b.get(f.b.new, k, f.name)
+		if obj == nil {
+			f.b.t.Fatalf("%s %s is not in the new cell", k.Kind, f.name)
+		}
+		after = append(after, obj)
+		uids[f.before[n].GetUID()] = obj.GetUID()
+	}
+	for n, k := range f.kinds {
+		want := f.before[n].DeepCopy()
+		refs := want.GetOwnerReferences()
+		for i := range refs {
+			refs[i].UID = uids[refs[i].UID]
+		}
+		if len(refs) > 0 {
+			want.SetOwnerReferences(refs)
+		}
+		if diff := same(want, after[n]); diff != "" {
+			f.b.t.Errorf("%s %s (-old +new):\n%s", k.Kind, f.name, diff)
+		}
+		tomb := f.b.get(f.b.old, k, f.name)
+		if tomb.GetLabels()[v1alpha1.LabelRebalanceStatus] != string(v1alpha1.Migrated) ||
+			len(tomb.GetFinalizers())+len(tomb.GetOwnerReferences()) > 0 {
+			f.b.t.Errorf("%s %s: tombstone %v", k.Kind, f.name, tomb.Object["metadata"])
+		}
+	}
+}
+
+// stays wants all objects in the old cell as they were.
+func (f *family) stays() {
+	f.b.t.Helper()
+	for n, k := range f.kinds {
+		f.b.untouched(k, f.before[n])
+	}
+}
+
+// clutter puts into the way what earlier runs may have left in the new cell: copies of other objects, and
+// a tombstone.
+func (f *family) clutter() {
+	f.b.t.Helper()
+	label := func(status v1alpha1.RebalanceStatus) string {
+		return `, labels: {` + v1alpha1.LabelRebalanceStatus + `: ` + string(status) + `}`
+	}
+	head := `metadata: {name: ` + f.name
+	f.b.make(f.b.new, configMaps, head+label(v1alpha1.Incoming)+
+		`, finalizers: [example.com/other], annotations: {`+v1alpha1.AnnotationFromCell+`: elsewhere}}`)
+	f.b.make(f.b.new, secrets, head+label(v1alpha1.Migrated)+`}`)
+}
+
+var errKilled = errors.New("killed")
+
+// killAfter runs what ends at the nth step, as if the process did, and says whether it got there.
+func killAfter(mover *migration.Mover, n int, do func()) (name migration.StepName, killed bool) {
+	seen := 0
+	mover.Step = func(s migration.Step) {
+		if seen++; seen == n {
+			name = s.Name
+			panic(errKilled)
+		}
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			if r != errKilled { //nolint:errorlint // what was thrown above
+				panic(r)
+			}
+			killed = true
+		}
+	}()
+	do()
+	return name, killed
+}
+
+// TestResume kills the move after every single step: the next call ends as an undisturbed one does.
+func TestResume(t *testing.T) {
+	for _, cluttered := range []bool{false, true} {
+		for _, refound := range []bool{false, true} {
+			t.Run(fmt.Sprintf("cluttered %t refound %t", cluttered, refound), func(t *testing.T) {
+				b := newBed(t)
+				var steps []migration.StepName
+				for n := 1; ; n++ {
+					f := newFamily(b, fmt.Sprintf("f%d", n))
+					if cluttered {
+						f.clutter()
+					}
+					mover := b.barred()
+					step, killed := killAfter(mover, n, func() { mover.Move(context.Background(), f.unit()) })
+					f.refound = refound
+					if result := b.barred().Move(t.Context(), f.unit()); result.Outcome != migration.Moved {
+						t.Fatalf("killed after step %d, %s: %+v", n, step, result)
+					}
+					f.arrived()
+					if t.Failed() {
+						t.Fatalf("killed after step %d, %s", n, step)
+					}
+					if !killed {
+						break
+					}
+					steps = append(steps, step)
+				}
+				want := []migration.StepName{migration.Marked, migration.Barred, migration.Created, migration.Stated, migration.Verified, migration.Flipped, migration.Revealed}
+				if cluttered {
+					want = append(want, migration.Released, migration.Discarded, migration.Updated)
+				}
+				for _, step := range want {
+					if !slices.Contains(steps, step) {
+						t.Errorf("never killed after %s", step)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestUndoAfterEveryStep: before the first flip all is as it was, after it nothing is touched; and an undo
+// that is killed itself is finished by the next.
+func TestUndoAfterEveryStep(t *testing.T) {
+	b := newBed(t)
+	for n := 1; ; n++ {
+		f := newFamily(b, fmt.Sprintf("f%d", n))
+		mover := b.barred()
+		flipped := false
+		_, killed := killAfter(mover, n, func() { mover.Move(context.Background(), f.unit()) })
+		if !killed {
+			break
+		}
+		for _, k := range f.kinds {
+			flipped = flipped || b.get(b.old, k, f.name).GetLabels()[v1alpha1.LabelRebalanceStatus] == string(v1alpha1.Migrated)
+		}
+		mover = b.mover()
+		killAfter(mover, n%5+1, func() { _ = mover.Undo(context.Background(), f.unit()) })
+		err := b.mover().Undo(t.Context(), f.unit())
+		switch {
+		case flipped && errors.Is(err, migration.ErrFlipped):
+			b.move(f.unit(), migration.Moved)
+			f.arrived()
+		case !flipped && err == nil:
+			f.stays()
+		default:
+			t.Errorf("after step %d, flipped %t: %v", n, flipped, err)
+		}
+		if t.Failed() {
+			t.Fatalf("after step %d", n)
+		}
+	}
+}
+
+// TestAScaleBetweenCopyAndFlipIsNotLost: the fence does not see it.
+func TestAScaleBetweenCopyAndFlipIsNotLost(t *testing.T) {
+	for _, at := range []migration.StepName{migration.Created, migration.Verified} {
+		t.Run(string(at), func(t *testing.T) {
+			b := newBed(t)
+			f := newFamily(b, "f")
+			mover := b.barred()
+			scaled := false
+			mover.Step = func(s migration.Step) {
+				if s.Name == at && !scaled {
+					scaled = true
+					b.patch(b.old, deployments, f.name, `{"spec":{"replicas":9}}`, "scale")
+				}
+			}
+			if result := mover.Move(t.Context(), f.unit()); result.Outcome != migration.Moved {
+				t.Fatalf("%+v", result)
+			}
+			replicas, _, _ := unstructured.NestedInt64(b.get(b.new, deployments, f.name).Object, "spec", "replicas")
+			if replicas != 9 {
+				t.Errorf("%d replicas", replicas)
+			}
+		})
+	}
+}
+
+// TestADeletionAtAnyStep leaves no mark and no copy that does not count.
+func TestADeletionAtAnyStep(t *testing.T) {
+	b := newBed(t)
+	for victim := range 4 {
+		for n := 1; ; n++ {
+			f := newFamily(b, fmt.Sprintf("f%d-%d", victim, n))
+			mover := b.barred()
+			seen := 0
+			mover.Step = func(migration.Step) {
+				if seen++; seen == n {
+					b.patch(b.old, f.kinds[victim], f.name, `{"metadata":{"finalizers":null}}`)
+					if err := b.in(b.old, f.kinds[victim]).Delete(t.Context(), f.name, metav1.DeleteOptions{}); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			result := mover.Move(t.Context(), f.unit())
+			if result.Begun {
+				result = b.mover().Move(t.Context(), f.unit())
+			}
+			for _, k := range f.kinds {
+				for _, s := range []side{b.old, b.new} {
+					obj := b.get(s, k, f.name)
+					if obj == nil || obj.GetDeletionTimestamp() != nil {
+						continue
+					}
+					if status := b.found(k, obj).Status; status != "" && status != v1alpha1.Migrated {
+						t.Fatalf("victim %d, step %d: %s %s is left %s: %+v", victim, n, k.Kind, f.name, status, result)
+					}
+				}
+			}
+			if seen < n {
+				break
+			}
+		}
+	}
+}
+
+// TestTwoUnitsAtOnce do not meet.
+func TestTwoUnitsAtOnce(t *testing.T) {
+	b := newBed(t)
+	families := []*family{newFamily(b, "f1"), newFamily(b, "f2")}
+	results := make(chan migration.Result)
+	mover := b.mover()
+	for _, f := range families {
+		go func() { results <- mover.Move(t.Context(), f.unit()) }()
+	}
+	for range families {
+		if result := <-results; result.Outcome != migration.Moved {
+			t.Errorf("%+v", result)
+		}
+	}
+	for _, f := range families {
+		f.arrived()
+	}
+}
+
+// barred is a mover with a barrier.
+func (b *bed) barred() *migration.Mover {
+	mover := b.mover()
+	mover.Barrier = func(context.Context) error { return nil }
+	return mover
+}

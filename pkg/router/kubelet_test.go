@@ -1,0 +1,152 @@
+package router_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/cri-streaming/pkg/streaming/portforward"
+	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
+	"k8s.io/utils/exec"
+)
+
+// streamTimeout is how long the kubelet of the tests waits for the parts of a stream.
+const streamTimeout = 10 * time.Second
+
+// kubelet answers what the apiserver of a cell asks the kubelet of a pod's node. Its container knows three
+// commands: "cat" copies its input and says on standard error how many bytes that were, "size" prints the
+// first size of its terminal, "exit N" ends with N. Attached to, it copies its input. Its ports say which
+// they are, then copy what comes.
+type kubelet struct {
+	port int
+	// more lets the log of the container go on, which stops after its first line.
+	more chan struct{}
+}
+
+func newKubelet(t *testing.T) *kubelet {
+	t.Helper()
+	k := &kubelet{more: make(chan struct{})}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/exec/{namespace}/{pod}/{container}", func(w http.ResponseWriter, r *http.Request) {
+		if options, err := remotecommand.NewOptions(r); err == nil {
+			remotecommand.ServeExec(w, r, k, r.PathValue("pod"), "", r.PathValue("container"), r.URL.Query()["command"],
+				options, streamTimeout, streamTimeout, remotecommand.SupportedStreamingProtocols)
+		}
+	})
+	mux.HandleFunc("/attach/{namespace}/{pod}/{container}", func(w http.ResponseWriter, r *http.Request) {
+		if options, err := remotecommand.NewOptions(r); err == nil {
+			remotecommand.ServeAttach(w, r, k, r.PathValue("pod"), "", r.PathValue("container"),
+				options, streamTimeout, streamTimeout, remotecommand.SupportedStreamingProtocols)
+		}
+	})
+	mux.HandleFunc("/portForward/{namespace}/{pod}", func(w http.ResponseWriter, r *http.Request) {
+		if options, err := portforward.NewV4Options(r); err == nil {
+			portforward.ServePortForward(w, r, k, r.PathValue("pod"), "", options, streamTimeout, streamTimeout, portforward.SupportedProtocols)
+		}
+	})
+	mux.HandleFunc("/containerLogs/{namespace}/{pod}/{container}", k.logs)
+	server := httptest.NewTLSServer(mux)
+	t.Cleanup(server.Close)
+	k.port = server.Listener.Addr().(*net.TCPAddr).Port
+	return k
+}
+
+// ExecInContainer implements [remotecommand.Executor].
+func (k *kubelet) ExecInContainer(ctx context.Context, _, _, _ string, command []string, in io.Reader, out, errOut io.WriteCloser, tty bool, resize <-chan remotecommand.TerminalSize, _ time.Duration) error {
+	switch command[0] {
+	case "cat":
+		n, err := io.Copy(out, in)
+		fmt.Fprintf(errOut, "%d bytes\n", n)
+		return err
+	case "size":
+		select {
+		case size := <-resize:
+			_, err := fmt.Fprintf(out, "terminal %v: %dx%d\n", tty, size.Width, size.Height)
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	code, err := strconv.Atoi(command[1])
+	if err != nil {
+		return err
+	}
+	return exec.CodeExitError{Err: fmt.Errorf("ended with %d", code), Code: code}
+}
+
+// AttachContainer implements [remotecommand.Attacher].
+func (k *kubelet) AttachContainer(_ context.Context, _, _, _ string, in io.Reader, out, _ io.WriteCloser, _ bool, _ <-chan remotecommand.TerminalSize) error {
+	_, err := io.Copy(out, in)
+	return err
+}
+
+// PortForward implements [portforward.PortForwarder].
+func (k *kubelet) PortForward(_ context.Context, _, _ string, port int32, stream io.ReadWriteCloser) error {
+	defer stream.Close()
+	if _, err := fmt.Fprintf(stream, "port %d\n", port); err != nil {
+		return err
+	}
+	_, err := io.Copy(stream, stream)
+	return err
+}
+
+// logs writes a line, and another one once the test asks for more.
+func (k *kubelet) logs(w http.ResponseWriter, r *http.Request) {
+	if r.FormValue("follow") != "true" {
+		fmt.Fprintln(w, "one")
+		return
+	}
+	fmt.Fprintln(w, "one")
+	w.(http.Flusher).Flush()
+	select {
+	case <-k.more:
+		fmt.Fprintln(w, "two")
+	case <-r.Context().Done():
+	}
+}
+
+// podOn makes a pod through the router on a node of this kubelet, which every cell knows until the test ends.
+func (b *bed) podOn(t *testing.T, k *kubelet, ns string) *corev1.Pod {
+	t.Helper()
+	node := &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: "node-of-" + ns},
+		Status: corev1.NodeStatus{
+			Addresses:       []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "127.0.0.1"}},
+			DaemonEndpoints: corev1.NodeDaemonEndpoints{KubeletEndpoint: corev1.DaemonEndpoint{Port: int32(k.port)}},
+		},
+	}
+	for _, config := range b.cells {
+		nodes := kube(t, config).CoreV1().Nodes()
+		if _, err := nodes.Create(t.Context(), node, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := nodes.Delete(context.Background(), node.Name, metav1.DeleteOptions{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "streams"},
+		Spec:       corev1.PodSpec{NodeName: node.Name, Containers: []corev1.Container{{Name: "c", Image: "registry.example/c:1"}}},
+	}
+	var made *corev1.Pod
+	until(t, "the pod is made", func(ctx context.Context) bool {
+		var err error
+		made, err = kube(t, b.router).CoreV1().Pods(ns).Create(ctx, pod, metav1.CreateOptions{})
+		if err != nil && !apierrors.IsForbidden(err) { // until the cell has made the default service account
+			t.Fatal(err)
+		}
+		return err == nil
+	})
+	return made
+}

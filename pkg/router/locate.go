@@ -1,0 +1,161 @@
+package router
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/metadata"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/fence"
+	"github.com/kubecell/kubectl-cell/pkg/router/route"
+)
+
+// errLookAgain says that an object was seen in the middle of a step.
+var errLookAgain = errors.New("look again")
+
+// clearTimeout is how long to wait for a tombstone to go.
+const clearTimeout = 5 * time.Second
+
+// whereabouts is where an object on the move is.
+type whereabouts struct {
+	// source is the cell in which it is, or in which it would be made.
+	source string
+	// uid is its UID there, "" where it does not exist.
+	uid types.UID
+	// busy is true while it is being copied: it can be read and not be written.
+	busy bool
+	// stale is what lies in the place of an object that does not exist: a tombstone, or a copy that nobody owns.
+	stale *metav1.PartialObjectMetadata
+}
+
+// locate looks at the object's metadata where its key moves from, and where it moves to if need be.
+func (m *moving) locate(to route.Route) (whereabouts, error) {
+	old, oldErr := m.metadata(to.Sources[0])
+	at := whereabouts{source: to.Sources[0]}
+	if len(to.Sources) == 1 {
+		if oldErr != nil {
+			return at, oldErr
+		}
+		at.is(old)
+		return at, nil
+	}
+	if oldErr == nil && old != nil && statusOf(old) != v1alpha1.Migrated && statusOf(old) != v1alpha1.Incoming {
+		at.is(old)
+		return at, nil
+	}
+	now, err := m.metadata(to.Sources[1])
+	if err != nil {
+		return at, err
+	}
+	at = whereabouts{source: to.Sources[1]}
+	at.is(now)
+	switch moved := old != nil && statusOf(old) == v1alpha1.Migrated; {
+	case oldErr != nil && (at.uid == "" || at.busy):
+		// Only an object that has arrived speaks for a cell that does not answer.
+		return at, oldErr
+	case moved && at.stale != nil && statusOf(now) == v1alpha1.Migrated:
+		return at, errLookAgain // the other way round meanwhile
+	case moved && at.stale != nil:
+		at.uid, at.busy, at.stale = now.UID, true, nil // it has arrived, and is about to be told
+	case at.stale != nil && statusOf(now) == v1alpha1.Incoming:
+		at.busy = true // the original was deleted in the middle; the run takes the copy away
+	}
+	return at, nil
+}
+
+// is notes what was found at the source: nil, or an object in any state.
+func (at *whereabouts) is(object *metav1.PartialObjectMetadata) {
+	if object == nil {
+		return
+	}
+	switch statusOf(object) {
+	case v1alpha1.Migrated, v1alpha1.Incoming:
+		at.stale = object
+	case v1alpha1.Migrating:
+		at.uid, at.busy = object.UID, true
+	default:
+		at.uid = object.UID
+	}
+}
+
+func statusOf(object metav1.Object) v1alpha1.RebalanceStatus {
+	return v1alpha1.RebalanceStatus(object.GetLabels()[v1alpha1.LabelRebalanceStatus])
+}
+
+// metadata is that of the object in one cell, nil where it is not there.
+func (m *moving) metadata(source string) (*metav1.PartialObjectMetadata, error) {
+	plane, err := m.state.ControlPlane(source)
+	if err != nil {
+		return nil, noPlane(source, err)
+	}
+	found, err := plane.Metadata().Resource(m.resource()).Namespace(m.info.Namespace).Get(m.r.Context(), m.info.Name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil //nolint:nilnil // absence is an answer
+	case err != nil:
+		return nil, noPlane(source, err)
+	}
+	return found, nil
+}
+
+func (m *moving) resource() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: m.info.APIGroup, Version: m.info.APIVersion, Resource: m.info.Resource}
+}
+
+// clear makes room for an object that is to be made where a tombstone lies. What the tombstone owned stays.
+func (m *moving) clear(at whereabouts) error {
+	if at.stale == nil {
+		return nil
+	}
+	plane, err := m.state.ControlPlane(at.source)
+	if err != nil {
+		return noPlane(at.source, err)
+	}
+	mover, err := metadata.NewForConfig(fence.AsMover(plane.Config()))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(m.r.Context(), clearTimeout)
+	defer cancel()
+	place := mover.Resource(m.resource()).Namespace(m.info.Namespace)
+	orphan := metav1.DeletePropagationOrphan
+	err = place.Delete(ctx, m.info.Name, metav1.DeleteOptions{
+		Preconditions:     &metav1.Preconditions{UID: &at.stale.UID},
+		PropagationPolicy: &orphan,
+	})
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return noPlane(at.source, err)
+	}
+	// It goes once the cell's garbage collector has let go of what it owned.
+	err = wait.PollUntilContextCancel(ctx, lookPause, true, func(ctx context.Context) (bool, error) {
+		left, err := place.Get(ctx, m.info.Name, metav1.GetOptions{})
+		return apierrors.IsNotFound(err) || err == nil && left.UID != at.stale.UID, nil
+	})
+	if err != nil {
+		return route.Moving(m.info)
+	}
+	return nil
+}
+
+// keepBody reads the body of a request, so that it can be sent more than once.
+func keepBody(w http.ResponseWriter, r *http.Request) error {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil
+	}
+	body, err := readBody(w, r)
+	if err != nil {
+		return err
+	}
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	return nil
+}

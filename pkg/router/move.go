@@ -1,0 +1,215 @@
+package router
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apiserver/pkg/endpoints/request"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/router/feed"
+	"github.com/kubecell/kubectl-cell/pkg/router/route"
+)
+
+const (
+	// maxLooks is how often an object on the move is looked for before the client is asked to come again.
+	maxLooks = 6
+	// lookPause is the time between two looks, for what the next step of a move takes.
+	lookPause = 15 * time.Millisecond
+)
+
+// move serves a request for one object whose key moves from one cell to another, or which was not where it was
+// looked for. The labels on the objects tell where it is, not the router's memory: each look starts anew, with the
+// newest configuration, and a look that meets a change in the middle is followed by another one.
+func (h *handler) move(w http.ResponseWriter, r *http.Request, info *request.RequestInfo) {
+	if err := keepBody(w, r); err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	writing := mutates(r.Method)
+	for n := range maxLooks {
+		if n > 0 && !pause(r, lookPause) {
+			return
+		}
+		state := h.state()
+		if writing {
+			state = h.begin()
+		}
+		m := &moving{handler: h, w: w, r: r, state: state, info: info, last: n == maxLooks-1}
+		done := m.serve(writing)
+		if writing {
+			state.End()
+		}
+		if done {
+			return
+		}
+	}
+	h.fail(w, r, route.Moving(info))
+}
+
+// moving is one look at an object on the move.
+type moving struct {
+	*handler
+	w     http.ResponseWriter
+	r     *http.Request
+	state *feed.State
+	info  *request.RequestInfo
+	// last is true where no other look follows.
+	last bool
+}
+
+// serve is false where one has to look again.
+func (m *moving) serve(writing bool) bool {
+	to := route.Decide(m.info, m.state.Snapshot)
+	switch to.Action {
+	case route.Forward:
+		to.Sources = []string{to.Source}
+	case route.Move:
+	case route.Refuse:
+		m.fail(m.w, m.r, to.Refusal)
+		return true
+	default:
+		m.fail(m.w, m.r, route.Moving(m.info))
+		return true
+	}
+	if writing || m.info.Subresource != "" && m.info.Subresource != "status" {
+		// What a subresource answers, such as a Scale, does not say whether the object has moved.
+		return m.write(to)
+	}
+	return m.read(to)
+}
+
+// read asks the cell that the key moves from, and the other one where the object is not there any more.
+func (m *moving) read(to route.Route) bool {
+	x, failure := m.try(to.Sources[0])
+	if failure == nil && x.seen == shown {
+		x.answerTo(m.w)
+		return true
+	}
+	was := absent
+	if x != nil {
+		was = x.seen
+		x.discard()
+	}
+	if len(to.Sources) == 1 {
+		return m.nothing(failure)
+	}
+	y, newFailure := m.try(to.Sources[1])
+	switch {
+	case newFailure != nil:
+		m.failure(newFailure)
+		return true
+	case y.seen == shown:
+		// It counts, also where the other cell does not answer: a copy is shown only once the original is gone.
+		y.answerTo(m.w)
+		return true
+	}
+	defer y.discard()
+	switch {
+	case failure != nil:
+		m.failure(failure)
+		return true
+	case was == left && y.seen == arriving:
+		// Its arrival is about to be told.
+		if m.last {
+			y.answerTo(m.w)
+		}
+		return m.last
+	case was == left && y.seen == left:
+		return false
+	}
+	return m.nothing(nil)
+}
+
+// try sends the request to one cell. The failure is what the client would be told.
+func (m *moving) try(source string) (*exchange, *heldAnswer) {
+	held := newHeldAnswer()
+	x := m.exchange(held, m.r, m.state, m.info, target{source: source})
+	if x == nil {
+		return nil, held
+	}
+	return x, nil
+}
+
+func (m *moving) failure(held *heldAnswer) { held.release(m.w) }
+
+// nothing answers that there is no such object, unless the ring has changed meanwhile.
+func (m *moving) nothing(failure *heldAnswer) bool {
+	switch {
+	case failure != nil:
+		m.failure(failure)
+	case m.handler.state().Snapshot.Epoch != m.state.Snapshot.Epoch && !m.last:
+		return false
+	default:
+		m.fail(m.w, m.r, apierrors.NewNotFound(schema.GroupResource{Group: m.info.APIGroup, Resource: m.info.Resource}, m.info.Name))
+	}
+	return true
+}
+
+// write finds the object and sends the request there.
+func (m *moving) write(to route.Route) bool {
+	at, err := m.locate(to)
+	switch {
+	case errors.Is(err, errLookAgain):
+		return false
+	case err != nil:
+		m.fail(m.w, m.r, err)
+		return true
+	case at.busy && mutates(m.r.Method):
+		m.fail(m.w, m.r, route.Moving(m.info))
+		return true
+	}
+	goal := target{source: at.source}
+	moves := len(to.Sources) > 1
+	switch {
+	case at.uid == "" && m.creates():
+		if moves && m.state.Snapshot.Phase != v1alpha1.RingRebalancing {
+			// Some router may still make it where the key moves from.
+			m.fail(m.w, m.r, route.Moving(m.info))
+			return true
+		}
+		if err := m.clear(at); err != nil {
+			m.fail(m.w, m.r, err)
+			return true
+		}
+		if moves {
+			goal.epoch = m.state.Snapshot.Epoch
+		}
+	case at.uid == "":
+		return m.nothing(nil)
+	case moves && at.source == to.Sources[0] && m.creates():
+		goal.uid = at.uid
+	}
+	x := m.exchange(m.w, m.r, m.state, m.info, goal)
+	switch {
+	case x == nil:
+		return true
+	case x.seen == shown || x.seen == absent || x.seen == taken && at.uid != "":
+		x.answerTo(m.w)
+		return true
+	}
+	x.discard()
+	return false
+}
+
+// creates says whether the request may make the object.
+func (m *moving) creates() bool {
+	return m.info.Subresource == "" && (m.info.Verb == "create" || m.info.Verb == "update" ||
+		m.info.Verb == "patch" && m.r.Header.Get("Content-Type") == string(types.ApplyYAMLPatchType))
+}
+
+// pause is false where the client went away.
+func pause(r *http.Request, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-r.Context().Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

@@ -1,0 +1,215 @@
+package router_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	applycorev1 "k8s.io/client-go/applyconfigurations/core/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/client"
+	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/fence"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
+)
+
+// newMovingBed is a federation of its own, in which every key moves from cell-1 to cell-2.
+func newMovingBed(t *testing.T) *bed {
+	t.Helper()
+	configs := sandboxtest.ControlPlanes(t, 3)
+	b := &bed{rcp: configs[0], cells: map[string]*rest.Config{"cell-1": configs[1], "cell-2": configs[2]}}
+	var founders []federation.NewCell
+	for _, name := range []string{"cell-1", "cell-2"} {
+		founders = append(founders, federation.NewCell{Name: name, Kubeconfig: kubeconfig(t, b.cells[name]), Weight: 100})
+	}
+	if _, err := federation.Init(t.Context(), b.rcp, federation.InitOptions{Founders: founders}); err != nil {
+		t.Fatal(err)
+	}
+	b.router = runRouter(t, b.rcp, t.TempDir())
+	b.phase(t, v1alpha1.RingRebalancing)
+	return b
+}
+
+// phase sets the ring's phase and waits until the router serves it. While Stable all keys are in cell-2.
+func (b *bed) phase(t *testing.T, phase v1alpha1.RingPhase) {
+	t.Helper()
+	c, err := client.New(b.rcp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := c.Rings().Get(t.Context(), v1alpha1.RingName, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := func(cell string) *v1alpha1.RingLayout {
+		return &v1alpha1.RingLayout{Members: []v1alpha1.RingMember{{Cell: cell, Weight: 100}}, PointsPerWeight: 10}
+	}
+	ring.Status.Epoch++
+	ring.Status.Phase, ring.Status.Current, ring.Status.Target = phase, one("cell-1"), one("cell-2")
+	if phase == v1alpha1.RingStable {
+		ring.Status.Current, ring.Status.Target = one("cell-2"), nil
+	}
+	if ring, err = c.Rings().UpdateStatus(t.Context(), ring, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	b.awaitAcknowledged(t, ring, 1)
+}
+
+// lay puts a config map into a cell that says where it lies. Its state is that of a move; "absent" lays nothing.
+func (b *bed) lay(t *testing.T, cell, namespace, name, state string) {
+	t.Helper()
+	if state == "absent" {
+		return
+	}
+	object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string]string{"in": cell}}
+	if state != "plain" {
+		object.Labels = map[string]string{v1alpha1.LabelRebalanceStatus: state}
+	}
+	if _, err := kube(t, fence.AsMover(b.cells[cell])).CoreV1().ConfigMaps(namespace).Create(t.Context(), object, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// said is what a request ended with: where the object was found, or the reason of a refusal.
+func said(object *corev1.ConfigMap, err error) string {
+	switch {
+	case apierrors.IsTooManyRequests(err):
+		return "429"
+	case apierrors.IsNotFound(err):
+		return "404"
+	case apierrors.IsAlreadyExists(err):
+		return "exists"
+	case apierrors.IsConflict(err):
+		return "conflict"
+	case err != nil:
+		return err.Error()
+	case object.Data["in"] == "":
+		return "ok"
+	}
+	return object.Data["in"]
+}
+
+func TestLabelsTellWhereAMovingObjectIs(t *testing.T) {
+	b := newMovingBed(t)
+	ns := b.namespace(t, "moving")
+	maps := kube(t, impatient(b.router)).CoreV1().ConfigMaps(ns)
+	verbs := map[string]func(name string) string{
+		"get": func(name string) string { return said(maps.Get(t.Context(), name, metav1.GetOptions{})) },
+		"create": func(name string) string {
+			return said(maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}))
+		},
+		"update": func(name string) string {
+			return said(maps.Update(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.UpdateOptions{}))
+		},
+		"patch": func(name string) string {
+			return said(maps.Patch(t.Context(), name, types.MergePatchType, []byte(`{"data":{"new":"1"}}`), metav1.PatchOptions{}))
+		},
+		"apply": func(name string) string {
+			return said(maps.Apply(t.Context(), applycorev1.ConfigMap(name, ns), metav1.ApplyOptions{FieldManager: "test", Force: true}))
+		},
+		"delete": func(name string) string {
+			return said(&corev1.ConfigMap{}, maps.Delete(t.Context(), name, metav1.DeleteOptions{}))
+		},
+	}
+	const in1, in2 = "cell-1", "cell-2"
+	tests := []struct {
+		phase    v1alpha1.RingPhase
+		old, now string
+		want     map[string]string
+	}{
+		{v1alpha1.RingRebalancing, "plain", "absent", map[string]string{"get": in1, "create": "exists", "update": "ok", "patch": in1, "apply": in1, "delete": "ok"}},
+		{v1alpha1.RingRebalancing, "plain", "incoming", map[string]string{"get": in1, "patch": in1}},
+		{v1alpha1.RingRebalancing, "plain", "migrated", map[string]string{"get": in1, "patch": in1}},
+		{v1alpha1.RingRebalancing, "migrating", "incoming", map[string]string{"get": in1, "create": "429", "update": "429", "patch": "429", "apply": "429", "delete": "429"}},
+		{v1alpha1.RingRebalancing, "migrated", "incoming", map[string]string{"get": in2, "create": "429", "update": "429", "patch": "429", "apply": "429", "delete": "429"}},
+		{v1alpha1.RingRebalancing, "migrated", "plain", map[string]string{"get": in2, "create": "exists", "update": "ok", "patch": in2, "apply": in2, "delete": "ok"}},
+		{v1alpha1.RingRebalancing, "migrated", "absent", map[string]string{"get": "404", "create": "ok", "update": "404", "patch": "404", "apply": "ok", "delete": "404"}},
+		{v1alpha1.RingRebalancing, "absent", "plain", map[string]string{"get": in2, "create": "exists", "update": "ok", "patch": in2, "apply": in2, "delete": "ok"}},
+		{v1alpha1.RingRebalancing, "absent", "absent", map[string]string{"get": "404", "create": "ok", "update": "404", "patch": "404", "apply": "ok", "delete": "404"}},
+		{v1alpha1.RingRebalancing, "absent", "incoming", map[string]string{"get": "404", "create": "429", "apply": "429", "delete": "429"}},
+		{v1alpha1.RingRebalancing, "absent", "migrated", map[string]string{"get": "404", "create": "ok", "update": "404", "patch": "404", "apply": "ok", "delete": "404"}},
+		// Some router may still not know where the key moves to.
+		{v1alpha1.RingPreparing, "plain", "absent", map[string]string{"get": in1, "update": "ok", "patch": in1, "apply": in1, "delete": "ok"}},
+		{v1alpha1.RingPreparing, "absent", "absent", map[string]string{"get": "404", "create": "429", "update": "429", "patch": "404", "apply": "429", "delete": "404"}},
+		{v1alpha1.RingPreparing, "absent", "plain", map[string]string{"get": in2, "patch": in2, "apply": in2}},
+		// cell-2 is where they all are; what lies in cell-1 counts no more.
+		{v1alpha1.RingStable, "plain", "absent", map[string]string{"get": "404", "create": "ok"}},
+		{v1alpha1.RingStable, "absent", "migrated", map[string]string{"get": "404", "create": "ok", "update": "404", "patch": "404", "apply": "ok", "delete": "404"}},
+		{v1alpha1.RingStable, "absent", "incoming", map[string]string{"get": "404", "create": "ok", "patch": "404", "apply": "ok"}},
+		{v1alpha1.RingStable, "absent", "migrating", map[string]string{"get": in2, "patch": "429", "delete": "429"}},
+	}
+	phase := v1alpha1.RingRebalancing
+	for i, test := range tests {
+		if test.phase != phase {
+			phase = test.phase
+			b.phase(t, phase)
+		}
+		for verb, want := range test.want {
+			name := fmt.Sprintf("x-%d-%s", i, verb)
+			b.lay(t, "cell-1", ns, name, test.old)
+			b.lay(t, "cell-2", ns, name, test.now)
+			if got := verbs[verb](name); got != want {
+				t.Errorf("%s: %s in the old cell and %s in the new one: %s is answered with %s; want %s", phase, test.old, test.now, verb, got, want)
+			}
+			if want != "ok" || verb != "create" && verb != "apply" || test.old == "plain" && test.phase != v1alpha1.RingStable || test.now == "plain" {
+				continue
+			}
+			made, err := kube(t, b.cells["cell-2"]).CoreV1().ConfigMaps(ns).Get(t.Context(), name, metav1.GetOptions{})
+			if err != nil {
+				t.Errorf("%s of %s was answered and is not in cell-2: %v", verb, name, err)
+				continue
+			}
+			marked := made.Annotations[v1alpha1.AnnotationPlacementEpoch] != ""
+			if marked != (phase == v1alpha1.RingRebalancing) || made.Labels[v1alpha1.LabelRebalanceStatus] != "" {
+				t.Errorf("%s in phase %s made %v", verb, phase, made.ObjectMeta)
+			}
+		}
+	}
+}
+
+func TestVersionsGrowAcrossAMove(t *testing.T) {
+	b := newMovingBed(t)
+	ns := b.namespace(t, "versions")
+	maps := kube(t, impatient(b.router)).CoreV1().ConfigMaps(ns)
+	b.lay(t, "cell-1", ns, "x", "plain")
+	before, err := maps.Get(t.Context(), "x", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tombstone := []byte(`{"metadata":{"labels":{"` + v1alpha1.LabelRebalanceStatus + `":"migrated"}}}`)
+	if _, err := kube(t, fence.AsMover(b.cells["cell-1"])).CoreV1().ConfigMaps(ns).Patch(t.Context(), "x", types.MergePatchType, tombstone, metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	moved := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "x", Annotations: map[string]string{v1alpha1.AnnotationPlacementEpoch: "2"}}}
+	if _, err := kube(t, b.cells["cell-2"]).CoreV1().ConfigMaps(ns).Create(t.Context(), moved, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	after, err := maps.Get(t.Context(), "x", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !less(before.ResourceVersion, after.ResourceVersion) {
+		t.Errorf("version %s before the move and %s after it", before.ResourceVersion, after.ResourceVersion)
+	}
+	before.Data["late"] = "1"
+	if _, err := maps.Update(t.Context(), before, metav1.UpdateOptions{}); !apierrors.IsConflict(err) {
+		t.Errorf("update with a version from before the move: %v; want a conflict", err)
+	}
+	if _, err := maps.Update(t.Context(), after, metav1.UpdateOptions{}); err != nil {
+		t.Errorf("update with the version after the move: %v", err)
+	}
+}
+
+// less compares versions as numbers of any length.
+func less(a, b string) bool {
+	if len(a) != len(b) {
+		return len(a) < len(b)
+	}
+	return strings.Compare(a, b) < 0
+}
