@@ -268,7 +268,7 @@ func TestAddNeedsRights(t *testing.T) {
 		}
 		_, err = federation.AddCell(t.Context(), b.rcp, weak, federation.Options{})
 	}
-	wantError(t, err, exit.Refused, "impersonate users", "create *")
+	wantError(t, err, exit.Refused, "impersonate users", "create *", "bind clusterroles", "escalate clusterroles")
 	if strings.Contains(err.Error(), "get *") {
 		t.Errorf("%v: names a right that is there", err)
 	}

@@ -26,7 +26,7 @@ func newMovingBed(t *testing.T) *bed {
 	b := &bed{rcp: configs[0], cells: map[string]*rest.Config{"cell-1": configs[1], "cell-2": configs[2]}}
 	var founders []federation.NewCell
 	for _, name := range []string{"cell-1", "cell-2"} {
-		founders = append(founders, federation.NewCell{Name: name, Kubeconfig: kubeconfig(t, b.cells[name]), Weight: 100})
+		founders = append(founders, federation.NewCell{Name: name, Kubeconfig: sandboxtest.Kubeconfig(t, b.cells[name]), Weight: 100})
 	}
 	if _, err := federation.Init(t.Context(), b.rcp, federation.InitOptions{Founders: founders}); err != nil {
 		t.Fatal(err)

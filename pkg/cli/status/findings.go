@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/cli/overview"
@@ -54,17 +55,8 @@ func conditionFindings(program string, cell overview.Cell) []Finding {
 		return nil
 	}
 	var out []Finding
-	conditions := cell.Object.Status.Conditions
-	install := fmt.Sprintf("%s add %s --kubeconfig FILE   # again; it installs the fence", program, cell.Name)
-	if meta.FindStatusCondition(conditions, v1alpha1.ConditionFenced) == nil {
-		out = append(out, Finding{Cell: cell.Name, Message: "cell " + cell.Name + " has no fence: writes to objects in migration would not be refused in it", Next: install})
-	}
-	for _, condition := range conditions {
-		switch {
-		case condition.Status != "False":
-		case condition.Type == v1alpha1.ConditionFenced && condition.Reason != v1alpha1.ReasonFenceUnsupported:
-			out = append(out, Finding{Cell: cell.Name, Message: "cell " + cell.Name + " is not fenced: " + condition.Message, Next: install})
-		default:
+	for _, condition := range cell.Object.Status.Conditions {
+		if condition.Status == metav1.ConditionFalse && condition.Type != v1alpha1.ConditionFenced {
 			out = append(out, Finding{
 				Cell:    cell.Name,
 				Message: fmt.Sprintf("cell %s is not %s: %s", cell.Name, condition.Type, condition.Message),
@@ -72,5 +64,24 @@ func conditionFindings(program string, cell overview.Cell) []Finding {
 			})
 		}
 	}
-	return out
+	return append(out, fenceFindings(program, cell)...)
+}
+
+// fenceFindings are about a cell that does not refuse writes to objects in migration, or was added before
+// anybody looked.
+func fenceFindings(program string, cell overview.Cell) []Finding {
+	found := Finding{Cell: cell.Name, Next: fmt.Sprintf("%s add %s --kubeconfig FILE   # again; it installs the fence", program, cell.Name)}
+	fenced := meta.FindStatusCondition(cell.Object.Status.Conditions, v1alpha1.ConditionFenced)
+	switch {
+	case fenced == nil:
+		found.Message = "cell " + cell.Name + " has no fence: writes to objects in migration would not be refused in it"
+	case fenced.Status != metav1.ConditionFalse:
+		return nil
+	case fenced.Reason == v1alpha1.ReasonFenceUnsupported:
+		found.Message = "cell " + cell.Name + " cannot be fenced: " + fenced.Message
+		found.Next = fmt.Sprintf("upgrade its control plane to Kubernetes 1.30 or turn the API on, then %s add %s --kubeconfig FILE", program, cell.Name)
+	default:
+		found.Message = "cell " + cell.Name + " is not fenced: " + fenced.Message
+	}
+	return []Finding{found}
 }
