@@ -43,26 +43,25 @@ func adaptJob(d *document) error {
 		if string(spec["manualSelector"]) == "true" {
 			return nil
 		}
-		remove := func(labels map[string]json.RawMessage) error {
-			for _, label := range uidLabels {
-				delete(labels, label)
-			}
-			return nil
-		}
 		for _, label := range uidLabels {
 			delete(d.labels, label) // an apiserver copies the template's labels to a Job that has none
 		}
-		if err := edit(spec, "selector", func(selector map[string]json.RawMessage) error {
-			return edit(selector, "matchLabels", remove)
-		}); err != nil {
+		if err := prune(spec, uidLabels, "selector", "matchLabels"); err != nil {
 			return err
 		}
-		return edit(spec, "template", func(template map[string]json.RawMessage) error {
-			return edit(template, "metadata", func(meta map[string]json.RawMessage) error {
-				return edit(meta, "labels", remove)
-			})
-		})
+		return prune(spec, uidLabels, "template", "metadata", "labels")
 	})
+}
+
+// prune deletes keys from the object at a path.
+func prune(parent map[string]json.RawMessage, keys []string, path ...string) error {
+	if len(path) == 0 {
+		for _, key := range keys {
+			delete(parent, key)
+		}
+		return nil
+	}
+	return edit(parent, path[0], func(child map[string]json.RawMessage) error { return prune(child, keys, path[1:]...) })
 }
 
 func adaptService(d *document, give allocation) error {

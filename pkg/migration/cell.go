@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -17,6 +18,9 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 )
+
+// requestTimeout is for one request: a cell that hangs must not keep units closed to writes.
+const requestTimeout = 30 * time.Second
 
 // Cell is a cell as the mover reaches it. It knows what the cell served when it was connected. It may be
 // used by many goroutines at once.
@@ -33,6 +37,9 @@ type Cell struct {
 func Connect(name string, config *rest.Config) (*Cell, error) {
 	config = rest.CopyConfig(config)
 	config.QPS, config.Burst = -1, -1
+	if config.Timeout == 0 {
+		config.Timeout = requestTimeout
+	}
 	config.WarningHandler = rest.NoWarnings{} // they are for those who write objects of their own
 	config.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
 	config.AcceptContentTypes, config.ContentType = "application/json", "application/json"
@@ -116,23 +123,23 @@ func (c *Cell) kind(apiVersion, kind string) (Resource, bool) {
 }
 
 func (c *Cell) get(ctx context.Context, o *Object) (*document, error) {
-	return c.do(c.client.Get().AbsPath(o.path(o.Name)), ctx)
+	return do(ctx, c.client.Get().AbsPath(o.path(o.Name)))
 }
 
 func (c *Cell) create(ctx context.Context, o *Object, body []byte) (*document, error) {
-	return c.do(c.client.Post().AbsPath(o.path()).Param("fieldManager", v1alpha1.MoverFieldManager).Body(body), ctx)
+	return do(ctx, c.client.Post().AbsPath(o.path()).Param("fieldManager", v1alpha1.MoverFieldManager).Body(body))
 }
 
 // update replaces the object, or the subresource that follows its name.
 func (c *Cell) update(ctx context.Context, o *Object, body []byte, subresource ...string) (*document, error) {
 	path := o.path(append([]string{o.Name}, subresource...)...)
-	return c.do(c.client.Put().AbsPath(path).Param("fieldManager", v1alpha1.MoverFieldManager).Body(body), ctx)
+	return do(ctx, c.client.Put().AbsPath(path).Param("fieldManager", v1alpha1.MoverFieldManager).Body(body))
 }
 
 // patch merges; the answer is the whole object.
 func (c *Cell) patch(ctx context.Context, o *Object, body []byte) (*document, error) {
-	return c.do(c.client.Patch(types.MergePatchType).AbsPath(o.path(o.Name)).
-		Param("fieldManager", v1alpha1.MoverFieldManager).Body(body), ctx)
+	return do(ctx, c.client.Patch(types.MergePatchType).AbsPath(o.path(o.Name)).
+		Param("fieldManager", v1alpha1.MoverFieldManager).Body(body))
 }
 
 // patchBlind merges, and wants nothing back but whether it worked.
@@ -159,7 +166,7 @@ func (c *Cell) delete(ctx context.Context, o *Object, uid types.UID, version str
 	return c.client.Delete().AbsPath(o.path(o.Name)).Body(body).Do(ctx).Error()
 }
 
-func (c *Cell) do(request *rest.Request, ctx context.Context) (*document, error) {
+func do(ctx context.Context, request *rest.Request) (*document, error) {
 	result := request.Do(ctx)
 	if err := result.Error(); err != nil {
 		return nil, err

@@ -176,15 +176,12 @@ func TestAKilledMoveIsFoundAgain(t *testing.T) {
 // TestWhatNoRunWants: marks that the ring does not ask for any more, and copies without an original.
 func TestWhatNoRunWants(t *testing.T) {
 	b := newBed(t)
-	snap := snapshot(t, []string{"old"}, []string{"old", "other"})
-	b.cells["other"] = b.cells["new"]
 	before := b.make(b.old, configMaps, `metadata: {name: a}`)
 	mover := b.barred()
 	killAfter(mover, 3, func() { mover.Move(context.Background(), b.unit(b.found(configMaps, before))) })
 	b.make(b.new, secrets, `metadata: {name: l, labels: {`+v1alpha1.LabelRebalanceStatus+`: incoming}, annotations: {`+v1alpha1.AnnotationFromCell+`: old}, finalizers: [example.com/hold]}`)
-	delete(b.cells, "other")
 
-	snap = snapshot(t, []string{"old"}, []string{"old"})
+	snap := snapshot(t, []string{"old"}, []string{"old"})
 	found := b.units(snap)
 	if got := b.names(found.Strays); len(got) != 1 || got[0] != "ns/a old>new: configmaps a migrating" || len(found.Units) > 0 {
 		t.Fatalf("strays %v, units %v", got, b.names(found.Units))

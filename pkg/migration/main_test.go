@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
 	"github.com/kubecell/kubectl-cell/pkg/placement"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
@@ -34,11 +35,29 @@ var planes = sandboxtest.NewPool(2)
 
 func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m, planes)) }
 
+// fences are raised by the first test.
+var fences sync.Once
+
+func raise(t testing.TB, s side) {
+	t.Helper()
+	_, err := s.kube.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.Namespace}}, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		t.Fatal(err)
+	}
+	if _, err := fence.Install(t.Context(), s.config); err != nil {
+		t.Fatal(err)
+	}
+	if err := fence.Await(t.Context(), s.config); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // side is one cell as a test looks at it.
 type side struct {
-	config  *rest.Config
-	dynamic dynamic.Interface
-	kube    kubernetes.Interface
+	config *rest.Config
+	// dynamic passes the fence, for what the fence or its absence would have let happen; admin does not.
+	dynamic, admin dynamic.Interface
+	kube           kubernetes.Interface
 }
 
 // bed is two cells with a namespace for the test in both.
@@ -56,6 +75,11 @@ func newBed(t testing.TB) *bed {
 	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-", "=", "-").Replace(t.Name()))
 	b := &bed{t: t, namespace: name[:min(len(name), 60)], requests: &requestLog{}}
 	b.old, b.new = newSide(t, configs[0]), newSide(t, configs[1])
+	fences.Do(func() {
+		for _, s := range []side{b.old, b.new} {
+			raise(t, s)
+		}
+	})
 	for _, s := range []side{b.old, b.new} {
 		_, err := s.kube.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: b.namespace}}, metav1.CreateOptions{})
 		if err != nil && !apierrors.IsAlreadyExists(err) {
@@ -71,7 +95,7 @@ func (b *bed) connect() {
 	b.t.Helper()
 	b.cells = map[string]*migration.Cell{}
 	for name, s := range map[string]side{"old": b.old, "new": b.new} {
-		config := rest.CopyConfig(s.config)
+		config := fence.AsMover(s.config)
 		config.Wrap(func(next http.RoundTripper) http.RoundTripper { return b.requests.of(name, next) })
 		cell, err := migration.Connect(name, config)
 		if err != nil {
@@ -87,7 +111,10 @@ func newSide(t testing.TB, config *rest.Config) side {
 	config.QPS, config.Burst = -1, -1
 	s := side{config: config}
 	var err error
-	if s.dynamic, err = dynamic.NewForConfig(config); err != nil {
+	if s.dynamic, err = dynamic.NewForConfig(fence.AsMover(config)); err != nil {
+		t.Fatal(err)
+	}
+	if s.admin, err = dynamic.NewForConfig(config); err != nil {
 		t.Fatal(err)
 	}
 	if s.kube, err = kubernetes.NewForConfig(config); err != nil {

@@ -18,6 +18,10 @@ const tries = 8
 // ErrFlipped is returned by Undo for a unit that has passed the flip of an object: it can only be moved on.
 var ErrFlipped = errors.New("an object of the unit is in the new cell already")
 
+// ErrCopyLeft is returned by Undo for a unit that can be written again in its old cell, while the new one may
+// have a copy that does not count. Nothing has to be done.
+var ErrCopyLeft = errors.New("a copy that does not count may be left")
+
 // Mover moves units. It keeps nothing between calls and may be used by many goroutines at once, each for
 // another unit.
 type Mover struct {
@@ -103,7 +107,7 @@ func (m *Mover) Move(ctx context.Context, unit Unit) Result {
 		return result
 	}
 	if err := m.Undo(ctx, unit); err != nil {
-		result.Begun = true
+		result.Begun = !errors.Is(err, ErrCopyLeft)
 		result.Message = fmt.Sprintf("%s; not undone: %v", result.Message, err)
 	}
 	return result

@@ -215,9 +215,9 @@ func TestOwnersOutsideTheUnit(t *testing.T) {
 	b := newBed(t)
 	accounts := sharded("", "v1", "serviceaccounts", "ServiceAccount", false)
 	oldOwner := b.make(b.old, accounts, `metadata: {name: o}`)
-	before := b.make(b.old, configMaps, `metadata: {name: a}`)
+	b.make(b.old, configMaps, `metadata: {name: a}`)
 	owners, _ := json.Marshal([]metav1.OwnerReference{ownerRef(accounts, oldOwner)})
-	before = b.patch(b.old, configMaps, "a", `{"metadata":{"ownerReferences":`+string(owners)+`}}`)
+	before := b.patch(b.old, configMaps, "a", `{"metadata":{"ownerReferences":`+string(owners)+`}}`)
 	result := b.move(b.unit(b.found(configMaps, before)), migration.OwnerMissing)
 	if !strings.Contains(result.Message, "ServiceAccount o") {
 		t.Errorf("message %q", result.Message)

@@ -2,6 +2,7 @@ package migration
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -119,12 +120,12 @@ func (r *run) reuse(ctx context.Context, i *item) (ours bool, err error) {
 	case v1alpha1.Incoming:
 		if i.copy.annotations[v1alpha1.AnnotationFromUID] != string(i.source.uid()) ||
 			i.copy.annotations[v1alpha1.AnnotationFromCell] != r.unit.From {
-			return false, r.remove(ctx, r.to, i, i.copy)
+			return false, r.clear(ctx, i)
 		}
 		return r.refresh(ctx, i)
 	case "":
 		if r.madeForCopy(i) {
-			return false, r.remove(ctx, r.to, i, i.copy)
+			return false, r.clear(ctx, i)
 		}
 	}
 	return false, fail(Exists, &i.Object, "cell %s has an object of that name which is no copy", r.to.Name)
@@ -164,13 +165,28 @@ func (r *run) refresh(ctx context.Context, i *item) (bool, error) {
 	updated, err := r.to.update(ctx, &i.Object, body)
 	switch {
 	case apierrors.IsInvalid(err), apierrors.IsConflict(err), apierrors.IsNotFound(err):
-		return false, r.remove(ctx, r.to, i, i.copy)
+		return false, r.clear(ctx, i)
 	case err != nil:
 		return false, judge(&i.Object, r.to.Name, "update", err)
 	}
 	i.copy = updated
 	r.step(Updated, &i.Object)
 	return true, nil
+}
+
+// clear removes what is in the way, after the copies of what it may own: the garbage collector has to take
+// the owner off these, and the fence would refuse that.
+func (r *run) clear(ctx context.Context, i *item) error {
+	for _, other := range slices.Backward(r.items[slices.Index(r.items, i)+1:]) {
+		if !other.pending() {
+			continue
+		}
+		if err := r.discard(ctx, other, func(*document) bool { return true }); err != nil {
+			return err
+		}
+		other.copy = nil
+	}
+	return r.remove(ctx, r.to, i, i.copy)
 }
 
 // awaitGone returns when the copy that is being deleted is gone: its dependents are orphaned first.

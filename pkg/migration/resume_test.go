@@ -112,8 +112,10 @@ func (f *family) clutter() {
 		return `, labels: {` + v1alpha1.LabelRebalanceStatus + `: ` + string(status) + `}`
 	}
 	head := `metadata: {name: ` + f.name
-	f.b.make(f.b.new, configMaps, head+label(v1alpha1.Incoming)+
-		`, finalizers: [example.com/other], annotations: {`+v1alpha1.AnnotationFromCell+`: elsewhere}}`)
+	elsewhere := label(v1alpha1.Incoming) + `, finalizers: [example.com/other], annotations: {` + v1alpha1.AnnotationFromCell + `: elsewhere}`
+	root := f.b.make(f.b.new, deployments, head+elsewhere+`}
+spec: {selector: {matchLabels: {app: z}}, template: {metadata: {labels: {app: z}}, spec: {containers: [{name: c, image: i}]}}}`)
+	f.b.make(f.b.new, configMaps, head+elsewhere+owners(deployments, root)+`}`)
 	f.b.make(f.b.new, secrets, head+label(v1alpha1.Migrated)+`}`)
 }
 
@@ -225,7 +227,11 @@ func TestAScaleBetweenCopyAndFlipIsNotLost(t *testing.T) {
 			mover.Step = func(s migration.Step) {
 				if s.Name == at && !scaled {
 					scaled = true
-					b.patch(b.old, deployments, f.name, `{"spec":{"replicas":9}}`, "scale")
+					_, err := b.old.admin.Resource(deployments.GroupVersionResource).Namespace(b.namespace).Patch(t.Context(), f.name,
+						types.MergePatchType, []byte(`{"spec":{"replicas":9}}`), metav1.PatchOptions{}, "scale")
+					if err != nil {
+						t.Error(err)
+					}
 				}
 			}
 			if result := mover.Move(t.Context(), f.unit()); result.Outcome != migration.Moved {

@@ -11,10 +11,11 @@ import (
 )
 
 // Undo takes copies and marks of a unit back, so that it can be written again in its old cell. It reads
-// what is there, and may be called for any unit, any number of times. Copies go before marks: while one
-// is there the object cannot change.
+// what is there, and may be called for any unit, any number of times.
 //
-// The error is [ErrFlipped] where it is too late, and nothing was done; others may be tried again.
+// The error is [ErrFlipped] where it is too late, and nothing was done. It is [ErrCopyLeft] where the unit
+// can be written, and a copy may be left because the new cell did not let it be removed: the next Move
+// or Undo takes care of it, and [Units] names it. Others may be tried again.
 func (m *Mover) Undo(ctx context.Context, unit Unit) error {
 	r, err := m.begin(unit)
 	if err != nil {
@@ -32,9 +33,12 @@ func (m *Mover) Undo(ctx context.Context, unit Unit) error {
 		}
 	}
 	_ = ownersFirst(r.items) // members of a circle go in any order
+	var left error
 	for _, i := range slices.Backward(r.items) {
-		if err := r.discard(ctx, i); err != nil {
-			return fmt.Errorf("undo %s: %w", unit, err)
+		if left = r.discard(ctx, i, func(d *document) bool {
+			return d.annotations[v1alpha1.AnnotationFromCell] == r.unit.From
+		}); left != nil {
+			break // a copy without a tombstone stands for nothing, so that the marks may go all the same
 		}
 	}
 	for _, i := range r.items {
@@ -45,11 +49,14 @@ func (m *Mover) Undo(ctx context.Context, unit Unit) error {
 			return fmt.Errorf("undo %s: %w", unit, err)
 		}
 	}
+	if left != nil {
+		return fmt.Errorf("undo %s: %w: %w", unit, ErrCopyLeft, left)
+	}
 	return nil
 }
 
-// discard removes the copy in the new cell, if it is one of the old cell's object.
-func (r *run) discard(ctx context.Context, i *item) error {
+// discard removes what is incoming in the new cell, if it is wanted gone.
+func (r *run) discard(ctx context.Context, i *item, unwanted func(*document) bool) error {
 	found, err := r.to.get(ctx, &i.Object)
 	switch {
 	case apierrors.IsNotFound(err):
@@ -57,7 +64,7 @@ func (r *run) discard(ctx context.Context, i *item) error {
 	case err != nil:
 		return judge(&i.Object, r.to.Name, "read", err)
 	}
-	if found.status() != v1alpha1.Incoming || found.annotations[v1alpha1.AnnotationFromCell] != r.unit.From {
+	if found.status() != v1alpha1.Incoming || found.deleting() || !unwanted(found) {
 		return nil
 	}
 	return r.remove(ctx, r.to, i, found)
