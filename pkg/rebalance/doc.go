@@ -29,8 +29,8 @@
 // After a crash: Ring.status says which run is in which phase and in which direction, the labels on the
 // objects what has moved. Another driver goes on from there, whatever was cut off.
 //
-// [Clean] is what is done at rest: it deletes tombstones whose grace has ended, and takes back what a driver
-// left that died late.
+// At rest [Bury] deletes the tombstones whose grace has ended. A backup daemon does that, and takes over runs
+// that nobody drives: [Driver.Attend].
 //
 // Not promised: progress while the RCP, a cell of either ring or a router that is registered does not answer.
 // The run waits, and says for whom.

@@ -279,7 +279,7 @@ func (p *pass) attempt(ctx context.Context, t *task, fresh bool) migration.Resul
 	if t.stray || t.begun && p.turns() {
 		err := mover.Undo(ctx, t.unit)
 		switch {
-		case err == nil:
+		case err == nil, errors.Is(err, migration.ErrCopyLeft):
 			return migration.Result{Outcome: migration.Gone}
 		case !isFlipped(err):
 			return migration.Result{Outcome: migration.Unavailable, Message: err.Error(), Err: err, Begun: true}
