@@ -3,6 +3,8 @@ package rebalance
 import (
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 )
 
@@ -75,7 +77,7 @@ type Progress struct {
 	InFlight       int64                    `json:"inFlight"`
 	Failed         int64                    `json:"failed"`
 	UnitsPerMinute int64                    `json:"unitsPerMinute"`
-	Completion     *time.Time               `json:"estimatedCompletion,omitempty"`
+	Completion     *metav1.Time             `json:"estimatedCompletion,omitempty"`
 	WriteBlock     *v1alpha1.WriteBlock     `json:"writeBlock,omitempty"`
 	Pairs          []v1alpha1.PairProgress  `json:"pairs,omitempty"`
 	Cells          []v1alpha1.RebalanceCell `json:"cells,omitempty"`
@@ -85,15 +87,12 @@ type Progress struct {
 func ProgressOf(status *v1alpha1.RebalanceProgress) Progress {
 	p := Progress{
 		Failed: status.FailedUnits, UnitsPerMinute: status.UnitsPerMinute,
-		WriteBlock: status.WriteBlock, Pairs: status.Pairs, Cells: status.Cells,
+		WriteBlock: status.WriteBlock, Pairs: status.Pairs, Cells: status.Cells, Completion: status.EstimatedCompletionTime,
 	}
 	for _, pair := range status.Pairs {
 		p.Total += pair.Total
 		p.Moved += pair.Moved
 		p.InFlight += pair.InFlight
-	}
-	if status.EstimatedCompletionTime != nil {
-		p.Completion = &status.EstimatedCompletionTime.Time
 	}
 	return p
 }
