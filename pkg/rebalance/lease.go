@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"k8s.io/klog/v2"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 )
@@ -31,7 +32,8 @@ func (d *Driver) hold(ctx context.Context, kube kubernetes.Interface, work func(
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		elector.Run(holding)
+		// What it has to say is told by events.
+		elector.Run(klog.NewContext(holding, klog.Logger{}))
 	}()
 	err = errLeaseLost
 	select {
