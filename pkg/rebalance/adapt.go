@@ -73,10 +73,8 @@ type load struct {
 	refused int64         // answers 429
 }
 
-// look halves the window where a cell has had enough, and lets it grow when all are calm. It says whether
-// the window or the reason changed.
-func (t *throttle) look(loads []load, at time.Time) bool {
-	before := *t
+// look halves the window where a cell has had enough, and lets it grow when all are calm.
+func (t *throttle) look(loads []load, at time.Time) {
 	for _, l := range loads {
 		switch {
 		case l.refused > 0:
@@ -101,7 +99,6 @@ func (t *throttle) look(loads []load, at time.Time) bool {
 		t.now = min(t.wanted, t.now+max(1, t.wanted/growth))
 	}
 	t.settle()
-	return t.now != before.now || t.reason != before.reason
 }
 
 // shrink halves the window, and then waits for what that does.
