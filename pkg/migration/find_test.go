@@ -77,7 +77,7 @@ func TestUnits(t *testing.T) {
 	bolt := b.make(b.old, bolts, `{metadata: {name: bolt`+owners(deployments, root)+`}, spec: {size: 3}}`)
 	axle := b.make(b.old, axles, `{metadata: {name: axle`+owners(bolts, bolt)+`}, spec: {size: 3}}`)
 	b.make(b.old, bolts, `{metadata: {name: aaa`+owners(axles, axle)+`}, spec: {size: 3}}`) // always met before its owner
-	b.make(b.old, configMaps, `metadata: {name: b`+owners(deployments, root)+`}`) // a key of its own
+	b.make(b.old, configMaps, `metadata: {name: b`+owners(deployments, root)+`}`)           // a key of its own
 	b.make(b.old, secrets, `metadata: {name: b}`)
 	b.make(b.old, secrets, `metadata: {name: c}`)
 	b.make(b.new, secrets, `metadata: {name: misplaced}`)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -16,23 +17,14 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/client"
-	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/fence"
-	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
-// newMovingBed is a federation of its own, in which every key moves from cell-1 to cell-2.
+// newMovingBed runs a router for a federation in which every key moves from cell-1 to cell-2.
 func newMovingBed(t *testing.T) *bed {
 	t.Helper()
-	configs := sandboxtest.ControlPlanes(t, 3)
-	b := &bed{rcp: configs[0], cells: map[string]*rest.Config{"cell-1": configs[1], "cell-2": configs[2]}}
-	var founders []federation.NewCell
-	for _, name := range []string{"cell-1", "cell-2"} {
-		founders = append(founders, federation.NewCell{Name: name, Kubeconfig: sandboxtest.Kubeconfig(t, b.cells[name]), Weight: 100})
-	}
-	if _, err := federation.Init(t.Context(), b.rcp, federation.InitOptions{Founders: founders}); err != nil {
-		t.Fatal(err)
-	}
+	b := newBedOn(t, movingPlanes.Configs(t), foundMoving)
+	b.forgetRouters(t)
 	b.router = runRouter(t, b.rcp, t.TempDir())
 	b.phase(t, v1alpha1.RingRebalancing)
 	return b
@@ -332,4 +324,48 @@ func TestAWatchFollowsAMove(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(watch.Deleted, "cell-2")
+}
+
+// TestACollectionIsDeletedThroughAMove deletes objects in all states, one of which arrives meanwhile.
+func TestACollectionIsDeletedThroughAMove(t *testing.T) {
+	b := newMovingBed(t)
+	ns := b.namespace(t, "collection")
+	for _, o := range []struct{ name, old, now string }{
+		{"a-gone", "migrated", "absent"},
+		{"b-stays", "plain", "absent"},
+		{"c-arrives", "migrating", "incoming"},
+		{"d-moved", "migrated", "plain"},
+	} {
+		b.lay(t, "cell-1", ns, o.name, o.old)
+		b.lay(t, "cell-2", ns, o.name, o.now)
+	}
+	moved := make(chan error, 1)
+	go func() {
+		for _, step := range []struct{ cell, value string }{{"cell-1", `"migrated"`}, {"cell-2", "null"}} {
+			time.Sleep(100 * time.Millisecond) // the deletion meets it in the middle
+			patch := `{"metadata":{"labels":{"` + v1alpha1.LabelRebalanceStatus + `":` + step.value + `}}}`
+			_, err := kube(t, fence.AsMover(b.cells[step.cell])).CoreV1().ConfigMaps(ns).Patch(t.Context(), "c-arrives", types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+			if err != nil {
+				moved <- err
+				return
+			}
+		}
+		moved <- nil
+	}()
+	maps := kube(t, b.router).CoreV1().ConfigMaps(ns)
+	if err := maps.DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{FieldSelector: "metadata.name!=kube-root-ca.crt"}); err != nil {
+		t.Error(err)
+	}
+	if err := <-moved; err != nil {
+		t.Fatal(err)
+	}
+	left, err := maps.List(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name!=kube-root-ca.crt"})
+	if err != nil || len(left.Items) > 0 {
+		t.Errorf("left are %v, %v; want none", left.Items, err)
+	}
+	for _, name := range []string{"a-gone", "c-arrives", "d-moved"} {
+		if _, err := kube(t, b.cells["cell-1"]).CoreV1().ConfigMaps(ns).Get(t.Context(), name, metav1.GetOptions{}); err != nil {
+			t.Errorf("tombstone of %s: %v; want it kept", name, err)
+		}
+	}
 }
