@@ -76,6 +76,7 @@ lint: ## vet and lint all modules
 bench: bin/kubectl-cell controlplane ## benchmarks, each beside what it is compared with
 	go test -run '^$$' -bench . -benchmem ./pkg/placement/... ./pkg/plan/...
 	go test -run '^$$' -bench '^BenchmarkRouter' -benchtime 1x ./pkg/router
+	go test -run '^$$' -bench '^BenchmarkRebalance' -benchtime 1x ./pkg/rebalance
 	@scripts/bench-simulate.sh
 
 .PHONY: fuzz

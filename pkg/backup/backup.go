@@ -1,7 +1,8 @@
 // Package backup is the backup daemon: what keeps the cells of a federation true to each other, beside
 // the requests that routers answer.
 //
-// It hosts the [replication.Controller]. Any number of daemons may run; the one that holds the Lease
+// It hosts the [replication.Controller], and a [rebalance.Driver] that takes over runs which nobody drives any
+// more and deletes tombstones in time. Any number of daemons may run; the one that holds the Lease
 // "kubecell-backup" in kubecell-system works, the others stand by and take over within the Lease's
 // duration, or at once when the holder ends in order. Whatever two of them do at the same time, for a
 // moment after a holder lost touch with the router control plane (RCP), is safe: everything is written

@@ -11,6 +11,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/cells"
 	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/configuration"
+	"github.com/kubecell/kubectl-cell/pkg/rebalance"
 	"github.com/kubecell/kubectl-cell/pkg/replication"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
@@ -41,6 +42,14 @@ func work(ctx context.Context, config Config, metrics *replication.Metrics) erro
 	source.Start(ctx)
 	states := make(chan *replication.State)
 	following.Go(func() { f.run(ctx, states) })
+	driver := &rebalance.Driver{
+		RCP: config.RCP, Identity: config.Identity, LeaseDuration: config.LeaseDuration, Logger: config.Logger,
+	}
+	following.Go(func() {
+		if err := driver.Attend(ctx); err != nil {
+			config.Logger.Error("nobody takes over rebalances that are not driven", "err", err)
+		}
+	})
 	return controller.Run(ctx, states)
 }
 

@@ -45,7 +45,8 @@ func manifests() []resourceObject {
 	return []resourceObject{
 		{namespaces, &corev1.Namespace{TypeMeta: typeMeta("v1", "Namespace"), ObjectMeta: meta("", v1alpha1.Namespace)}},
 		{clusterRoles, clusterRole(RoleViewer, rule(v1alpha1.GroupName, read(), "*"))},
-		{clusterRoles, clusterRole(RoleAdmin, rule(v1alpha1.GroupName, []string{"*"}, "*"))},
+		{clusterRoles, clusterRole(RoleAdmin, rule(v1alpha1.GroupName, []string{"*"}, "*"),
+			rule("", []string{"create"}, "events"))},
 		{clusterRoles, clusterRole(RoleRouter, routerRules()...)},
 		{clusterRoleBindings, &rbacv1.ClusterRoleBinding{
 			TypeMeta: rbacType("ClusterRoleBinding"), ObjectMeta: meta("", RoleRouter),
@@ -98,6 +99,9 @@ func backupRules() []rbacv1.PolicyRule {
 	out := []rbacv1.PolicyRule{
 		rule(v1alpha1.GroupName, read(), "rings", "cells", "rebalances", "failovers"),
 		rule(v1alpha1.GroupName, []string{"patch"}, "cells/status"),
+		rule(v1alpha1.GroupName, []string{"update"}, "rings/status", "rebalances/status"),
+		rule(v1alpha1.GroupName, []string{"patch"}, "rebalances"),
+		rule("", []string{"create"}, "events"),
 		rule("", []string{"patch"}, "namespaces/status"),
 		rule("apiextensions.k8s.io", []string{"patch"}, "customresourcedefinitions/status"),
 	}

@@ -14,18 +14,19 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
 
-// Bury deletes the tombstones of a cell that are older than grace, and returns how many. What they owned
-// is orphaned, never deleted. It may be called any number of times, by several at once.
+// Bury deletes the tombstones of a cell whose grace has ended, and returns how many. What they owned is
+// orphaned, never deleted. It may be called any number of times, by several at once. grace says how long
+// tombstones of a run stay, by its name; below 0 they are not touched, which is how it must be for a run that
+// may not have ended.
 //
 // A tombstone stays while the copy that it stands for is still incoming, however old it is: it is what
 // says that the copy is the object. Therefore all cells have to answer. One without a date stays as well,
 // and is named in the error once the others are gone.
-func Bury(ctx context.Context, cells map[string]*Cell, cell string, snap *routing.Snapshot, grace time.Duration, now clock.PassiveClock) (int, error) {
+func Bury(ctx context.Context, cells map[string]*Cell, cell string, snap *routing.Snapshot, grace func(rebalance string) time.Duration, now clock.PassiveClock) (int, error) {
 	copies, err := incoming(ctx, cells, snap)
 	if err != nil {
 		return 0, fmt.Errorf("bury tombstones of cell %s: %w", cell, err)
 	}
-	before := now.Now().Add(-grace)
 	buried := 0
 	var problems []error
 	err = cells[cell].labelled(ctx, snap, v1alpha1.Migrated, func(o Object, meta *metav1.PartialObjectMetadata) error {
@@ -37,7 +38,8 @@ func Bury(ctx context.Context, cells map[string]*Cell, cell string, snap *routin
 			problems = append(problems, fmt.Errorf("%s has no date: %w", o, err))
 			return nil
 		}
-		if since.After(before) || o.Deleting {
+		stays := grace(meta.Annotations[v1alpha1.AnnotationRebalance])
+		if stays < 0 || o.Deleting || since.After(now.Now().Add(-stays)) {
 			return nil
 		}
 		err = cells[cell].delete(ctx, &o, o.UID, o.ResourceVersion)

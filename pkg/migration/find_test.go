@@ -241,7 +241,7 @@ func TestBury(t *testing.T) {
 	now := clocktesting.NewFakePassiveClock(time.Now())
 	bury := func() {
 		t.Helper()
-		if _, err := migration.Bury(t.Context(), b.cells, "old", snap, time.Hour, now); err != nil {
+		if _, err := migration.Bury(t.Context(), b.cells, "old", snap, func(string) time.Duration { return time.Hour }, now); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -19,6 +19,26 @@ const (
 	RebalanceFailed    RebalancePhase = "Failed"
 )
 
+// Final says that a run in this phase has ended.
+func (p RebalancePhase) Final() bool {
+	return p == RebalanceSucceeded || p == RebalanceAborted || p == RebalanceFailed
+}
+
+// Condition types of a Rebalance.
+const (
+	// ConditionRoutersAcknowledged is false while routers have not acknowledged what the run waits for; its
+	// message names them.
+	ConditionRoutersAcknowledged = "RoutersAcknowledged"
+	// ConditionCellsUsable is false while a cell of the run cannot be used; its message names it and says why.
+	ConditionCellsUsable = "CellsUsable"
+	// ConditionFullSpeed is false while the window is smaller than spec.window; its message says why.
+	ConditionFullSpeed = "FullSpeed"
+	// ConditionHealthy is false when more units failed than maxFailures allows. The run has paused itself.
+	ConditionHealthy = "Healthy"
+	// ConditionDriven is false when whoever drove the run said that he gave it up.
+	ConditionDriven = "Driven"
+)
+
 // RebalanceSpec is how a run shall go; all of it may be changed while it runs.
 type RebalanceSpec struct {
 	// Window is how many units may be migrating at once.
@@ -34,6 +54,12 @@ type RebalanceSpec struct {
 	// Paused lets the units in flight finish and begins no others.
 	// +optional
 	Paused bool `json:"paused,omitempty"`
+
+	// Step is how many windows may still be moved before the run pauses by itself; absent or 0 means that
+	// it goes on to the end. The driver counts it down and then sets paused.
+	// +kubebuilder:validation:XValidation:rule="self >= 0 && self <= 10000",message="step must be 0 (to the end) to 10000 windows"
+	// +optional
+	Step int32 `json:"step,omitempty"`
 
 	// Abort swaps current and target and walks back. It cannot be taken back.
 	// +kubebuilder:validation:XValidation:rule="self || !oldSelf",message="an abort cannot be taken back; start a new rebalance when it has ended"
@@ -75,6 +101,24 @@ type UnitFailure struct {
 	Message string `json:"message"`
 	// Attempts so far.
 	Attempts int32 `json:"attempts"`
+	// Retrying says that the failure may pass by itself, such as a cell that does not answer. It does not
+	// count against maxFailures before it has lasted for long.
+	// +optional
+	Retrying bool `json:"retrying,omitempty"`
+}
+
+// RebalanceCell is what a run sees of one cell.
+type RebalanceCell struct {
+	Cell string `json:"cell"`
+	// WriteBlock of the units that left or came.
+	// +optional
+	WriteBlock *WriteBlock `json:"writeBlock,omitempty"`
+	// Latency is the 99th percentile of the run's writes to the cell, of late.
+	// +optional
+	Latency *metav1.Duration `json:"latency,omitempty"`
+	// Failing is why the cell cannot be used, empty while it can.
+	// +optional
+	Failing string `json:"failing,omitempty"`
 }
 
 // WriteBlock are quantiles of how long units refused writes.
@@ -88,6 +132,9 @@ type WriteBlock struct {
 type RebalanceProgress struct {
 	// +optional
 	Phase RebalancePhase `json:"phase,omitempty"`
+	// Driver is the identity of the one that carries the run out, or did last.
+	// +optional
+	Driver string `json:"driver,omitempty"`
 	// FromEpoch is the epoch in which the run was accepted.
 	// +optional
 	FromEpoch int64 `json:"fromEpoch,omitempty"`
@@ -106,9 +153,27 @@ type RebalanceProgress struct {
 	// +kubebuilder:validation:MaxItems=100
 	// +optional
 	Failures []UnitFailure `json:"failures,omitempty"`
-	// WriteBlock says how long units refused writes.
+	// FailedUnits is how many units count against maxFailures.
+	// +optional
+	FailedUnits int64 `json:"failedUnits,omitempty"`
+	// Window is how many units may be migrating at this time; less than spec.window while a cell is slow.
+	// +optional
+	Window int32 `json:"window,omitempty"`
+	// UnitsPerMinute is how fast units moved of late.
+	// +optional
+	UnitsPerMinute int64 `json:"unitsPerMinute,omitempty"`
+	// EstimatedCompletionTime is when all units will have moved if they go on as fast.
+	// +optional
+	EstimatedCompletionTime *metav1.Time `json:"estimatedCompletionTime,omitempty"`
+	// WriteBlock says how long units refused writes, as far as this driver has seen it.
 	// +optional
 	WriteBlock *WriteBlock `json:"writeBlock,omitempty"`
+	// Cells of both rings.
+	// +listType=map
+	// +listMapKey=cell
+	// +kubebuilder:validation:MaxItems=512
+	// +optional
+	Cells []RebalanceCell `json:"cells,omitempty"`
 	// +optional
 	StartTime *metav1.Time `json:"startTime,omitempty"`
 	// +optional
@@ -125,6 +190,7 @@ type RebalanceProgress struct {
 // +kubebuilder:resource:scope=Cluster,categories=kubecell,shortName=kcreb
 // +kubebuilder:subresource:status
 // +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
+// +kubebuilder:printcolumn:name="Driver",type=string,priority=1,JSONPath=`.status.driver`
 // +kubebuilder:printcolumn:name="Window",type=integer,JSONPath=`.spec.window`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type Rebalance struct {

@@ -129,6 +129,14 @@ type RingStatus struct {
 	// +optional
 	Target *RingLayout `json:"target,omitempty"`
 
+	// Rebalance is the name of the run that wrote the phase last. It stays when the run has ended.
+	// +optional
+	Rebalance string `json:"rebalance,omitempty"`
+
+	// Aborting says that this run walks back: current and target have changed places, or nothing was moved.
+	// +optional
+	Aborting bool `json:"aborting,omitempty"`
+
 	// Window grows by one each time a Rebalance has to know that all writes begun earlier are finished:
 	// every router acknowledges the number once its own are.
 	// +optional

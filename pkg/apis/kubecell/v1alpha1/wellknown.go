@@ -115,6 +115,13 @@ const (
 	Incoming RebalanceStatus = "incoming"
 )
 
+// AnnotationDetached, on a Rebalance, says that nobody is going to drive it but a backup daemon, which
+// need not wait for anybody.
+const AnnotationDetached = GroupName + "/detached"
+
+// RebalanceLease is the Lease in kubecell-system whose holder drives the Rebalance that runs.
+const RebalanceLease = "kubecell-rebalance"
+
 // Condition types of Ring and Cell.
 const (
 	// ConditionReachable is true while the cell's apiserver answers.

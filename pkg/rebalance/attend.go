@@ -1,0 +1,78 @@
+package rebalance
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/clock"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/client"
+)
+
+// buryEvery is how often tombstones are looked for.
+const buryEvery = time.Minute
+
+// Attend takes over runs that nobody drives, and deletes tombstones whose grace has ended, until ctx ends.
+// It is what a backup daemon does.
+//
+// A run is taken over when the one who drove it gave the Lease up or has not renewed it for its duration; one
+// that nobody has driven yet after that duration as well, or at once where it says that nobody is going to.
+func (d *Driver) Attend(ctx context.Context) error {
+	if d.LeaseDuration == 0 {
+		d.LeaseDuration = defaultLease
+	}
+	kube, err := kubernetes.NewForConfig(d.RCP)
+	if err != nil {
+		return fmt.Errorf("build Kubernetes client: %w", err)
+	}
+	c, err := client.New(d.RCP)
+	if err != nil {
+		return err
+	}
+	look := time.NewTicker(d.LeaseDuration / 5)
+	defer look.Stop()
+	var buried time.Time
+	for {
+		run, err := d.abandoned(ctx, c, kube)
+		switch {
+		case err != nil:
+		case run != nil:
+			d.Logger.Info("taking a rebalance over", "rebalance", run.Name)
+			_, err = d.Run(ctx, run.Name)
+		case time.Since(buried) >= buryEvery:
+			buried = time.Now()
+			var n int
+			if n, err = Bury(ctx, d.RCP, clock.RealClock{}); n > 0 {
+				d.Logger.Info("deleted tombstones", "objects", n)
+			}
+		}
+		if err != nil && ctx.Err() == nil {
+			d.Logger.Warn("cannot attend to rebalances, trying again", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-look.C:
+		}
+	}
+}
+
+// abandoned is a run that nobody drives, nil where there is none.
+func (d *Driver) abandoned(ctx context.Context, c *client.Client, kube kubernetes.Interface) (*v1alpha1.Rebalance, error) {
+	run, err := Unfinished(ctx, c)
+	if err != nil || run == nil {
+		return nil, err
+	}
+	holder, err := Holder(ctx, kube, time.Now())
+	if err != nil || holder != "" {
+		return nil, err
+	}
+	expected := run.Annotations[v1alpha1.AnnotationDetached] == "" && run.Status.Driver == ""
+	if expected && time.Since(run.CreationTimestamp.Time) < d.LeaseDuration {
+		return nil, nil
+	}
+	return run, nil
+}

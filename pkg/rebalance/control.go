@@ -1,0 +1,100 @@
+package rebalance
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/client"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+)
+
+// Adjustment changes how a run goes, while it runs. What is nil stays.
+type Adjustment struct {
+	Window      *int32
+	Rate        *int32
+	MaxFailures *int32
+}
+
+// Pause lets the units in flight finish and begins no others.
+func Pause(ctx context.Context, c *client.Client, name string) error {
+	return change(ctx, c, name, map[string]any{"paused": true, "step": nil})
+}
+
+// Resume goes on, and tries again what failed.
+func Resume(ctx context.Context, c *client.Client, name string) error {
+	return change(ctx, c, name, map[string]any{"paused": false, "step": nil})
+}
+
+// Step moves so many windows and pauses.
+func Step(ctx context.Context, c *client.Client, name string, windows int32) error {
+	if windows < 1 || windows > maxWindow {
+		return exit.Usagef("step is %d; it must be 1 to %d windows", windows, maxWindow)
+	}
+	return change(ctx, c, name, map[string]any{"paused": false, "step": windows})
+}
+
+// Adjust changes window, rate or the number of failures that stop the run.
+func Adjust(ctx context.Context, c *client.Client, name string, a Adjustment) error {
+	spec := v1alpha1.RebalanceSpec{Window: 1}
+	wanted := map[string]any{}
+	if a.Window != nil {
+		spec.Window, wanted["window"] = *a.Window, *a.Window
+	}
+	if a.Rate != nil {
+		spec.Rate, wanted["rate"] = *a.Rate, *a.Rate
+	}
+	if a.MaxFailures != nil {
+		spec.MaxFailures, wanted["maxFailures"] = a.MaxFailures, *a.MaxFailures
+	}
+	if err := checkSpec(&spec); err != nil {
+		return err
+	}
+	return change(ctx, c, name, wanted)
+}
+
+// Abort makes the run walk back. A paused one is resumed for it: it would stand half way.
+func Abort(ctx context.Context, c *client.Client, name string) error {
+	ring, err := readRing(ctx, c)
+	if err != nil {
+		return err
+	}
+	if s := ring.Status; s.Rebalance == name && s.Phase == v1alpha1.RingStable && !s.Aborting {
+		return exit.Refusedf("rebalance %s is past recall: its target is the current ring already", name).
+			WithHint("change the wanted ring back (kubectl cell drain|undrain|weight) and rebalance again")
+	}
+	return change(ctx, c, name, map[string]any{"abort": true, "paused": false, "step": nil})
+}
+
+// change merges into the spec of a run that has not ended.
+func change(ctx context.Context, c *client.Client, name string, spec map[string]any) error {
+	run, err := c.Rebalances().Get(ctx, name, metav1.GetOptions{})
+	if gone := deleted(name, err); gone != nil {
+		return gone
+	}
+	if err != nil {
+		return fmt.Errorf("read rebalance %s: %w", name, err)
+	}
+	if run.Status.Phase.Final() {
+		return exit.Refusedf("rebalance %s has ended: it is %s", name, run.Status.Phase).WithHint("kubectl cell history")
+	}
+	patch, err := json.Marshal(map[string]any{"spec": spec})
+	if err != nil {
+		return fmt.Errorf("encode the change of rebalance %s: %w", name, err)
+	}
+	_, err = c.Rebalances().Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: v1alpha1.FieldManager})
+	switch {
+	case apierrors.IsInvalid(err):
+		return exit.Errorf(exit.Usage, "change rebalance %s: %w", name, err)
+	case apierrors.IsForbidden(err):
+		return exit.Refusedf("change rebalance %s: %w", name, err).WithHint("ask for the role kubecell-admin")
+	case err != nil:
+		return fmt.Errorf("change rebalance %s: %w", name, err)
+	}
+	return nil
+}

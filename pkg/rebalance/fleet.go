@@ -1,0 +1,164 @@
+package rebalance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/fence"
+	"github.com/kubecell/kubectl-cell/pkg/migration"
+)
+
+// cellTimeout is how long a cell may take to answer one request. A cell that hangs must not keep a unit,
+// and its place in the window, for ever.
+const cellTimeout = 30 * time.Second
+
+// fleet is the cells of a run.
+type fleet struct {
+	rcp *rest.Config
+	// wrap changes the way to a cell; nil for not.
+	wrap func(name string, config *rest.Config)
+
+	mu sync.Mutex
+	// meters by cell, guarded by mu. They outlive connections.
+	meters map[string]*meter
+}
+
+// cellsError says which cells cannot be used.
+type cellsError struct{ problems map[string]error }
+
+func (e *cellsError) Error() string {
+	var parts []string
+	for name, err := range e.problems {
+		parts = append(parts, fmt.Sprintf("cell %s: %v", name, err))
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, "; ")
+}
+
+// connect asks the cells what they serve, with the credentials that the RCP has now. The error is a
+// *cellsError where it is the cells'.
+func (f *fleet) connect(ctx context.Context, names []string) (map[string]*migration.Cell, error) {
+	access, err := federation.Cells(ctx, f.rcp)
+	if err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex // guards what follows
+	connected, problems := map[string]*migration.Cell{}, map[string]error{}
+	var group errgroup.Group
+	for _, name := range names {
+		group.Go(func() error {
+			cell, err := f.connectOne(name, access)
+			mu.Lock()
+			defer mu.Unlock()
+			if connected[name] = cell; err != nil {
+				problems[name] = err
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // none fails
+	if len(problems) > 0 {
+		return nil, &cellsError{problems}
+	}
+	return connected, nil
+}
+
+func (f *fleet) connectOne(name string, access map[string]federation.Access) (*migration.Cell, error) {
+	a, exists := access[name]
+	switch {
+	case !exists:
+		return nil, errors.New("there is no such Cell any more")
+	case a.Err != nil:
+		return nil, a.Err
+	}
+	config := fence.AsMover(a.Config)
+	config.Timeout = cellTimeout
+	if f.wrap != nil {
+		f.wrap(name, config)
+	}
+	m := f.meter(name)
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return metered{m, next} })
+	return migration.Connect(name, config)
+}
+
+func (f *fleet) meter(name string) *meter {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.meters == nil {
+		f.meters = map[string]*meter{}
+	}
+	if f.meters[name] == nil {
+		f.meters[name] = &meter{}
+	}
+	return f.meters[name]
+}
+
+// loads are what the cells showed since the last call, by name.
+func (f *fleet) loads() []load {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []load
+	for name, m := range f.meters {
+		if l := m.take(); l.writes > 0 || l.refused > 0 {
+			l.cell = name
+			out = append(out, l)
+		}
+	}
+	slices.SortFunc(out, func(a, b load) int { return strings.Compare(a.cell, b.cell) })
+	return out
+}
+
+// meter measures the writes to a cell.
+type meter struct {
+	mu      sync.Mutex // guards the rest
+	writes  durations
+	refused int64
+}
+
+func (m *meter) take() load {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := load{writes: m.writes.total, latency: m.writes.quantile(0.99), refused: m.refused}
+	// Fewer than make a percentile are kept for the next time.
+	if l.writes >= enough {
+		m.writes = durations{}
+	}
+	m.refused = 0
+	return l
+}
+
+// metered reports to a meter. Lists and searches are not measured: how long they take says how many objects
+// there are.
+type metered struct {
+	*meter
+	next http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (m metered) RoundTrip(r *http.Request) (*http.Response, error) {
+	sent := time.Now()
+	response, err := m.next.RoundTrip(r)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case err != nil:
+	case response.StatusCode == http.StatusTooManyRequests:
+		m.refused++
+	case r.Method != http.MethodGet:
+		m.writes.add(time.Since(sent))
+	}
+	return response, err
+}
+
+// WrappedRoundTripper lets client-go look through to the transport below.
+func (m metered) WrappedRoundTripper() http.RoundTripper { return m.next }

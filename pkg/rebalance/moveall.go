@@ -1,0 +1,102 @@
+package rebalance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"k8s.io/utils/clock"
+
+	"github.com/kubecell/kubectl-cell/pkg/migration"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
+)
+
+// moveAll moves what moves by the Ring, until a search finds nothing more; twice where something was
+// moved, since what was made in the old cells meanwhile may have come behind the search. It returns errTurn
+// when the run is aborted and nothing is half moved.
+func (r *run) moveAll(ctx context.Context) error {
+	quiet := 1 // searches in a row that found nothing; the one before the first did not matter
+	for first := true; ; first = false {
+		mover, found, err := r.search(ctx)
+		if err != nil {
+			return err
+		}
+		if first {
+			r.tracker.expect(found.Units)
+			r.tracker.urge()
+		}
+		if len(found.Units)+len(found.Strays) == 0 {
+			if err := r.discard(ctx, mover, found.Leftovers); err != nil {
+				return err
+			}
+			if r.turns() {
+				return errTurn
+			}
+			if quiet++; quiet > 1 {
+				return nil
+			}
+			continue
+		}
+		quiet = 0
+		r.Driver.step(UnitsFound)
+		p := newPass(r, mover, found)
+		if err := p.serve(ctx); err != nil {
+			return err
+		}
+		r.Driver.step(UnitsMoved)
+	}
+}
+
+// search connects to the cells anew, since what they serve may have changed, and looks through them.
+func (r *run) search(ctx context.Context) (*migration.Mover, *migration.Found, error) {
+	mover, err := r.mover(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	snap, err := routing.FromRing(r.known())
+	if err != nil {
+		return nil, nil, err
+	}
+	found, err := migration.Units(ctx, mover.Cells, snap)
+	if err != nil {
+		return nil, nil, err
+	}
+	r.tracker.unusable(nil)
+	return mover, found, nil
+}
+
+// mover is one with new connections, for the epoch that the Ring is in.
+func (r *run) mover(ctx context.Context) (*migration.Mover, error) {
+	s := r.known().Status
+	cells, err := r.fleet.connect(ctx, cellsOf(s.Current, s.Target))
+	if err != nil {
+		return nil, err
+	}
+	return &migration.Mover{
+		Cells: cells, Rebalance: r.name, Epoch: s.Epoch, Clock: clock.RealClock{},
+	}, nil
+}
+
+func (r *run) discard(ctx context.Context, mover *migration.Mover, leftovers []migration.Leftover) error {
+	var problems []error
+	for _, l := range leftovers {
+		if err := migration.Discard(ctx, mover.Cells, l); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	if err := errors.Join(problems...); err != nil {
+		return fmt.Errorf("discard what an earlier driver left: %w", err)
+	}
+	return nil
+}
+
+// stale is a unit whose objects have to be read before they are marked: time has passed.
+func stale(unit migration.Unit) migration.Unit {
+	objects := make([]migration.Object, len(unit.Objects))
+	for i, o := range unit.Objects {
+		o.ResourceVersion, o.Deleting, o.Owners = "", false, nil
+		objects[i] = o
+	}
+	unit.Objects = objects
+	return unit
+}

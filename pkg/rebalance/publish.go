@@ -1,0 +1,93 @@
+package rebalance
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/client"
+)
+
+// publishEvery is how often progress is written down, unless something of note happens.
+const publishEvery = time.Second
+
+// publisher writes the status of a run, and tells what changed.
+type publisher struct {
+	client  *client.Client
+	record  *recorder
+	tracker *tracker
+	logger  *slog.Logger
+	tell    *narrator
+
+	mu sync.Mutex
+	// The rest is guarded by mu.
+	// told is what was told last; run is the newest that the server gave.
+	told, run *v1alpha1.Rebalance
+}
+
+// serve publishes until ctx ends.
+func (p *publisher) serve(ctx context.Context) {
+	tick := time.NewTicker(publishEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-p.tracker.kick:
+		}
+		if err := p.publish(ctx); err != nil && ctx.Err() == nil {
+			p.logger.Warn("cannot write the status of the rebalance, trying again", "err", err)
+		}
+	}
+}
+
+// saw takes a newer state from the server.
+func (p *publisher) saw(run *v1alpha1.Rebalance) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.run = run
+}
+
+// publish writes the status if it is another one.
+func (p *publisher) publish(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	next := p.run.DeepCopy()
+	next.Status = p.tracker.snapshot(time.Now())
+	changes := Changes(p.told, next)
+	for _, e := range changes {
+		p.tell.add(e)
+	}
+	p.record.changes(ctx, p.told, next, changes)
+	p.told = next
+	for ctx.Err() == nil {
+		if equality.Semantic.DeepEqual(p.run.Status, next.Status) {
+			return nil
+		}
+		written, err := p.client.Rebalances().UpdateStatus(ctx, next, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})
+		switch {
+		case err == nil:
+			p.run = written
+			return nil
+		case !apierrors.IsConflict(err):
+			return err
+		}
+		// The spec was changed, or the other driver of a moment ago still writes: what this one knows is newer.
+		fresh, err := p.client.Rebalances().Get(ctx, next.Name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		p.run = fresh
+		status := next.Status
+		next = fresh.DeepCopy()
+		next.Status = status
+	}
+	return ctx.Err()
+}

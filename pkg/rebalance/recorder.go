@@ -1,0 +1,108 @@
+package rebalance
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+)
+
+const (
+	// maxRecorded bounds how many failed units one driver records.
+	maxRecorded = 50
+	// recordTimeout is how long one record may take. It is for people, and nothing waits for it.
+	recordTimeout = 2 * time.Second
+)
+
+// recorder writes Kubernetes Events about the run and its cells, into the namespace that those of
+// cluster-scoped objects go to. One that cannot be written is left out.
+type recorder struct {
+	kube   kubernetes.Interface
+	driver string
+	logger *slog.Logger
+	failed int
+}
+
+// changes records what people look for later. It is called by one goroutine at a time.
+func (r *recorder) changes(ctx context.Context, before, after *v1alpha1.Rebalance, events []Event) {
+	for _, e := range events {
+		kind, reason, message := r.words(e, after)
+		if reason != "" {
+			r.write(ctx, "Rebalance", after.Name, after.UID, kind, reason, message)
+		}
+	}
+	known := map[string]string{}
+	if before != nil {
+		for _, c := range before.Status.Cells {
+			known[c.Cell] = c.Failing
+		}
+	}
+	for _, c := range after.Status.Cells {
+		if c.Failing != "" && known[c.Cell] == "" {
+			r.write(ctx, "Cell", c.Cell, "", corev1.EventTypeWarning, "RebalanceWaits", fmt.Sprintf("rebalance %s: %s", after.Name, c.Failing))
+		}
+	}
+	if after.Status.Phase.Final() && (before == nil || !before.Status.Phase.Final()) {
+		for cell, n := range balance(&after.Status) {
+			r.write(ctx, "Cell", cell, "", corev1.EventTypeNormal, "Rebalanced",
+				fmt.Sprintf("rebalance %s ended: %d units left, %d came", after.Name, n.left, n.came))
+		}
+	}
+}
+
+func (r *recorder) words(e Event, run *v1alpha1.Rebalance) (kind, reason, message string) {
+	switch {
+	case e.Type == EventPhase:
+		return corev1.EventTypeNormal, string(e.Phase), fmt.Sprintf("driven by %s", run.Status.Driver)
+	case e.Type == EventStopped && e.Message != "":
+		return corev1.EventTypeWarning, "TooManyFailures", e.Message
+	case e.Type == EventBlocked && e.Message != "":
+		return corev1.EventTypeWarning, "RouterSilent", e.Message
+	case e.Type == EventCells && e.Message != "":
+		return corev1.EventTypeWarning, "CellUnusable", e.Message
+	case e.Type == EventWindow && e.Message != "":
+		return corev1.EventTypeWarning, "WindowReduced", e.Message
+	case e.Type == EventFailed && e.Unit.Attempts == 1 && r.failed < maxRecorded:
+		r.failed++
+		return corev1.EventTypeWarning, "UnitFailed", fmt.Sprintf("%s (%s→%s): %s", e.Unit.Key, e.Unit.From, e.Unit.To, e.Message)
+	}
+	return "", "", ""
+}
+
+type traffic struct{ left, came int64 }
+
+func balance(status *v1alpha1.RebalanceProgress) map[string]traffic {
+	out := map[string]traffic{}
+	for _, p := range status.Pairs {
+		from, to := out[p.From], out[p.To]
+		from.left += p.Moved
+		to.came += p.Moved
+		out[p.From], out[p.To] = from, to
+	}
+	return out
+}
+
+func (r *recorder) write(ctx context.Context, kind, name string, uid types.UID, eventType, reason, message string) {
+	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+	defer cancel()
+	now := metav1.Now()
+	_, err := r.kube.CoreV1().Events(metav1.NamespaceDefault).Create(ctx, &corev1.Event{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: name + ".", Namespace: metav1.NamespaceDefault},
+		InvolvedObject: corev1.ObjectReference{
+			APIVersion: v1alpha1.GroupVersion().String(), Kind: kind, Name: name, UID: uid,
+		},
+		Type: eventType, Reason: reason, Message: message[:min(len(message), 1000)],
+		Source:         corev1.EventSource{Component: "kubecell-rebalance", Host: r.driver},
+		FirstTimestamp: now, LastTimestamp: now, Count: 1,
+	}, metav1.CreateOptions{FieldManager: v1alpha1.FieldManager})
+	if err != nil && ctx.Err() == nil {
+		r.logger.Warn("cannot record an event", "reason", reason, "err", err)
+	}
+}

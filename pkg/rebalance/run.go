@@ -1,0 +1,316 @@
+package rebalance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/client"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+)
+
+var (
+	// errTurn leaves a phase because the run has to walk back.
+	errTurn = errors.New("the run is aborted")
+	// errSuperseded says that the Ring is in another epoch than this driver knew.
+	errSuperseded = errors.New("the ring was changed by somebody else")
+)
+
+// run is a driver's work on one run, while it holds the Lease.
+type run struct {
+	*Driver
+	name    string
+	kube    kubernetes.Interface
+	client  *client.Client
+	logger  *slog.Logger
+	routers *crowd
+	tracker *tracker
+	publish *publisher
+	wishes  *wishes
+	fleet   *fleet
+	barrier *barrier
+
+	mu   sync.Mutex
+	ring *v1alpha1.Ring // as it was written or read last, guarded by mu
+}
+
+// drive brings the run to its end, or returns when ctx ends.
+func (d *Driver) drive(ctx context.Context, kube kubernetes.Interface, kubecell *client.Client, name string) error {
+	d.step(LeaseHeld)
+	before, err := kubecell.Rebalances().Get(ctx, name, metav1.GetOptions{})
+	if gone := deleted(name, err); gone != nil {
+		return gone
+	}
+	if err != nil {
+		return fmt.Errorf("read rebalance %s: %w", name, err)
+	}
+	if before.Status.Phase.Final() {
+		return nil
+	}
+	r := &run{
+		Driver: d, name: name, kube: kube, client: kubecell, logger: d.Logger.With("rebalance", name),
+		tracker: newTracker(&before.Status, d.Identity), wishes: newWishes(&before.Spec),
+		fleet: &fleet{rcp: d.RCP, wrap: d.WrapCell},
+	}
+	r.publish = &publisher{
+		client: kubecell, tracker: r.tracker, logger: r.logger, tell: d.voice, told: before, run: before,
+		record: &recorder{kube: kube, driver: d.Identity, logger: r.logger},
+	}
+	r.barrier = &barrier{}
+	if r.routers, err = newCrowd(kube, r.tracker.waiting); err != nil {
+		return err
+	}
+	r.tracker.condition(v1alpha1.ConditionDriven, true, "LeaseHeld", "")
+	return r.attended(ctx)
+}
+
+// attended runs what watches and writes beside the work.
+func (r *run) attended(ctx context.Context) error {
+	working, stop := context.WithCancelCause(ctx)
+	beside, end := context.WithCancel(ctx)
+	var others sync.WaitGroup
+	others.Go(func() { r.publish.serve(beside) })
+	others.Go(func() {
+		err := follow(beside, r.client, r.name, func(run *v1alpha1.Rebalance) bool {
+			r.publish.saw(run)
+			r.wishes.set(&run.Spec)
+			return true
+		})
+		stop(err) // the run was deleted, or beside has ended
+	})
+	r.routers.start(beside)
+	err := r.toTheEnd(working)
+	if err != nil && context.Cause(working) != nil {
+		err = context.Cause(working)
+	}
+	r.barrier.running.Wait()
+	r.leave(ctx, err)
+	end()
+	others.Wait()
+	r.routers.wait()
+	stop(nil)
+	return err
+}
+
+// leave says that nobody drives, where there is time to say so.
+func (r *run) leave(ctx context.Context, err error) {
+	if err == nil || errors.Is(context.Cause(ctx), errLeaseLost) {
+		return
+	}
+	r.tracker.condition(v1alpha1.ConditionDriven, false, "GaveUp", err.Error())
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), again)
+	defer cancel()
+	if err := r.publish.publish(ctx); err != nil {
+		r.logger.Warn("cannot say that nobody drives", "err", err)
+	}
+}
+
+// toTheEnd takes one phase after the other. What does not answer is asked again.
+func (r *run) toTheEnd(ctx context.Context) error {
+	for {
+		err := r.read(ctx)
+		var ended bool
+		if err == nil {
+			ended, err = r.phase(ctx)
+		}
+		var final *exit.Error
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case ended:
+			return nil
+		case errors.As(err, &final):
+			return final
+		case err == nil, errors.Is(err, errTurn), errors.Is(err, errSuperseded):
+			continue
+		}
+		r.complain(err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(again):
+		}
+	}
+}
+
+// complain shows why the run does not go on.
+func (r *run) complain(err error) {
+	r.logger.Warn("the rebalance cannot go on, trying again", "err", err)
+	var cells *cellsError
+	if errors.As(err, &cells) {
+		r.tracker.unusable(cells.problems)
+		return
+	}
+	r.tracker.condition(v1alpha1.ConditionCellsUsable, false, "RequestFailed", err.Error())
+}
+
+// phase does what the Ring's phase asks for, and takes the run to the next one.
+func (r *run) phase(ctx context.Context) (ended bool, err error) {
+	s := r.known().Status
+	switch {
+	case s.Rebalance != r.name && s.Phase != v1alpha1.RingStable:
+		return false, exit.Refusedf("the ring is in the hands of rebalance %s", s.Rebalance).WithHint("kubectl cell rebalance status")
+	case s.Rebalance != r.name:
+		return r.begin(ctx)
+	case r.turns():
+		return false, r.back(ctx)
+	}
+	steps := map[v1alpha1.RingPhase]struct {
+		shown                v1alpha1.RebalancePhase
+		acknowledged, beyond StepName
+		work                 func(context.Context) error
+	}{
+		v1alpha1.RingPreparing:   {v1alpha1.RebalancePreparing, PreparingAcknowledged, RebalancingWritten, nil},
+		v1alpha1.RingRebalancing: {v1alpha1.RebalanceMoving, RebalancingAcknowledged, SettlingWritten, r.moveAll},
+		v1alpha1.RingSettling:    {v1alpha1.RebalanceSettling, SettlingAcknowledged, StableWritten, r.settle},
+		v1alpha1.RingStable:      {v1alpha1.RebalanceSettling, StableAcknowledged, Finished, nil},
+	}
+	step := steps[s.Phase]
+	if s.Aborting {
+		step.shown = v1alpha1.RebalanceAborting
+	}
+	r.tracker.phase(step.shown)
+	if err := r.unlessAborted(ctx, func(ctx context.Context) error { return r.routers.await(ctx, s.Epoch, 0) }); err != nil {
+		return false, err
+	}
+	r.tracker.waiting(nil)
+	r.Driver.step(step.acknowledged)
+	if step.work != nil {
+		if err := step.work(ctx); err != nil {
+			return false, err
+		}
+	}
+	if s.Phase == v1alpha1.RingStable {
+		return true, r.finish(ctx)
+	}
+	if r.turns() {
+		return false, errTurn
+	}
+	return false, r.write(ctx, step.beyond, func(ring *v1alpha1.Ring) { advance(&ring.Status) })
+}
+
+// begin accepts the wanted ring, unless the run is paused or aborted before it began.
+func (r *run) begin(ctx context.Context) (ended bool, err error) {
+	wish, changed := r.wishes.get()
+	if wish.Abort {
+		r.tracker.edit(func(s *v1alpha1.RebalanceProgress) {
+			s.FromEpoch, s.ToEpoch = r.known().Status.Epoch, r.known().Status.Epoch
+		})
+		return true, r.end(ctx, v1alpha1.RebalanceAborted)
+	}
+	if wish.Paused {
+		r.tracker.phase(v1alpha1.RebalancePaused)
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		}
+		return false, context.Cause(ctx)
+	}
+	ring := r.known()
+	if err := checkLayouts(ring); err != nil {
+		return false, err
+	}
+	now := metav1.Now()
+	r.tracker.edit(func(s *v1alpha1.RebalanceProgress) {
+		s.FromEpoch, s.StartTime, s.Phase = ring.Status.Epoch, &now, v1alpha1.RebalancePreparing
+	})
+	return false, r.write(ctx, PreparingWritten, func(ring *v1alpha1.Ring) { accept(ring, r.name) })
+}
+
+// turns says whether the run has to walk back and does not yet. At rest it is too late.
+func (r *run) turns() bool {
+	wish, _ := r.wishes.get()
+	s := r.known().Status
+	return wish.Abort && !s.Aborting && s.Phase != v1alpha1.RingStable
+}
+
+// back makes the run walk back. What is half moved is finished or undone before: routers look for it by the
+// ring that it was marked in.
+func (r *run) back(ctx context.Context) error {
+	s := r.known().Status
+	r.tracker.phase(v1alpha1.RebalanceAborting)
+	if s.Phase == v1alpha1.RingRebalancing {
+		if err := r.moveAll(ctx); err != nil && !errors.Is(err, errTurn) {
+			return err
+		}
+	}
+	next := PreparingWritten
+	if s.Phase == v1alpha1.RingPreparing {
+		next = StableWritten
+	}
+	r.tracker.restart()
+	return r.write(ctx, next, func(ring *v1alpha1.Ring) { turn(&ring.Status) })
+}
+
+// unlessAborted ends a wait with errTurn when the run is to walk back.
+func (r *run) unlessAborted(ctx context.Context, wait func(context.Context) error) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	go func() { // ends with ctx
+		for {
+			_, changed := r.wishes.get()
+			if r.turns() {
+				stop(errTurn)
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-changed:
+			}
+		}
+	}()
+	if err := wait(ctx); err != nil {
+		return errors.Join(err, context.Cause(ctx))
+	}
+	return nil
+}
+
+func (r *run) settle(ctx context.Context) error {
+	if r.Settle != nil {
+		err := r.unlessAborted(ctx, func(ctx context.Context) error { return r.Settle(ctx, r.known()) })
+		if err != nil {
+			return err
+		}
+	}
+	r.Driver.step(Settled)
+	return nil
+}
+
+// finish says how the run ended.
+func (r *run) finish(ctx context.Context) error {
+	s := r.known().Status
+	r.tracker.edit(func(p *v1alpha1.RebalanceProgress) { p.ToEpoch = s.Epoch })
+	phase := v1alpha1.RebalanceSucceeded
+	if s.Aborting {
+		phase = v1alpha1.RebalanceAborted
+	}
+	return r.end(ctx, phase)
+}
+
+func (r *run) end(ctx context.Context, phase v1alpha1.RebalancePhase) error {
+	now := metav1.Now()
+	r.tracker.edit(func(p *v1alpha1.RebalanceProgress) { p.CompletionTime = &now })
+	r.tracker.phase(phase)
+	for {
+		err := r.publish.publish(ctx)
+		if err == nil {
+			r.Driver.step(Finished)
+			return nil
+		}
+		if gone := deleted(r.name, err); gone != nil {
+			return gone
+		}
+		r.logger.Warn("cannot write how the rebalance ended, trying again", "err", err)
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(again):
+		}
+	}
+}

@@ -1,0 +1,309 @@
+package rebalance_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/migration"
+	"github.com/kubecell/kubectl-cell/pkg/rebalance"
+)
+
+// silentRouter registers a router that acknowledges nothing.
+func (b *bed) silentRouter() (forget func()) {
+	b.t.Helper()
+	leases := b.kube.CoordinationV1().Leases(v1alpha1.Namespace)
+	_, err := leases.Create(b.t.Context(), &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{
+		Name: "router-silent", Labels: map[string]string{v1alpha1.LabelComponent: "router"},
+		Annotations: map[string]string{v1alpha1.AnnotationEpoch: "1"},
+	}}, metav1.CreateOptions{})
+	b.must(err)
+	forget = func() { _ = leases.Delete(context.Background(), "router-silent", metav1.DeleteOptions{}) }
+	b.t.Cleanup(forget)
+	return forget
+}
+
+// growing is a run that has 1 and 2 joined by 3, of which some of the objects move.
+func growing(t *testing.T, objects int) (*bed, map[string]placed) {
+	b := newBed(t, member(1, 100), member(2, 100))
+	before := b.fill(objects)
+	b.want(member(1, 100), member(3, 100))
+	return b, before
+}
+
+func TestASilentRouterBlocksByNameUntilItIsForgotten(t *testing.T) {
+	b, before := growing(t, 5)
+	forget := b.silentRouter()
+	name := b.accepted(v1alpha1.RebalanceSpec{}).Run.Name
+	d := b.driver("it")
+	b.start(d, name)
+	b.await("the condition", func() bool {
+		c := apimeta.FindStatusCondition(b.rebalance(name).Status.Conditions, v1alpha1.ConditionRoutersAcknowledged)
+		return c != nil && c.Status == metav1.ConditionFalse && strings.Contains(c.Message, "router-silent (epoch 1")
+	})
+	if phase := b.ring().Status.Phase; phase != v1alpha1.RingPreparing {
+		t.Errorf("the ring is %s; want Preparing", phase)
+	}
+	forget()
+	run := b.finish(d, v1alpha1.RebalanceSucceeded)
+	if !apimeta.IsStatusConditionTrue(run.Status.Conditions, v1alpha1.ConditionRoutersAcknowledged) {
+		t.Errorf("conditions in the end: %+v", run.Status.Conditions)
+	}
+	b.settled(before)
+}
+
+func TestAbort(t *testing.T) {
+	for name, when := range map[string]func(*bed, *driving, func()){
+		"pending": func(_ *bed, _ *driving, abort func()) { abort() },
+		"preparing": func(b *bed, d *driving, abort func()) {
+			forget := b.silentRouter()
+			var once atomic.Bool
+			d.Step = func(s rebalance.StepName) {
+				if s == rebalance.PreparingWritten && once.CompareAndSwap(false, true) {
+					abort()
+					time.AfterFunc(time.Second, forget)
+				}
+			}
+		},
+		"between units": func(_ *bed, d *driving, abort func()) {
+			var n atomic.Int32
+			d.UnitStep = func(s migration.Step) {
+				if s.Name == migration.Revealed && n.Add(1) == 5 {
+					abort()
+				}
+			}
+		},
+		"settling": func(_ *bed, d *driving, abort func()) {
+			var once atomic.Bool
+			d.Step = func(s rebalance.StepName) {
+				if s == rebalance.SettlingWritten && once.CompareAndSwap(false, true) {
+					abort()
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, before := growing(t, 30)
+			current := b.ring().Status.Current
+			run := b.accepted(v1alpha1.RebalanceSpec{Window: 3}).Run.Name
+			d := b.driver("it")
+			when(b, d, func() { b.must(rebalance.Abort(context.Background(), b.client, run)) })
+			b.start(d, run)
+			b.finish(d, v1alpha1.RebalanceAborted)
+			ring := b.ring()
+			if len(ring.Status.Current.Members) != 2 || ring.Status.Current.Members[1] != current.Members[1] || ring.Status.Target != nil {
+				t.Errorf("the ring is %+v, target %v; want it as it was", ring.Status.Current, ring.Status.Target)
+			}
+			for name, moved := range b.settled(before) {
+				if moved {
+					t.Errorf("%s is not where it was", name)
+				}
+			}
+			if err := rebalance.Abort(t.Context(), b.client, run); err == nil || !strings.Contains(err.Error(), "has ended") {
+				t.Errorf("abort of an ended run: %v", err)
+			}
+		})
+	}
+}
+
+// counts sums the units that have moved.
+func (b *bed) moved(name string) rebalance.Progress {
+	b.t.Helper()
+	return rebalance.ProgressOf(&b.rebalance(name).Status)
+}
+
+func (b *bed) awaitPaused(name string) {
+	b.t.Helper()
+	b.await("the pause", func() bool { return b.rebalance(name).Status.Phase == v1alpha1.RebalancePaused })
+}
+
+func TestStepPauseAndResume(t *testing.T) {
+	b, before := growing(t, 60)
+	started := b.accepted(v1alpha1.RebalanceSpec{Window: 4, Step: 2})
+	name := started.Run.Name
+	d := b.driver("it")
+	b.start(d, name)
+	b.awaitPaused(name)
+	if p := b.moved(name); p.Moved != 8 || p.InFlight != 0 {
+		t.Errorf("after two windows of 4: %+v", p)
+	}
+	b.must(rebalance.Step(t.Context(), b.client, name, 1))
+	b.await("the next window", func() bool { return b.moved(name).Moved == 12 })
+	b.awaitPaused(name)
+	for copies, cells := range b.copies() {
+		for cell, cm := range cells {
+			if s := cm.Labels[v1alpha1.LabelRebalanceStatus]; s != "" && s != string(v1alpha1.Migrated) {
+				t.Errorf("%s in %s is %s while the run is paused", copies, cell, s)
+			}
+		}
+	}
+	// What has not been marked is writable while the run is paused.
+	cm, err := b.router.CoreV1().ConfigMaps(b.namespace).Get(t.Context(), strings.TrimPrefix(started.Units[20].Key, b.namespace+"/"), metav1.GetOptions{})
+	b.must(err)
+	cm.Annotations = map[string]string{"written": "yes"}
+	_, err = b.router.CoreV1().ConfigMaps(b.namespace).Update(t.Context(), cm, metav1.UpdateOptions{})
+	b.must(err)
+	window := int32(30)
+	b.must(rebalance.Adjust(t.Context(), b.client, name, rebalance.Adjustment{Window: &window}))
+	b.must(rebalance.Resume(t.Context(), b.client, name))
+	b.finish(d, v1alpha1.RebalanceSucceeded)
+	b.settled(before)
+}
+
+func TestARingEditedMidRunWaitsForTheNext(t *testing.T) {
+	b, before := growing(t, 10)
+	name := b.accepted(v1alpha1.RebalanceSpec{}).Run.Name
+	d := b.driver("it")
+	var once atomic.Bool
+	d.UnitStep = func(migration.Step) {
+		if once.CompareAndSwap(false, true) {
+			b.want(member(2, 100))
+		}
+	}
+	b.start(d, name)
+	b.finish(d, v1alpha1.RebalanceSucceeded)
+	b.settled(before)
+	if m := b.ring().Status.Current.Members; len(m) != 2 || m[1].Cell != "cell-3" {
+		t.Errorf("the run went to %+v; want what was accepted", m)
+	}
+	if next := b.accepted(v1alpha1.RebalanceSpec{}); len(next.Units) != 10 {
+		t.Errorf("the next run moves %d units; want all 10", len(next.Units))
+	}
+}
+
+func TestTooManyFailuresPauseAndAreForgivenOnResume(t *testing.T) {
+	b, before := growing(t, 20)
+	started := b.accepted(v1alpha1.RebalanceSpec{MaxFailures: new(int32), Window: 2})
+	unit := started.Units[3]
+	// Somebody has made an object of that name in the new cell.
+	squatters := b.cells[unit.To].CoreV1().ConfigMaps(b.namespace)
+	squatter, err := b.cells[unit.From].CoreV1().ConfigMaps(b.namespace).Get(t.Context(), unit.Objects[0].Name, metav1.GetOptions{})
+	b.must(err)
+	squatter.ObjectMeta = metav1.ObjectMeta{Name: squatter.Name}
+	_, err = squatters.Create(t.Context(), squatter, metav1.CreateOptions{})
+	b.must(err)
+	d := b.driver("it")
+	b.start(d, started.Run.Name)
+	b.awaitPaused(started.Run.Name)
+	run := b.rebalance(started.Run.Name)
+	if f := run.Status.Failures; len(f) != 1 || f[0].Key != unit.Key || f[0].Step != string(migration.Exists) || f[0].Retrying {
+		t.Errorf("failures are %+v", f)
+	}
+	if !run.Spec.Paused || !apimeta.IsStatusConditionFalse(run.Status.Conditions, v1alpha1.ConditionHealthy) {
+		t.Errorf("paused is %v, conditions %+v", run.Spec.Paused, run.Status.Conditions)
+	}
+	b.must(squatters.Delete(t.Context(), squatter.Name, metav1.DeleteOptions{}))
+	b.must(rebalance.Resume(t.Context(), b.client, run.Name))
+	run = b.finish(d, v1alpha1.RebalanceSucceeded)
+	if len(run.Status.Failures) != 0 || !apimeta.IsStatusConditionTrue(run.Status.Conditions, v1alpha1.ConditionHealthy) {
+		t.Errorf("in the end: %+v, conditions %+v", run.Status.Failures, run.Status.Conditions)
+	}
+	b.settled(before)
+}
+
+func TestOneUnitThatIsRefusedDoesNotHoldUpTheOthers(t *testing.T) {
+	b, before := growing(t, 12)
+	started := b.accepted(v1alpha1.RebalanceSpec{})
+	to := started.Units[0].To
+	policies := b.refuse(to, started.Units[0].Objects[0].Name)
+	d := b.driver("it")
+	b.start(d, started.Run.Name)
+	b.await("all others to have moved", func() bool {
+		p := b.moved(started.Run.Name)
+		return p.Moved == p.Total-1 && p.Failed == 1
+	})
+	if f := b.rebalance(started.Run.Name).Status.Failures; len(f) != 1 || f[0].Step != string(migration.Refused) || !strings.Contains(f[0].Message, "not here") {
+		t.Errorf("failures are %+v", f)
+	}
+	policies()
+	b.finish(d, v1alpha1.RebalanceSucceeded)
+	b.settled(before)
+}
+
+func TestACellThatIsDownIsWaitedFor(t *testing.T) {
+	b, before := growing(t, 30)
+	name := b.accepted(v1alpha1.RebalanceSpec{Window: 4}).Run.Name
+	d := b.driver("it")
+	var down atomic.Bool
+	d.WrapCell = breakable(d.WrapCell, "cell-3", &down)
+	var n atomic.Int32
+	d.UnitStep = func(s migration.Step) {
+		if s.Name == migration.Created && n.Add(1) == 5 {
+			down.Store(true)
+		}
+	}
+	b.start(d, name)
+	b.await("the condition", func() bool {
+		run := b.rebalance(name)
+		c := apimeta.FindStatusCondition(run.Status.Conditions, v1alpha1.ConditionCellsUsable)
+		return c != nil && c.Status == metav1.ConditionFalse && strings.Contains(c.Message, "cell cell-3")
+	})
+	if run := b.rebalance(name); run.Status.FailedUnits != 0 || run.Spec.Paused {
+		t.Errorf("units that wait for a cell count as failed: %+v", run.Status)
+	}
+	down.Store(false)
+	b.finish(d, v1alpha1.RebalanceSucceeded)
+	b.settled(before)
+}
+
+func TestASecondDriverWaitsAndTakesOver(t *testing.T) {
+	b, before := growing(t, 10)
+	forget := b.silentRouter()
+	name := b.accepted(v1alpha1.RebalanceSpec{}).Run.Name
+	first, second := b.driver("first"), b.driver("second")
+	b.start(first, name)
+	b.await("the first", func() bool { return b.rebalance(name).Status.Driver == "first" })
+	b.start(second, name)
+	b.await("the second to say who drives", func() bool {
+		e := second.events.of(rebalance.EventDriver)
+		return len(e) > 0 && e[0].Driver == "first"
+	})
+	first.kill()
+	forget()
+	// Nobody deletes the Lease: it runs out.
+	b.finish(second, v1alpha1.RebalanceSucceeded)
+	b.settled(before)
+}
+
+func TestStartIsRefusedWithAHint(t *testing.T) {
+	b := newBed(t, member(1, 100), member(2, 100))
+	start := func(spec v1alpha1.RebalanceSpec) (*rebalance.Started, error) {
+		return rebalance.Start(t.Context(), b.rcp, rebalance.StartOptions{Spec: spec})
+	}
+	started, err := start(v1alpha1.RebalanceSpec{Window: 1})
+	b.must(err)
+	if !started.Nothing || started.Run != nil {
+		t.Errorf("nothing to do: %+v", started)
+	}
+	for _, window := range []int32{0, -1, 1_000_000_000} {
+		_, err := start(v1alpha1.RebalanceSpec{Window: window})
+		wantRefusal(t, err, "it must be 1 to 10000 units")
+	}
+	b.want(member(1, 100), v1alpha1.RingMember{Cell: "cell-9", Weight: 100})
+	_, err = start(v1alpha1.RebalanceSpec{Window: 1})
+	wantRefusal(t, err, "there is no Cell cell-9")
+	b.want(member(1, 100), member(3, 100))
+	b.maintenance("cell-3", true)
+	_, err = start(v1alpha1.RebalanceSpec{Window: 1})
+	b.maintenance("cell-3", false)
+	wantRefusal(t, err, "cell cell-3 is in maintenance")
+	started, err = rebalance.Start(t.Context(), b.rcp, rebalance.StartOptions{Spec: v1alpha1.RebalanceSpec{Window: 1}, DryRun: true})
+	b.must(err)
+	if started.Run != nil {
+		t.Error("a dry run made a run")
+	}
+	name := b.accepted(v1alpha1.RebalanceSpec{}).Run.Name
+	_, err = start(v1alpha1.RebalanceSpec{Window: 1})
+	wantRefusal(t, err, "rebalance "+name+" has not ended: it is Pending")
+	if unfinished := (*rebalance.UnfinishedError)(nil); !errors.As(err, &unfinished) || unfinished.Run.Name != name {
+		t.Errorf("the error does not carry the run: %v", err)
+	}
+}

@@ -1,0 +1,249 @@
+package rebalance
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/migration"
+)
+
+const (
+	// maxFailuresShown is how many failures a status has room for.
+	maxFailuresShown = 100
+	// speedOver is the time over which speed is measured.
+	speedOver = 30 * time.Second
+	// maxMessage is how much of a failure's reason is kept.
+	maxMessage = 500
+)
+
+type pair struct{ from, to string }
+
+// tracker knows how far a run is. Whoever moves something tells it; the publisher writes it down.
+type tracker struct {
+	mu sync.Mutex
+	// The rest is guarded by mu.
+	base    v1alpha1.RebalanceProgress // what is not below
+	pairs   map[pair]*v1alpha1.PairProgress
+	failing map[string]v1alpha1.UnitFailure
+	blocked durations
+	cells   map[string]*cellTrack
+	samples []sample // one for each snapshot, not older than speedOver
+	moved   int64    // by this driver
+	// kick has a token when the status should be written now.
+	kick chan struct{}
+}
+
+type sample struct {
+	at    time.Time
+	moved int64
+}
+
+type cellTrack struct {
+	blocked durations
+	latency time.Duration
+	failing string
+}
+
+// newTracker goes on from what an earlier driver wrote.
+func newTracker(before *v1alpha1.RebalanceProgress, driver string) *tracker {
+	t := &tracker{
+		base: *before.DeepCopy(), pairs: map[pair]*v1alpha1.PairProgress{}, failing: map[string]v1alpha1.UnitFailure{},
+		cells: map[string]*cellTrack{}, kick: make(chan struct{}, 1),
+	}
+	t.base.Driver = driver
+	for _, p := range before.Pairs {
+		p.InFlight, p.Failed = 0, 0
+		t.pairs[pair{p.From, p.To}] = &p
+	}
+	return t
+}
+
+// edit changes what is told directly, and has it written at once.
+func (t *tracker) edit(change func(*v1alpha1.RebalanceProgress)) {
+	t.mu.Lock()
+	change(&t.base)
+	t.mu.Unlock()
+	t.urge()
+}
+
+func (t *tracker) urge() {
+	select {
+	case t.kick <- struct{}{}:
+	default:
+	}
+}
+
+// phase is only written where it is another one.
+func (t *tracker) phase(phase v1alpha1.RebalancePhase) {
+	t.mu.Lock()
+	same := t.base.Phase == phase
+	t.base.Phase = phase
+	t.mu.Unlock()
+	if !same {
+		t.urge()
+	}
+}
+
+func (t *tracker) condition(kind string, good bool, reason, message string) {
+	c := metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: reason, Message: message}
+	if !good {
+		c.Status = metav1.ConditionFalse
+	}
+	t.mu.Lock()
+	was := apimeta.FindStatusCondition(t.base.Conditions, kind)
+	urgent := was == nil && !good || was != nil && was.Status != c.Status
+	apimeta.SetStatusCondition(&t.base.Conditions, c)
+	t.mu.Unlock()
+	if urgent {
+		t.urge()
+	}
+}
+
+// expect sets the totals by what is there to be moved. What an earlier driver moved and had no time to
+// write down is what is missing of its totals.
+func (t *tracker) expect(units []migration.Unit) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	remaining := map[pair]int64{}
+	for _, u := range units {
+		remaining[pair{u.From, u.To}]++
+	}
+	for p := range remaining {
+		t.of(p)
+	}
+	for p, progress := range t.pairs {
+		n := remaining[p]
+		progress.Moved = max(progress.Moved, progress.Total-n)
+		progress.Total = max(progress.Total, progress.Moved+n)
+	}
+}
+
+// restart forgets the totals: the way back has its own.
+func (t *tracker) restart() {
+	t.mu.Lock()
+	clear(t.pairs)
+	clear(t.failing)
+	t.samples = nil
+	t.mu.Unlock()
+	t.urge()
+}
+
+func (t *tracker) of(p pair) *v1alpha1.PairProgress {
+	if t.pairs[p] == nil {
+		t.pairs[p] = &v1alpha1.PairProgress{From: p.from, To: p.to}
+	}
+	return t.pairs[p]
+}
+
+func (t *tracker) cell(name string) *cellTrack {
+	if t.cells[name] == nil {
+		t.cells[name] = &cellTrack{}
+	}
+	return t.cells[name]
+}
+
+func (t *tracker) begun(p pair) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.of(p).InFlight++
+}
+
+// ended takes a unit out of the ones in flight. It was closed to writes for so long, 0 for not known.
+func (t *tracker) ended(p pair, key string, blocked time.Duration, failure *v1alpha1.UnitFailure, counts bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	progress := t.of(p)
+	progress.InFlight--
+	if blocked > 0 {
+		t.blocked.add(blocked)
+		t.cell(p.from).blocked.add(blocked)
+		t.cell(p.to).blocked.add(blocked)
+	}
+	id := key + "\x00" + p.from
+	switch {
+	case failure != nil:
+		if len(failure.Message) > maxMessage {
+			failure.Message = strings.ToValidUTF8(failure.Message[:maxMessage], "") + "…"
+		}
+		t.failing[id] = *failure
+		return
+	case counts:
+		t.moved++
+		progress.Moved++
+		progress.Total = max(progress.Total, progress.Moved)
+	}
+	delete(t.failing, id)
+}
+
+// failed is how many units count against the limit.
+func (t *tracker) failed() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.countFailed()
+}
+
+func (t *tracker) countFailed() (n int64) {
+	for _, f := range t.failing {
+		if !f.Retrying {
+			n++
+		}
+	}
+	return n
+}
+
+// forgive lets every failure count anew.
+func (t *tracker) forgive() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	clear(t.failing)
+}
+
+func (t *tracker) latency(loads []load) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, l := range loads {
+		if l.writes >= enough {
+			t.cell(l.cell).latency = l.latency
+		}
+	}
+}
+
+// unusable says which cells cannot be used: all others can.
+func (t *tracker) unusable(problems map[string]error) {
+	t.mu.Lock()
+	for _, c := range t.cells {
+		c.failing = ""
+	}
+	for name, err := range problems {
+		t.cell(name).failing = err.Error()
+	}
+	t.mu.Unlock()
+	if len(problems) == 0 {
+		t.condition(v1alpha1.ConditionCellsUsable, true, "Usable", "")
+		return
+	}
+	t.condition(v1alpha1.ConditionCellsUsable, false, "CellUnusable", (&cellsError{problems}).Error())
+}
+
+// waiting says for which routers the run waits.
+func (t *tracker) waiting(routers []Router) {
+	if len(routers) == 0 {
+		t.condition(v1alpha1.ConditionRoutersAcknowledged, true, "Acknowledged", "")
+		return
+	}
+	var names []string
+	for _, r := range routers {
+		age := "never renewed"
+		if !r.Renewed.IsZero() {
+			age = "last seen " + time.Since(r.Renewed).Round(time.Second).String() + " ago"
+		}
+		names = append(names, fmt.Sprintf("%s (epoch %d, window %d, %s)", r.Name, r.Epoch, r.Window, age))
+	}
+	t.condition(v1alpha1.ConditionRoutersAcknowledged, false, "RouterSilent", "waiting for "+strings.Join(names, ", "))
+}
