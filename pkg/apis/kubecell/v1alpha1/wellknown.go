@@ -115,7 +115,7 @@ const (
 	Incoming RebalanceStatus = "incoming"
 )
 
-// AnnotationDetached, on a Rebalance, says that nobody is going to drive it but a backup daemon, which
+// AnnotationDetached says, on a Rebalance, that nobody is going to drive it but a backup daemon, which
 // need not wait for anybody.
 const AnnotationDetached = GroupName + "/detached"
 
