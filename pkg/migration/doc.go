@@ -13,7 +13,7 @@
 //	marked     old    label migrating, and which run, unit and cell; only for the version that was found
 //	barred     -      nothing: every write that a router had begun has ended
 //	created    new    the copy, with label incoming, owners first, their UIDs those of the new cell
-//	kept       new    nothing: an earlier call's copy is as it has to be
+//	kept       new    when an earlier call's copy, which is as it has to be, was taken over
 //	updated    new    an earlier copy of an object that has changed since
 //	stated     new    the status, where that is a subresource and differs
 //	verified   -      nothing: the server's answer equals the source

@@ -135,6 +135,6 @@ func marks() []string {
 func incomingMarks() []string {
 	return []string{
 		v1alpha1.AnnotationFromCell, v1alpha1.AnnotationFromUID, v1alpha1.AnnotationFromVersion,
-		v1alpha1.AnnotationContentHash, v1alpha1.AnnotationManagedFields,
+		v1alpha1.AnnotationContentHash, v1alpha1.AnnotationManagedFields, v1alpha1.AnnotationKept,
 	}
 }

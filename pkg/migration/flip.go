@@ -110,24 +110,26 @@ func patchOf(metadata map[string]any) ([]byte, error) {
 	return encode(map[string]any{"metadata": metadata})
 }
 
-// remove deletes a copy or a tombstone. Without its finalizers, which are the real object's, nothing acts
+// remove deletes a copy or a tombstone, unless it has changed since it was read. Without its finalizers, which are the real object's, nothing acts
 // on the deletion; what it owns is orphaned, not deleted.
 func (r *run) remove(ctx context.Context, cell *Cell, i *item, d *document) error {
+	version := d.version()
 	if d.hasFinalizers() && !d.deleting() {
-		patch, err := patchOf(map[string]any{"uid": d.uid(), "finalizers": nil})
+		patch, err := patchOf(map[string]any{"uid": d.uid(), "resourceVersion": version, "finalizers": nil})
 		if err != nil {
 			return err
 		}
-		err = cell.patchBlind(ctx, &i.Object, patch)
+		released, err := cell.patch(ctx, &i.Object, patch)
 		switch {
 		case apierrors.IsNotFound(err), apierrors.IsConflict(err):
 			return nil // another one has its name, or nobody
 		case err != nil:
 			return judge(&i.Object, cell.Name, "take the finalizers off the copy", err)
 		}
+		version = released.version()
 		r.step(Released, &i.Object)
 	}
-	err := cell.delete(ctx, &i.Object, d.uid(), "")
+	err := cell.delete(ctx, &i.Object, d.uid(), version)
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 		return judge(&i.Object, cell.Name, fmt.Sprintf("delete the %s object", d.status()), err)
 	}

@@ -3,6 +3,7 @@ package migration
 import (
 	"context"
 	"slices"
+	"strconv"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -155,8 +156,7 @@ func (r *run) refresh(ctx context.Context, i *item) (bool, error) {
 		return false, err
 	}
 	if same {
-		r.step(Kept, &i.Object)
-		return true, nil
+		return true, r.keep(ctx, i)
 	}
 	body, err := r.body(i, i.copy.version())
 	if err != nil {
@@ -172,6 +172,25 @@ func (r *run) refresh(ctx context.Context, i *item) (bool, error) {
 	i.copy = updated
 	r.step(Updated, &i.Object)
 	return true, nil
+}
+
+// keep takes over a copy that is as it has to be. It is written all the same, so that nobody who has read it before
+// deletes it: see [Mover.Undo].
+func (r *run) keep(ctx context.Context, i *item) error {
+	patch, err := patchOf(map[string]any{
+		"uid": i.copy.uid(), "resourceVersion": i.copy.version(),
+		"annotations": map[string]string{v1alpha1.AnnotationKept: strconv.FormatInt(r.Clock.Now().UnixNano(), 10)},
+	})
+	if err != nil {
+		return err
+	}
+	kept, err := r.to.patch(ctx, &i.Object, patch)
+	if err != nil {
+		return judge(&i.Object, r.to.Name, "keep the copy", err)
+	}
+	i.copy = kept
+	r.step(Kept, &i.Object)
+	return nil
 }
 
 // clear removes what is in the way, after the copies of what it may own: the garbage collector has to take

@@ -42,17 +42,10 @@ func (m *Mover) undo(ctx context.Context, unit Unit, unflipped func(types.UID) b
 		}
 	}
 	_ = ownersFirst(r.items) // members of a circle go in any order
-	var left error
-	for _, i := range slices.Backward(r.items) {
-		if i.gone && !unflipped(i.UID) {
-			continue
-		}
-		if left = r.discard(ctx, i, func(d *document) bool {
-			return d.annotations[v1alpha1.AnnotationFromCell] == r.unit.From
-		}); left != nil {
-			break // a copy without a tombstone stands for nothing, so that the marks may go all the same
-		}
-	}
+	// The copies are read before the marks are taken off, each in the version in which it was read, and deleted in that
+	// version after. A driver that works on the unit at the same time cannot flip then without marking again, and
+	// after that it writes the copy again: one that somebody has made the object is never deleted.
+	copies, left := r.unwanted(ctx, unflipped)
 	for _, i := range r.items {
 		if i.gone {
 			continue
@@ -60,11 +53,38 @@ func (m *Mover) undo(ctx context.Context, unit Unit, unflipped func(types.UID) b
 		if err := r.unmark(ctx, i); err != nil {
 			return fmt.Errorf("undo %s: %w", unit, err)
 		}
+		if i.source != nil && i.source.status() == v1alpha1.Migrated {
+			return fmt.Errorf("undo %s: %s: %w", unit, i, ErrFlipped)
+		}
+	}
+	for _, i := range slices.Backward(r.items) {
+		if copied := copies[i]; copied != nil && left == nil {
+			left = r.remove(ctx, r.to, i, copied) // one without a tombstone stands for nothing
+		}
 	}
 	if left != nil {
 		return fmt.Errorf("undo %s: %w: %w", unit, ErrCopyLeft, left)
 	}
 	return nil
+}
+
+// unwanted reads the incoming copies of the unit.
+func (r *run) unwanted(ctx context.Context, unflipped func(types.UID) bool) (map[*item]*document, error) {
+	copies := map[*item]*document{}
+	for _, i := range r.items {
+		if i.gone && !unflipped(i.UID) {
+			continue
+		}
+		found, err := r.to.get(ctx, &i.Object)
+		switch {
+		case apierrors.IsNotFound(err):
+		case err != nil:
+			return copies, judge(&i.Object, r.to.Name, "read", err)
+		case found.status() == v1alpha1.Incoming && !found.deleting() && found.annotations[v1alpha1.AnnotationFromCell] == r.unit.From:
+			copies[i] = found
+		}
+	}
+	return copies, nil
 }
 
 // discard removes what is incoming in the new cell, if it is wanted gone.

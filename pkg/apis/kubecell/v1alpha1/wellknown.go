@@ -80,6 +80,8 @@ const (
 	AnnotationFromVersion = GroupName + "/from-version"
 	// AnnotationContentHash is the SHA-256 of what was copied: everything but what a server sets.
 	AnnotationContentHash = GroupName + "/content-hash"
+	// AnnotationKept is when a later call took the copy over as it was, in nanoseconds since 1970.
+	AnnotationKept = GroupName + "/kept"
 	// AnnotationManagedFields holds the managedFields of an object with finalizers or owners: its
 	// tombstone has none of these, and so not the managedFields of them either.
 	AnnotationManagedFields = GroupName + "/managed-fields"
