@@ -76,7 +76,12 @@ func (a *Answer) judge(found []Found, asked []string) {
 			a.Live.Drift, a.Live.Reason = a.target.kind != nil, "not found in the RCP"
 		}
 	}
-	if a.Live.Reason == "" && len(found) == 0 {
+	switch {
+	case a.Live.Reason != "" || len(found) > 0:
+	case a.Class == placement.Sharded && !slices.Contains(asked, a.Cell):
+		// Nobody may conclude that it is gone, or that it can be written.
+		a.Live.Reason, a.Writes = "unknown: "+a.Cell+" does not answer", writesUnknown
+	default:
 		a.Live.Reason = "not found"
 	}
 }

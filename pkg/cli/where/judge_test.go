@@ -47,7 +47,7 @@ func TestJudgeSharded(t *testing.T) {
 		{"as mapped", "c1", "c1", withKind, []Found{{"c1", "a", ""}}, all, "", false},
 		{"nowhere, with kind", "c1", "c1", withKind, nil, all, "not found in c1", true},
 		{"nowhere, without kind", "c1", "c1", target{name: "x"}, nil, all, "not found", false},
-		{"nowhere, but its cell did not answer", "c1", "c1", withKind, nil, []string{"c2"}, "not found", false},
+		{"nowhere, but its cell did not answer", "c1", "c1", withKind, nil, []string{"c2"}, "unknown: c1 does not answer", false},
 		{"elsewhere", "c1", "c1", withKind, []Found{{"c2", "a", ""}}, all, "a is in c2", true},
 		{"twice", "c1", "c1", withKind, []Found{{"c1", "a", ""}, {"c2", "a", ""}}, all, "a is in c1 and c2 at once", true},
 		{"tombstone elsewhere", "c1", "c1", withKind, []Found{{"c1", "a", ""}, {"c2", "a", v1alpha1.Migrated}}, all, "", false},

@@ -3,6 +3,7 @@ package where
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/kubecell/kubectl-cell/pkg/placement"
@@ -53,17 +54,24 @@ func (o *options) row(a *Answer, layout printers.Layout) []string {
 		row = append(row, a.Class.String(), orNone(a.Key), orNone(a.Point), orNone(a.OldCell), orNone(a.NewCell))
 	}
 	if o.live {
-		row = append(row, o.liveColumn(a.Live))
+		row = append(row, o.liveColumn(a))
 	}
 	return row
 }
 
-func (o *options) liveColumn(live *Live) string {
+func (o *options) liveColumn(a *Answer) string {
+	live := a.Live
 	switch {
 	case live.Drift:
 		return o.style.Bad("DRIFT: " + live.Reason)
 	case live.Reason != "":
 		return live.Reason
+	case a.Class == placement.Local || a.Class == placement.Dependent:
+		var cells []string
+		for _, f := range live.Found {
+			cells = append(cells, f.Cell)
+		}
+		return o.style.Good("in " + strings.Join(slices.Compact(cells), ", "))
 	}
 	return o.style.Good("ok")
 }
