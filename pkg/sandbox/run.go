@@ -244,14 +244,16 @@ func (r *run) serveRouter(ctx context.Context, through entry) error {
 // does so whatever has become of the run's own context.
 func (r *run) undo(ctx context.Context, name string, cause error) error {
 	interrupted := errors.Is(ctx.Err(), context.Canceled)
-	r.m.tell(name, Note, "cleaning up")
+	r.mu.Lock()
+	started := slices.Clone(r.started)
+	r.mu.Unlock()
+	if !r.Complete || len(started) > 0 {
+		r.m.tell(name, Note, "cleaning up")
+	}
 	cleanup, cancel := context.WithTimeout(context.Background(), 2*stopGrace)
 	defer cancel()
 	var err error
 	if r.Complete {
-		r.mu.Lock()
-		started := slices.Clone(r.started)
-		r.mu.Unlock()
 		err = r.stop(cleanup, started)
 	} else {
 		err = r.remove(cleanup)
