@@ -20,6 +20,8 @@ SOAK ?= 2m
 RACE ?= $(if $(shell command -v gcc cc clang 2>/dev/null),-race)
 # Real control planes share this machine: two packages at a time keep it busy, more starve each other.
 TESTFLAGS ?= -p 2 -timeout 20m
+# Packages in which goroutines share memory.
+RACED ?= ./pkg/router/... ./pkg/configuration/... ./pkg/replication/... ./pkg/backup/... ./pkg/federation/... ./test/soak
 
 # All packages of test/conformance but the one that compiles Kubernetes' specs, which takes minutes.
 CONFORMANCE_LIGHT := ./cmd/... ./compare ./result ./selection
@@ -43,10 +45,16 @@ demo: build ## play the main job end to end on real cells, narrated, and clean u
 	@scripts/demo.sh
 
 .PHONY: test
-test: build ## run all tests, with real control planes
-	go test $(RACE) $(TESTFLAGS) ./...
+test: build ## run all tests, with real control planes, and short versions of the long proofs
+	go test $(TESTFLAGS) ./...
 	cd $(CONTROL) && go test $(TESTFLAGS) ./...
 	cd test/conformance && go test $(CONFORMANCE_LIGHT)
+	go test -short -run '^$$' -bench '^BenchmarkRouter(Get|Watch)' -benchtime 1x ./pkg/router
+	scripts/conformance.sh --short
+
+.PHONY: race
+race: build ## run the tests of what is concurrent under the race detector
+	go test $(RACE) $(TESTFLAGS) $(RACED)
 
 .PHONY: soak
 soak: build ## informers through two restarts of the router and the death of a cell: three minutes
@@ -68,6 +76,7 @@ lint: ## vet and lint all modules
 bench: bin/kubectl-cell controlplane ## benchmarks, each beside what it is compared with
 	go test -run '^$$' -bench . -benchmem ./pkg/placement/... ./pkg/plan/...
 	go test -run '^$$' -bench '^BenchmarkRouter' -benchtime 1x ./pkg/router
+	go test -run '^$$' -bench '^BenchmarkRebalance' -benchtime 1x ./pkg/rebalance
 	@scripts/bench-simulate.sh
 
 .PHONY: fuzz

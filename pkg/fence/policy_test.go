@@ -136,8 +136,11 @@ func TestObjectsInMigrationAreWrittenByTheMoverAlone(t *testing.T) {
 					}
 				}
 				got, err := objects.Get(t.Context(), live.GetName(), metav1.GetOptions{})
-				if err != nil || got.GetResourceVersion() != live.GetResourceVersion() || got.GetUID() != live.GetUID() {
-					t.Errorf("afterwards: version %s, %v; want %s", got.GetResourceVersion(), err, live.GetResourceVersion())
+				if err != nil {
+					t.Fatalf("afterwards: %v", err)
+				}
+				if got.GetResourceVersion() != live.GetResourceVersion() || got.GetUID() != live.GetUID() {
+					t.Errorf("afterwards: version %s; want %s", got.GetResourceVersion(), live.GetResourceVersion())
 				}
 				if err := objects.Delete(t.Context(), live.GetName(), metav1.DeleteOptions{}); err != nil {
 					t.Errorf("delete by the mover: %v", err)

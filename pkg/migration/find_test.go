@@ -17,7 +17,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
 
-// dependents of a test are axles of gears of workloads: by their names they are met the wrong way round.
+// snapshot has two resources of class Dependent, axles and bolts.
 func snapshot(t testing.TB, current, target []string, rules ...v1alpha1.ResourceRule) *routing.Snapshot {
 	t.Helper()
 	layout := func(cells []string) *v1alpha1.RingLayout {
@@ -75,15 +75,16 @@ func TestUnits(t *testing.T) {
 	root := b.make(b.old, deployments, `{metadata: {name: a}, spec: {selector: {matchLabels: {app: x}}, template: `+podTemplate+`}}`)
 	b.make(b.old, configMaps, `metadata: {name: a}`)
 	bolt := b.make(b.old, bolts, `{metadata: {name: bolt`+owners(deployments, root)+`}, spec: {size: 3}}`)
-	b.make(b.old, axles, `{metadata: {name: axle`+owners(bolts, bolt)+`}, spec: {size: 3}}`)
-	b.make(b.old, configMaps, `metadata: {name: b`+owners(deployments, root)+`}`) // a key of its own
+	axle := b.make(b.old, axles, `{metadata: {name: axle`+owners(bolts, bolt)+`}, spec: {size: 3}}`)
+	b.make(b.old, bolts, `{metadata: {name: aaa`+owners(axles, axle)+`}, spec: {size: 3}}`) // always met before its owner
+	b.make(b.old, configMaps, `metadata: {name: b`+owners(deployments, root)+`}`)           // a key of its own
 	b.make(b.old, secrets, `metadata: {name: b}`)
 	b.make(b.old, secrets, `metadata: {name: c}`)
 	b.make(b.new, secrets, `metadata: {name: misplaced}`)
 
 	found := b.units(snapshot(t, []string{"old"}, []string{"new"}))
 	want := []string{
-		"ns/a old>new: axles axle, bolts bolt, configmaps a, configmaps b, deployments a, secrets b",
+		"ns/a old>new: axles axle, bolts aaa, bolts bolt, configmaps a, configmaps b, deployments a, secrets b",
 		"ns/c old>new: secrets c",
 	}
 	if diff := cmp.Diff(want, b.names(found.Units)); diff != "" {
@@ -96,7 +97,7 @@ func TestUnits(t *testing.T) {
 	found = b.units(snapshot(t, []string{"old"}, []string{"new"}, byName))
 	want = []string{
 		"ns old>new: secrets b, secrets c",
-		"ns/a old>new: axles axle, bolts bolt, configmaps a, configmaps b, deployments a",
+		"ns/a old>new: axles axle, bolts aaa, bolts bolt, configmaps a, configmaps b, deployments a",
 	}
 	if diff := cmp.Diff(want, b.names(found.Units)); diff != "" {
 		t.Errorf("units by another rule (-want +got):\n%s", diff)
@@ -198,6 +199,28 @@ func TestWhatNoRunWants(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.untouched(configMaps, before)
+	}
+}
+
+// TestTheCopyOfWhatVanishedStays for somebody to look at: its tombstone may have been deleted by hand.
+func TestTheCopyOfWhatVanishedStays(t *testing.T) {
+	b := newBed(t)
+	unit := b.unit(b.found(configMaps, b.make(b.old, configMaps, `metadata: {name: a}`)))
+	mover := b.barred()
+	killAfter(mover, 5, func() { mover.Move(context.Background(), unit) }) // flipped, not revealed
+	if err := b.in(b.old, configMaps).Delete(t.Context(), "a", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	b.move(unit, migration.Gone)
+	if err := b.mover().Undo(t.Context(), unit); err != nil {
+		t.Error(err)
+	}
+	found := b.units(snapshot(t, []string{"old"}, []string{"new"}))
+	if len(found.Leftovers) != 1 || len(found.Units)+len(found.Strays) > 0 {
+		t.Errorf("found %+v", found)
+	}
+	if obj := b.get(b.new, configMaps, "a"); obj == nil || obj.GetDeletionTimestamp() != nil {
+		t.Errorf("the copy: %v", obj)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -106,7 +107,7 @@ func (m *Mover) Move(ctx context.Context, unit Unit) Result {
 		result.Outcome, result.Begun = Unavailable, true
 		return result
 	}
-	if err := m.Undo(ctx, unit); err != nil {
+	if err := m.undo(ctx, unit, r.sawUnflipped); err != nil {
 		result.Begun = !errors.Is(err, ErrCopyLeft)
 		result.Message = fmt.Sprintf("%s; not undone: %v", result.Message, err)
 	}
@@ -205,6 +206,11 @@ func (r *run) result() Result {
 		return Result{Outcome: Gone}
 	}
 	return Result{Outcome: Moved}
+}
+
+// sawUnflipped says whether this call has had the object in its hands, and did not flip it.
+func (r *run) sawUnflipped(uid types.UID) bool {
+	return slices.ContainsFunc(r.items, func(i *item) bool { return i.source != nil && !i.flipped && i.UID == uid })
 }
 
 func (m *Mover) now() string { return m.Clock.Now().UTC().Format(time.RFC3339) }

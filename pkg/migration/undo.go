@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 )
@@ -16,7 +17,15 @@ import (
 // The error is [ErrFlipped] where it is too late, and nothing was done. It is [ErrCopyLeft] where the unit
 // can be written, and a copy may be left because the new cell did not let it be removed: the next Move
 // or Undo takes care of it, and [Units] names it. Others may be tried again.
+//
+// The copy of an object that is not in the old cell any more stays: whether that was deleted before its flip,
+// or its tombstone after it by somebody's hand, cannot be told. [Units] names it as a leftover.
 func (m *Mover) Undo(ctx context.Context, unit Unit) error {
+	return m.undo(ctx, unit, func(types.UID) bool { return false })
+}
+
+// undo knows of some objects that they were not flipped.
+func (m *Mover) undo(ctx context.Context, unit Unit, unflipped func(types.UID) bool) error {
 	r, err := m.begin(unit)
 	if err != nil {
 		return err
@@ -35,6 +44,9 @@ func (m *Mover) Undo(ctx context.Context, unit Unit) error {
 	_ = ownersFirst(r.items) // members of a circle go in any order
 	var left error
 	for _, i := range slices.Backward(r.items) {
+		if i.gone && !unflipped(i.UID) {
+			continue
+		}
 		if left = r.discard(ctx, i, func(d *document) bool {
 			return d.annotations[v1alpha1.AnnotationFromCell] == r.unit.From
 		}); left != nil {

@@ -15,8 +15,15 @@ const (
 	calm     = 5 * time.Second
 	growth   = 10
 	slowdown = 2
-	// floor is a latency below which no cell is slow, whatever it was before.
-	floor = 250 * time.Millisecond
+	// floor is a latency below which no cell is slow, whatever it was before: a unit that takes three such
+	// writes between mark and reveal is not closed for much longer than a second.
+	floor = 400 * time.Millisecond
+	// sustained is how many looks in a row a cell must be slow: one may be its compaction. After that the
+	// smaller window is given effect.
+	sustained = 2
+	effect    = 3 * time.Second
+	// inertia is how much a baseline weighs against what is measured.
+	inertia = 4
 	// enough is how many writes make a percentile.
 	enough = 50
 )
@@ -33,14 +40,17 @@ type throttle struct {
 	wanted, now int32
 	// reason and message say why now is smaller than wanted.
 	reason, message string
-	// bad is when the last thing was wrong.
-	bad time.Time
-	// baselines are the cells' own, by their names.
+	// bad is when the last thing was wrong, or the window grew; shrunk is when it was halved.
+	bad, shrunk time.Time
+	// baselines are the cells' own, by their names. They are measured at the full window alone: a smaller
+	// one makes every cell faster.
 	baselines map[string]time.Duration
+	// slow is how many looks in a row a cell has been slow.
+	slow map[string]int
 }
 
 func newThrottle() *throttle {
-	return &throttle{baselines: map[string]time.Duration{}, reason: ReasonFullSpeed}
+	return &throttle{baselines: map[string]time.Duration{}, slow: map[string]int{}, reason: ReasonFullSpeed}
 }
 
 // want takes the window of the spec over. One that grows is used at once, unless a cell is slow.
@@ -63,10 +73,8 @@ type load struct {
 	refused int64         // answers 429
 }
 
-// look halves the window where a cell has had enough, and lets it grow when all are calm. It says whether
-// the window or the reason changed.
-func (t *throttle) look(loads []load, at time.Time) bool {
-	before := *t
+// look halves the window where a cell has had enough, and lets it grow when all are calm.
+func (t *throttle) look(loads []load, at time.Time) {
 	for _, l := range loads {
 		switch {
 		case l.refused > 0:
@@ -75,10 +83,15 @@ func (t *throttle) look(loads []load, at time.Time) bool {
 		case t.baselines[l.cell] == 0:
 			t.baselines[l.cell] = l.latency
 		case l.latency > slowdown*t.baselines[l.cell] && l.latency > floor:
-			t.shrink(at, ReasonCellSlow, fmt.Sprintf("writes to cell %s take %s (p99); they took %s",
-				l.cell, l.latency.Round(time.Millisecond), t.baselines[l.cell].Round(time.Millisecond)))
+			if t.slow[l.cell]++; t.slow[l.cell] >= sustained {
+				t.shrink(at, ReasonCellSlow, fmt.Sprintf("writes to cell %s take %s (p99); they took %s",
+					l.cell, l.latency.Round(time.Millisecond), t.baselines[l.cell].Round(time.Millisecond)))
+			}
 		default:
-			t.baselines[l.cell] = min(t.baselines[l.cell], l.latency)
+			t.slow[l.cell] = 0
+			if t.now == t.wanted {
+				t.baselines[l.cell] = (inertia*t.baselines[l.cell] + l.latency) / (inertia + 1)
+			}
 		}
 	}
 	if t.now < t.wanted && at.Sub(t.bad) >= calm {
@@ -86,13 +99,12 @@ func (t *throttle) look(loads []load, at time.Time) bool {
 		t.now = min(t.wanted, t.now+max(1, t.wanted/growth))
 	}
 	t.settle()
-	return t.now != before.now || t.reason != before.reason
 }
 
-// shrink halves the window, once for each look: many cells at once are one event.
+// shrink halves the window, and then waits for what that does.
 func (t *throttle) shrink(at time.Time, reason, message string) {
-	if !t.bad.Equal(at) {
-		t.now = max(1, t.now/2)
+	if at.Sub(t.shrunk) >= effect {
+		t.now, t.shrunk = max(1, t.now/2), at
 	}
 	t.bad, t.reason, t.message = at, reason, message
 }

@@ -65,7 +65,9 @@ func (f *follower) run(ctx context.Context, client metadata.Interface) {
 
 // isEmpty says whether client-go made a watch up: it takes a connection that ends before there is an answer
 // for a watch without events.
-func isEmpty(w watch.Interface) bool { return reflect.TypeOf(w) == reflect.TypeOf(watch.NewEmptyWatch()) }
+func isEmpty(w watch.Interface) bool {
+	return reflect.TypeOf(w) == reflect.TypeOf(watch.NewEmptyWatch())
+}
 
 func (f *follower) note(ctx context.Context, err error) {
 	if f.asked != nil && ctx.Err() == nil {

@@ -50,7 +50,8 @@ func TestTheAdminPortAnswersWithoutTheRCP(t *testing.T) {
 	}
 
 	stop()
-	if _, err := http.Get(admin + "/healthz"); err == nil {
+	if answer, err := http.Get(admin + "/healthz"); err == nil {
+		_ = answer.Body.Close()
 		t.Error("the admin port is open although the router has ended")
 	}
 }

@@ -28,6 +28,14 @@ const (
 	benchSingles = 3000
 )
 
+// rounds is how often something is measured.
+func rounds(n int) int {
+	if testing.Short() {
+		return max(1, n/10)
+	}
+	return n
+}
+
 // benchTarget is one way to an object.
 type benchTarget struct {
 	clients []*http.Client
@@ -116,7 +124,7 @@ func BenchmarkRouterGet(b *testing.B) {
 		direct.throughput(b) // both warm
 		router.throughput(b)
 		for b.Loop() {
-			for range benchRounds {
+			for range rounds(benchRounds) {
 				d, r := direct.throughput(b), router.throughput(b)
 				ratios, theirs, ours = append(ratios, r/d), append(theirs, d), append(ours, r)
 			}
@@ -129,7 +137,7 @@ func BenchmarkRouterGet(b *testing.B) {
 	b.Run("p50-1-client", func(b *testing.B) {
 		var ours, theirs []float64
 		for b.Loop() {
-			for range benchSingles {
+			for range rounds(benchSingles) {
 				theirs = append(theirs, timed(b, direct))
 				ours = append(ours, timed(b, router))
 			}

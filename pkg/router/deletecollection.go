@@ -1,6 +1,7 @@
 package router
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metainternalscheme "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme"
@@ -116,7 +118,12 @@ func (d *deletion) mayDelete() *failedPart {
 	failures := make([]*failedPart, len(d.sources))
 	var asked sync.WaitGroup
 	for i, s := range d.sources {
-		asked.Go(func() { failures[i] = s.delete(s.request.Context(), d.r.URL.Path, query, nil) })
+		asked.Go(func() {
+			// One that the fence guards came past all that decides whether the user may.
+			if f := s.delete(s.request.Context(), d.r.URL.Path, query, nil); !f.fenced() {
+				failures[i] = f
+			}
+		})
 	}
 	asked.Wait()
 	return worst(failures)
@@ -186,7 +193,14 @@ func (d *deletion) deleteOne(ctx context.Context, s *listSource, object wire.Met
 		}
 		options.Preconditions.ResourceVersion = &raw
 	}
-	f := s.delete(ctx, strings.TrimSuffix(d.r.URL.Path, "/")+"/"+object.Name, nil, options)
+	path := strings.TrimSuffix(d.r.URL.Path, "/") + "/" + object.Name
+	f := s.delete(ctx, path, nil, options)
+	if f.fenced() {
+		if ours {
+			options.Preconditions = nil // it has another UID where it moves to
+		}
+		f = d.deleteMoving(ctx, s, path, object, options)
+	}
 	switch {
 	case f == nil:
 		d.deleted.Add(1)
@@ -202,6 +216,38 @@ func (d *deletion) gone(ctx context.Context, s *listSource, object wire.Meta) bo
 	resource := schema.GroupVersionResource{Group: d.info.APIGroup, Version: d.info.APIVersion, Resource: d.info.Resource}
 	found, err := s.plane.Metadata().Resource(resource).Namespace(d.info.Namespace).Get(ctx, object.Name, metav1.GetOptions{})
 	return apierrors.IsNotFound(err) || err == nil && string(found.UID) != object.UID
+}
+
+// movingPatience is how long the deletion of an object waits for its move to end.
+const movingPatience = 10 * time.Second
+
+// deleteMoving deletes an object that has begun to move since it was listed, wherever it is when it can be written.
+func (d *deletion) deleteMoving(ctx context.Context, s *listSource, path string, object wire.Meta, options *metav1.DeleteOptions) *failedPart {
+	body, err := json.Marshal(options)
+	if err != nil {
+		return s.failure(err)
+	}
+	info := *d.info
+	info.Verb, info.Name, info.Path = "delete", object.Name, path
+	for start := time.Now(); ; {
+		out := d.r.Clone(ctx)
+		out.Method, out.URL = http.MethodDelete, &url.URL{Path: path}
+		out.Header = http.Header{"Accept": {runtime.ContentTypeJSON}, "Content-Type": {runtime.ContentTypeJSON}, "User-Agent": d.r.Header["User-Agent"]}
+		out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		held := newHeldAnswer()
+		d.h.move(held, out, &info)
+		switch {
+		case ctx.Err() != nil:
+			return s.failure(ctx.Err())
+		case held.code < http.StatusMultipleChoices:
+			return nil
+		case held.code != http.StatusTooManyRequests || time.Since(start) > movingPatience:
+			answer := &http.Response{StatusCode: held.code, Status: http.StatusText(held.code), Header: held.header}
+			return &failedPart{source: s.plane.Name(), answer: answer, body: held.body.Bytes()}
+		case !pause(out, lookPause):
+			return s.failure(ctx.Err())
+		}
+	}
 }
 
 // delete sends one deletion to the source.

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/endpoints/request"
 
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
 	"github.com/kubecell/kubectl-cell/pkg/router/metrics"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
@@ -47,7 +48,7 @@ const findGrace = 250 * time.Millisecond
 // finding is what one source says of an object.
 type finding struct {
 	source int
-	has    bool
+	object *metav1.PartialObjectMetadata
 	err    error
 }
 
@@ -59,47 +60,51 @@ func whoHas(ctx context.Context, state *feed.State, info *request.RequestInfo, s
 	said := make(chan finding, len(sources)) // has room for all, so that nobody is left behind
 	for i, source := range sources {
 		go func() {
-			has, err := hasObject(ctx, state, info, source)
-			said <- finding{i, has, err}
+			found, err := metadataIn(ctx, state, info, source)
+			said <- finding{i, found, err}
 		}()
 	}
-	has := make([]bool, len(sources))
+	found := make([]*metav1.PartialObjectMetadata, len(sources))
 	failures := make([]error, len(sources))
 	var enough <-chan time.Time
 wait:
 	for range sources {
 		select {
 		case f := <-said:
-			has[f.source], failures[f.source] = f.has, f.err
-			if f.has && enough == nil {
+			found[f.source], failures[f.source] = f.object, f.err
+			if f.object != nil && enough == nil {
 				enough = time.After(findGrace)
 			}
 		case <-enough:
 			break wait
 		}
 	}
-	var holders []string
 	var failed *failedPart
 	for i, source := range sources {
-		if has[i] {
-			holders = append(holders, source)
-		}
 		if failures[i] != nil && failed == nil {
 			failed = &failedPart{source: source, err: failures[i]}
 		}
 	}
-	return holders, failed
+	return holding(sources, found), failed
 }
 
-func hasObject(ctx context.Context, state *feed.State, info *request.RequestInfo, source string) (bool, error) {
-	plane, err := state.ControlPlane(source)
-	if err != nil {
-		return false, err
+// holding are the sources in which an object counts. One that moves counts where it has neither left nor is arriving,
+// and between the two where it arrives.
+func holding(sources []string, found []*metav1.PartialObjectMetadata) (holders []string) {
+	arriving, moved := "", false
+	for i, source := range sources {
+		switch {
+		case found[i] == nil:
+		case statusOf(found[i]) == v1alpha1.Migrated:
+			moved = true
+		case statusOf(found[i]) == v1alpha1.Incoming:
+			arriving = source
+		default:
+			holders = append(holders, source)
+		}
 	}
-	resource := plane.Metadata().Resource(schema.GroupVersionResource{Group: info.APIGroup, Version: info.APIVersion, Resource: info.Resource})
-	_, err = resource.Namespace(info.Namespace).Get(ctx, info.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return false, nil
+	if len(holders) == 0 && moved && arriving != "" {
+		return []string{arriving}
 	}
-	return err == nil, err
+	return holders
 }

@@ -1,12 +1,14 @@
 package router
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
 )
 
@@ -34,6 +36,11 @@ func (f *failedPart) status() int {
 		return 0
 	}
 	return f.answer.StatusCode
+}
+
+// fenced says whether the source refuses to write an object that is on the move.
+func (f *failedPart) fenced() bool {
+	return f.status() == http.StatusForbidden && bytes.Contains(f.body, []byte(fence.MessagePrefix))
 }
 
 // refusal says whether the source refuses the request itself: forbidden, not found, bad request. Too

@@ -13,10 +13,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/client-go/metadata"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/fence"
+	"github.com/kubecell/kubectl-cell/pkg/router/feed"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
 )
 
@@ -94,22 +96,28 @@ func statusOf(object metav1.Object) v1alpha1.RebalanceStatus {
 
 // metadata is that of the object in one cell, nil where it is not there.
 func (m *moving) metadata(source string) (*metav1.PartialObjectMetadata, error) {
-	plane, err := m.state.ControlPlane(source)
+	found, err := metadataIn(m.r.Context(), m.state, m.info, source)
 	if err != nil {
-		return nil, noPlane(source, err)
-	}
-	found, err := plane.Metadata().Resource(m.resource()).Namespace(m.info.Namespace).Get(m.r.Context(), m.info.Name, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		return nil, nil //nolint:nilnil // absence is an answer
-	case err != nil:
 		return nil, noPlane(source, err)
 	}
 	return found, nil
 }
 
-func (m *moving) resource() schema.GroupVersionResource {
-	return schema.GroupVersionResource{Group: m.info.APIGroup, Version: m.info.APIVersion, Resource: m.info.Resource}
+// metadataIn is that of the object that info names in one control plane, nil where it is not there.
+func metadataIn(ctx context.Context, state *feed.State, info *request.RequestInfo, source string) (*metav1.PartialObjectMetadata, error) {
+	plane, err := state.ControlPlane(source)
+	if err != nil {
+		return nil, err
+	}
+	found, err := plane.Metadata().Resource(resourceOf(info)).Namespace(info.Namespace).Get(ctx, info.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // absence is an answer
+	}
+	return found, err
+}
+
+func resourceOf(info *request.RequestInfo) schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: info.APIGroup, Version: info.APIVersion, Resource: info.Resource}
 }
 
 // clear makes room for an object that is to be made where a tombstone lies. What the tombstone owned stays.
@@ -127,7 +135,7 @@ func (m *moving) clear(at whereabouts) error {
 	}
 	ctx, cancel := context.WithTimeout(m.r.Context(), clearTimeout)
 	defer cancel()
-	place := mover.Resource(m.resource()).Namespace(m.info.Namespace)
+	place := mover.Resource(resourceOf(m.info)).Namespace(m.info.Namespace)
 	orphan := metav1.DeletePropagationOrphan
 	err = place.Delete(ctx, m.info.Name, metav1.DeleteOptions{
 		Preconditions:     &metav1.Preconditions{UID: &at.stale.UID},

@@ -2,6 +2,7 @@ package router_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -28,7 +29,10 @@ import (
 // other's way by namespaces of their own.
 var planes = sandboxtest.NewPool(4)
 
-func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m, planes)) }
+// movingPlanes are an RCP and two cells, for the tests in which every key moves from the first cell to the second.
+var movingPlanes = sandboxtest.NewPool(3)
+
+func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m, planes, movingPlanes)) }
 
 // bed is a federation with a router in this process.
 type bed struct {
@@ -39,8 +43,10 @@ type bed struct {
 	stateDir string
 }
 
-// found initialises the federation of the shared control planes: the first test does, the others find it done.
-var found = func() func(rcp *rest.Config, founders []federation.NewCell) error {
+// found initialises the federation of shared control planes: the first test does, the others find it done.
+var found, foundMoving = founding(), founding()
+
+func founding() func(rcp *rest.Config, founders []federation.NewCell) error {
 	var once sync.Once
 	var err error
 	return func(rcp *rest.Config, founders []federation.NewCell) error {
@@ -49,24 +55,31 @@ var found = func() func(rcp *rest.Config, founders []federation.NewCell) error {
 		})
 		return err
 	}
-}()
+}
 
 // newBed runs a router for this test, on the federation that all share.
 func newBed(t *testing.T) *bed {
 	t.Helper()
-	configs := planes.Configs(t)
+	b := newBedOn(t, planes.Configs(t), found)
+	b.forgetRouters(t)
+	b.stateDir = t.TempDir()
+	b.router = runRouter(t, b.rcp, b.stateDir)
+	return b
+}
+
+// newBedOn founds a federation of an RCP, the first of the control planes, and cells, unless that is done.
+func newBedOn(t *testing.T, configs []*rest.Config, found func(*rest.Config, []federation.NewCell) error) *bed {
+	t.Helper()
 	b := &bed{rcp: configs[0], cells: map[string]*rest.Config{}}
 	var founders []federation.NewCell
-	for i, name := range []string{"cell-1", "cell-2", "cell-3"} {
-		b.cells[name] = configs[i+1]
-		founders = append(founders, federation.NewCell{Name: name, Kubeconfig: sandboxtest.Kubeconfig(t, configs[i+1]), Weight: 100})
+	for i, config := range configs[1:] {
+		name := fmt.Sprintf("cell-%d", i+1)
+		b.cells[name] = config
+		founders = append(founders, federation.NewCell{Name: name, Kubeconfig: sandboxtest.Kubeconfig(t, config), Weight: 100})
 	}
 	if err := found(b.rcp, founders); err != nil {
 		t.Fatal(err)
 	}
-	b.forgetRouters(t)
-	b.stateDir = t.TempDir()
-	b.router = runRouter(t, b.rcp, b.stateDir)
 	return b
 }
 

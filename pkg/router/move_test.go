@@ -4,33 +4,27 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	applycorev1 "k8s.io/client-go/applyconfigurations/core/v1"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/client"
-	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/fence"
-	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
-// newMovingBed is a federation of its own, in which every key moves from cell-1 to cell-2.
+// newMovingBed runs a router for a federation in which every key moves from cell-1 to cell-2.
 func newMovingBed(t *testing.T) *bed {
 	t.Helper()
-	configs := sandboxtest.ControlPlanes(t, 3)
-	b := &bed{rcp: configs[0], cells: map[string]*rest.Config{"cell-1": configs[1], "cell-2": configs[2]}}
-	var founders []federation.NewCell
-	for _, name := range []string{"cell-1", "cell-2"} {
-		founders = append(founders, federation.NewCell{Name: name, Kubeconfig: sandboxtest.Kubeconfig(t, b.cells[name]), Weight: 100})
-	}
-	if _, err := federation.Init(t.Context(), b.rcp, federation.InitOptions{Founders: founders}); err != nil {
-		t.Fatal(err)
-	}
+	b := newBedOn(t, movingPlanes.Configs(t), foundMoving)
+	b.forgetRouters(t)
 	b.router = runRouter(t, b.rcp, t.TempDir())
 	b.phase(t, v1alpha1.RingRebalancing)
 	return b
@@ -212,4 +206,166 @@ func less(a, b string) bool {
 		return len(a) < len(b)
 	}
 	return strings.Compare(a, b) < 0
+}
+
+// TestListsShowMovingObjectsOnce reads objects in all states of a move.
+func TestListsShowMovingObjectsOnce(t *testing.T) {
+	b := newMovingBed(t)
+	ns := b.namespace(t, "lists")
+	for _, o := range []struct{ name, old, now string }{
+		{"a-stays", "plain", "absent"},
+		{"b-copied", "migrating", "incoming"},
+		{"c-moved", "migrated", "plain"},
+		{"d-arrives", "migrated", "incoming"},
+		{"e-new", "absent", "plain"},
+		{"f-deleted", "migrated", "absent"},
+		{"g-stale", "absent", "incoming"},
+		{"h-back", "plain", "migrated"},
+	} {
+		b.lay(t, "cell-1", ns, o.name, o.old)
+		b.lay(t, "cell-2", ns, o.name, o.now)
+	}
+	want := []string{"a-stays in cell-1", "b-copied in cell-1", "c-moved in cell-2", "d-arrives in cell-2", "e-new in cell-2", "h-back in cell-1"}
+	for _, encoding := range []string{"application/json", "application/vnd.kubernetes.protobuf"} {
+		config := rest.CopyConfig(b.router)
+		config.ContentType = encoding
+		maps := kube(t, config).CoreV1().ConfigMaps(ns)
+		for _, limit := range []int64{0, 1, 3} {
+			var got []string
+			options := metav1.ListOptions{Limit: limit}
+			for {
+				page, err := maps.List(t.Context(), options)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, o := range page.Items {
+					if in := o.Data["in"]; in != "" { // not the cells' own root CA
+						got = append(got, o.Name+" in "+in)
+					}
+				}
+				if options.Continue = page.Continue; page.Continue == "" {
+					break
+				}
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s, limit %d (-want +got):\n%s", encoding, limit, diff)
+			}
+		}
+		one, err := maps.List(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=c-moved"})
+		if err != nil || len(one.Items) != 1 || one.Items[0].Data["in"] != "cell-2" {
+			t.Errorf("list of one name = %v, %v; want the one in cell-2", one, err)
+		}
+	}
+}
+
+// TestAWatchFollowsAMove moves an object by hand under watches of its namespace and of its name.
+func TestAWatchFollowsAMove(t *testing.T) {
+	b := newMovingBed(t)
+	ns := b.namespace(t, "watches")
+	b.lay(t, "cell-1", ns, "x", "plain")
+	maps := kube(t, b.router).CoreV1().ConfigMaps(ns)
+	list, err := maps.List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var watches []watch.Interface
+	for _, selector := range []string{"", "metadata.name=x"} {
+		w, err := maps.Watch(t.Context(), metav1.ListOptions{ResourceVersion: list.ResourceVersion, FieldSelector: selector})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(w.Stop)
+		watches = append(watches, w)
+	}
+	last := map[int]string{}
+	expect := func(kind watch.EventType, in string) {
+		t.Helper()
+		for i, w := range watches {
+			for e := range w.ResultChan() {
+				o, ok := e.Object.(*corev1.ConfigMap)
+				if !ok || o.Name != "x" {
+					continue
+				}
+				if e.Type != kind || o.Data["in"] != in || !less(last[i], o.ResourceVersion) {
+					t.Errorf("watch %d: %s of the object in %s, version %s after %s; want %s of that in %s", i, e.Type, o.Data["in"], o.ResourceVersion, last[i], kind, in)
+				}
+				last[i] = o.ResourceVersion
+				break
+			}
+		}
+	}
+	label := func(cell, status string) {
+		t.Helper()
+		value := `null`
+		if status != "" {
+			value = `"` + status + `"`
+		}
+		epoch := map[string]string{"cell-1": `null`, "cell-2": `"2"`}[cell]
+		patch := `{"metadata":{"annotations":{"` + v1alpha1.AnnotationPlacementEpoch + `":` + epoch + `},"labels":{"` + v1alpha1.LabelRebalanceStatus + `":` + value + `}}}`
+		if _, err := kube(t, fence.AsMover(b.cells[cell])).CoreV1().ConfigMaps(ns).Patch(t.Context(), "x", types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	label("cell-1", "migrating")
+	expect(watch.Modified, "cell-1")
+	b.lay(t, "cell-2", ns, "x", "incoming")
+	label("cell-1", "migrated")
+	label("cell-2", "")
+	expect(watch.Modified, "cell-2")
+	b.phase(t, v1alpha1.RingStable)
+	if err := kube(t, fence.AsMover(b.cells["cell-1"])).CoreV1().ConfigMaps(ns).Delete(t.Context(), "x", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := maps.Patch(t.Context(), "x", types.MergePatchType, []byte(`{"data":{"more":"1"}}`), metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	expect(watch.Modified, "cell-2")
+	if err := maps.Delete(t.Context(), "x", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	expect(watch.Deleted, "cell-2")
+}
+
+// TestACollectionIsDeletedThroughAMove deletes objects in all states, one of which arrives meanwhile.
+func TestACollectionIsDeletedThroughAMove(t *testing.T) {
+	b := newMovingBed(t)
+	ns := b.namespace(t, "collection")
+	for _, o := range []struct{ name, old, now string }{
+		{"a-gone", "migrated", "absent"},
+		{"b-stays", "plain", "absent"},
+		{"c-arrives", "migrating", "incoming"},
+		{"d-moved", "migrated", "plain"},
+	} {
+		b.lay(t, "cell-1", ns, o.name, o.old)
+		b.lay(t, "cell-2", ns, o.name, o.now)
+	}
+	moved := make(chan error, 1)
+	go func() {
+		for _, step := range []struct{ cell, value string }{{"cell-1", `"migrated"`}, {"cell-2", "null"}} {
+			time.Sleep(100 * time.Millisecond) // the deletion meets it in the middle
+			patch := `{"metadata":{"labels":{"` + v1alpha1.LabelRebalanceStatus + `":` + step.value + `}}}`
+			_, err := kube(t, fence.AsMover(b.cells[step.cell])).CoreV1().ConfigMaps(ns).Patch(t.Context(), "c-arrives", types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+			if err != nil {
+				moved <- err
+				return
+			}
+		}
+		moved <- nil
+	}()
+	maps := kube(t, b.router).CoreV1().ConfigMaps(ns)
+	if err := maps.DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{FieldSelector: "metadata.name!=kube-root-ca.crt"}); err != nil {
+		t.Error(err)
+	}
+	if err := <-moved; err != nil {
+		t.Fatal(err)
+	}
+	left, err := maps.List(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name!=kube-root-ca.crt"})
+	if err != nil || len(left.Items) > 0 {
+		t.Errorf("left are %v, %v; want none", left.Items, err)
+	}
+	for _, name := range []string{"a-gone", "c-arrives", "d-moved"} {
+		if _, err := kube(t, b.cells["cell-1"]).CoreV1().ConfigMaps(ns).Get(t.Context(), name, metav1.GetOptions{}); err != nil {
+			t.Errorf("tombstone of %s: %v; want it kept", name, err)
+		}
+	}
 }

@@ -56,6 +56,8 @@ func (h *handler) single(w http.ResponseWriter, r *http.Request, state *feed.Sta
 		x.answerTo(w)
 	case x.seen == taken && (source == route.RCP || route.HasNoPlace(info, state.Snapshot)):
 		x.answerTo(w)
+	case route.HasNoPlace(info, state.Snapshot) && x.seen == arriving && !mutates(r.Method):
+		x.answerTo(w) // the only one that there is
 	case route.HasNoPlace(info, state.Snapshot):
 		x.discard()
 		h.fail(w, r, route.Moving(info))

@@ -11,14 +11,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
 
-// visible says whether an object of a list or watch counts in the source that it came from. What a
-// migration has left there, or not finished, does not.
-func visible(info *request.RequestInfo, object wire.Meta, source string, snap *routing.Snapshot) bool {
-	kind := judge(info, object, source, snap).Kind
-	return kind == merge.Shown || kind == merge.Contends
-}
-
-// judge says what an object in a source is to a list. While a key moves its object may have been in both cells when
+// judge says what an object in a source is to a list or watch: what a migration has left there, or not finished, is hidden. While a key moves its object may have been in both cells when
 // they were read, each at its own moment, or in neither: then its tombstone stands for it.
 func judge(info *request.RequestInfo, object wire.Meta, source string, snap *routing.Snapshot) merge.Verdict {
 	if !mayHave(info, object, source, snap) {

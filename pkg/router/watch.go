@@ -23,7 +23,9 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/streaming/pkg/httpstream/wsstream"
 
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
+	"github.com/kubecell/kubectl-cell/pkg/router/merge"
 	"github.com/kubecell/kubectl-cell/pkg/router/metrics"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
 	"github.com/kubecell/kubectl-cell/pkg/router/stream"
@@ -138,7 +140,8 @@ func (wr *watchRequest) serve(ctx context.Context, opened []*openedWatch, journa
 	config := stream.Config{
 		Format:     format,
 		Sources:    wr.streamSources(opened),
-		Visible:    wr.visible,
+		Judge:      wr.judge,
+		Exists:     wr.exists,
 		Bookmarks:  wr.options.AllowWatchBookmarks,
 		InitialEnd: wr.options.AllowWatchBookmarks && wr.initialEvents(),
 		Inexact:    wr.start.inexact,
@@ -241,8 +244,38 @@ func (wr *watchRequest) initialEvents() bool {
 	return wr.options.SendInitialEvents != nil && *wr.options.SendInitialEvents
 }
 
-func (wr *watchRequest) visible(source string, object wire.Meta) bool {
-	return visible(wr.info, object, source, wr.h.state().Snapshot)
+func (wr *watchRequest) judge(source string, object wire.Meta) (stream.Kind, int64) {
+	verdict := judge(wr.info, object, source, wr.h.state().Snapshot)
+	switch verdict.Kind {
+	case merge.Shown:
+		return stream.Shown, 0
+	case merge.Moved:
+		return stream.Moved, 0
+	case merge.Contends:
+		if verdict.Rank%2 == 1 {
+			return stream.Leaving, verdict.Rank
+		}
+		return stream.Arrived, verdict.Rank
+	}
+	return stream.Hidden, 0
+}
+
+// exists says whether an object that has moved is in one of the other sources. Where that is not known it is taken
+// for there.
+func (wr *watchRequest) exists(ctx context.Context, object wire.Meta) bool {
+	state := wr.h.state()
+	info := *wr.info
+	info.Name, info.Namespace = object.Name, namespaceOf(wr.info, object)
+	for _, source := range sourcesOf(route.Decide(wr.info, state.Snapshot)) {
+		if !mayHave(wr.info, object, source, state.Snapshot) {
+			continue
+		}
+		found, err := metadataIn(ctx, state, &info, source)
+		if err != nil || found != nil && statusOf(found) != v1alpha1.Migrated {
+			return true
+		}
+	}
+	return false
 }
 
 // ending is closed when the watch has lasted as long as it may, or the router stops.

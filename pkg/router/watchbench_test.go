@@ -32,6 +32,14 @@ const (
 	watchPatience = time.Minute
 )
 
+// watched is how many events a round has.
+func watched() int {
+	if testing.Short() {
+		return watchEvents / 10
+	}
+	return watchEvents
+}
+
 // arrivals is when each object was seen first, by one client or several that share the objects.
 type arrivals struct {
 	mu   sync.Mutex // guards what follows
@@ -97,7 +105,7 @@ func makeEvents(b *testing.B, router *rest.Config, ns string) {
 	group, ctx := errgroup.WithContext(b.Context())
 	group.SetLimit(watchWriters)
 	start := time.Now()
-	for i := range watchEvents {
+	for i := range watched() {
 		time.Sleep(time.Until(start.Add(time.Duration(i) * watchEvery)))
 		group.Go(func() error {
 			object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("event-%04d", i)}, Data: map[string]string{"text": strings.Repeat("0123456789", 100)}}
@@ -162,7 +170,7 @@ func watchRound(b *testing.B, s *sandboxtest.Sandbox, accept string) (router, di
 	}
 	ctx, stop := context.WithCancel(b.Context())
 	defer stop()
-	router, direct, second = newArrivals(watchEvents), newArrivals(watchEvents), newArrivals(watchEvents)
+	router, direct, second = newArrivals(watched()), newArrivals(watched()), newArrivals(watched())
 	router.watchFrames(ctx, b, s.Router(b), ns.Name, accept)
 	for _, cell := range []string{"cell-1", "cell-2", "cell-3"} {
 		direct.watchFrames(ctx, b, s.Cell(b, cell), ns.Name, accept)

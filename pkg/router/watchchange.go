@@ -10,6 +10,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
 	"github.com/kubecell/kubectl-cell/pkg/router/stream"
@@ -44,7 +45,8 @@ func (wr *watchRequest) changes(ctx context.Context) <-chan stream.Change {
 				retry.Reset(joinRetry)
 			}
 			sources = now
-			if !change.Expire && len(change.Add) == 0 && len(change.Remove) == 0 {
+			change.Settled = settled(before.Snapshot.Phase, state.Snapshot.Phase)
+			if !change.Expire && !change.Settled && len(change.Add) == 0 && len(change.Remove) == 0 {
 				continue
 			}
 			select {
@@ -88,6 +90,11 @@ func (wr *watchRequest) change(ctx context.Context, before, state *feed.State, s
 		change.Add = append(change.Add, added)
 	}
 	return change, now, missing
+}
+
+// settled says whether a ring that moved objects has ended that.
+func settled(before, now v1alpha1.RingPhase) bool {
+	return before != now && now == v1alpha1.RingStable
 }
 
 // join opens the watch of a cell that joined, with what is there: whatever was made in it since it could be used

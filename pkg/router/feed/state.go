@@ -50,8 +50,8 @@ func (s *State) End() {
 	}
 }
 
-// settle waits until no write holds previous, which next has replaced, or any older State.
-func (next *State) settle(ctx context.Context, previous *State) bool {
+// settle waits until no write holds previous, which s has replaced, or any older State.
+func (s *State) settle(ctx context.Context, previous *State) bool {
 	select {
 	case <-ctx.Done():
 		return false
@@ -64,7 +64,7 @@ func (next *State) settle(ctx context.Context, previous *State) bool {
 		case <-previous.idle:
 		}
 	}
-	close(next.settled)
+	close(s.settled)
 	return true
 }
 

@@ -62,8 +62,10 @@ type Source struct {
 type Config struct {
 	Format  wire.Format
 	Sources []Source
-	// Visible says whether an object counts in the source that sent it.
-	Visible func(source string, object wire.Meta) bool
+	// Judge says what an object is to the stream, and for one on the move its rank, which grows with each move.
+	Judge func(source string, object wire.Meta) (Kind, int64)
+	// Exists says whether an object that has moved is where it moved to. It may be nil where nothing moves.
+	Exists func(ctx context.Context, object wire.Meta) bool
 	// Bookmarks is set where the client takes bookmarks.
 	Bookmarks bool
 	// InitialEnd is set where the client waits for the bookmark that ends the initial events.
@@ -94,6 +96,8 @@ type Change struct {
 	Remove []string
 	// Expire ends the stream with 410: clients must list again.
 	Expire bool
+	// Settled is set when nothing moves any more.
+	Settled bool
 }
 
 // position is a stream's place in all of its sources.

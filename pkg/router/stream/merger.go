@@ -46,6 +46,9 @@ type merger struct {
 	holding, waiting bool
 	wrote            bool // whether there is something to flush
 	follow           func(*source)
+	moves            moves
+	// search looks for what is missing of the initial events.
+	search func()
 }
 
 // errDone ends a stream cleanly.
@@ -64,6 +67,7 @@ func Run(ctx context.Context, config Config) error {
 		its, s.stop = context.WithCancel(ctx)
 		running.Go(func() { s.run(its) })
 	}
+	m.search = func() { m.moves.look(ctx, &running, m.Exists) }
 	for _, s := range config.Sources {
 		m.add(s)
 	}
@@ -111,6 +115,10 @@ func (m *merger) run(ctx context.Context) error {
 		case <-m.due.C:
 			m.waiting, m.dirty = false, false
 			if err := m.bookmark(); err != nil {
+				return err
+			}
+		case name, more := <-m.moves.gone:
+			if err := m.missed(name, more); err != nil {
 				return err
 			}
 		case c := <-m.Changes:
@@ -172,7 +180,12 @@ func (m *merger) flush() error {
 func (m *merger) shows(i *item) bool {
 	switch i.kind {
 	case watch.Added, watch.Modified, watch.Deleted:
-		return m.Visible(i.from.Name, i.object)
+		switch kind, rank := m.Judge(i.from.Name, i.object); kind {
+		case Shown:
+			return true
+		case Leaving, Arrived:
+			return !m.moves.stale(i.object, rank)
+		}
 	case watch.Error:
 		return true
 	}
@@ -198,7 +211,13 @@ func (m *merger) send(i *item) error {
 	if i.objectKind != "" {
 		m.apiVersion, m.kind = i.apiVersion, i.objectKind
 	}
-	if m.shows(i) {
+	shown := m.shows(i)
+	if i.kind != watch.Bookmark {
+		if kind, rank := m.Judge(s.Name, i.object); shown || kind == Moved {
+			m.moves.note(i.object, kind, rank, i.initial)
+		}
+	}
+	if shown {
 		frame := i.frame
 		if m.headed && i.bare != nil {
 			frame = i.bare
@@ -224,8 +243,25 @@ func (m *merger) tellInitialEnd() error {
 	if !m.InitialEnd || m.ended || m.awaiting > 0 {
 		return nil
 	}
+	if len(m.moves.missing) > 0 {
+		if m.moves.gone == nil {
+			m.search()
+		}
+		return nil
+	}
 	m.ended = true
 	return m.writeBookmark(true)
+}
+
+// missed notes that a missing object exists no more, or, at the end, that the others have not come in time: whoever
+// lists them finds them.
+func (m *merger) missed(name string, more bool) error {
+	if more {
+		delete(m.moves.missing, name)
+	} else {
+		m.moves.missing, m.moves.gone = nil, nil
+	}
+	return errors.Join(m.tellInitialEnd(), m.flush())
 }
 
 // lost ends the stream because a source cannot go on.
@@ -283,6 +319,9 @@ func (m *merger) change(c Change) error {
 			}
 		}
 	}
+	if c.Settled {
+		m.moves = moves{missing: m.moves.missing, gone: m.moves.gone}
+	}
 	if err := m.tellInitialEnd(); err != nil {
 		return err
 	}
@@ -291,7 +330,7 @@ func (m *merger) change(c Change) error {
 
 // bookmark tells the client where it stands, unless it knows.
 func (m *merger) bookmark() error {
-	if !m.Bookmarks || m.awaiting > 0 || m.kind == "" || m.at.String() == m.told {
+	if !m.Bookmarks || m.awaiting > 0 || m.InitialEnd && !m.ended || m.kind == "" || m.at.String() == m.told {
 		return nil
 	}
 	if err := m.writeBookmark(false); err != nil {

@@ -180,8 +180,8 @@ func run(t *testing.T, config Config) *client {
 	}
 	config.Format = wire.JSON
 	config.Ending, config.Changes = ending, c.change
-	if config.Visible == nil {
-		config.Visible = func(string, wire.Meta) bool { return true }
+	if config.Judge == nil {
+		config.Judge = func(string, wire.Meta) (Kind, int64) { return Shown, 0 }
 	}
 	if config.Journal == nil {
 		config.Journal = &Journal{}
@@ -352,8 +352,13 @@ func TestAGoodbyeSaysWhereTheStreamStands(t *testing.T) {
 func TestCopiesAreNotShownAndStillMoveThePosition(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newPlane(1)
-		hidden := func(_ string, m wire.Meta) bool { return m.Name != "copy" }
-		c := run(t, Config{Bookmarks: true, Visible: hidden, Sources: []Source{a.source(t, 1)}})
+		hidden := func(_ string, m wire.Meta) (Kind, int64) {
+			if m.Name == "copy" {
+				return Hidden, 0
+			}
+			return Shown, 0
+		}
+		c := run(t, Config{Bookmarks: true, Judge: hidden, Sources: []Source{a.source(t, 1)}})
 		a.write("ADDED", "copy")
 		c.expect("BOOKMARK 2")
 	})

@@ -1,0 +1,154 @@
+package rebalance_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/migration"
+	"github.com/kubecell/kubectl-cell/pkg/rebalance"
+)
+
+// asBackup has no other rights than those of a backup daemon.
+func (b *bed) asBackup() *rest.Config {
+	config := rest.CopyConfig(b.rcp)
+	config.Impersonate = rest.ImpersonationConfig{UserName: "kubecell:backup", Groups: []string{federation.GroupBackup}}
+	return config
+}
+
+func (b *bed) tombstones() (n int) {
+	b.t.Helper()
+	for _, cells := range b.copies() {
+		for _, cm := range cells {
+			if cm.Labels[v1alpha1.LabelRebalanceStatus] == string(v1alpha1.Migrated) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// TestABackupDaemonDrivesARunThatNobodyElseDoes has it carry out one that is left to it, pause itself for a
+// failed unit, and bury in the end; a viewer is attached.
+func TestABackupDaemonDrivesARunThatNobodyElseDoes(t *testing.T) {
+	b, before := growing(t, 12)
+	daemon := b.driver("daemon")
+	daemon.RCP = b.asBackup()
+	ctx, stop := context.WithCancel(t.Context())
+	attended := make(chan error, 1)
+	go func() { attended <- daemon.Attend(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-attended; err != nil {
+			t.Error(err)
+		}
+	})
+	started, err := rebalance.Start(t.Context(), b.rcp, rebalance.StartOptions{
+		Spec: v1alpha1.RebalanceSpec{Window: 2, Step: 1, Grace: &metav1.Duration{Duration: time.Hour}}, Detached: true,
+	})
+	b.must(err)
+	name := started.Run.Name
+	b.awaitPaused(name)
+	b.must(rebalance.Resume(t.Context(), b.client, name))
+	seen := &eventLog{}
+	run, err := rebalance.Watch(t.Context(), b.rcp, name, seen.add)
+	b.must(err)
+	if run.Status.Phase != v1alpha1.RebalanceSucceeded || run.Status.Driver != "daemon" {
+		t.Errorf("it ended %s, driven by %s", run.Status.Phase, run.Status.Driver)
+	}
+	phases := seen.of(rebalance.EventPhase)
+	if len(phases) == 0 || phases[len(phases)-1].Phase != v1alpha1.RebalanceSucceeded || len(seen.of(rebalance.EventProgress)) == 0 {
+		t.Errorf("the viewer saw %+v", phases)
+	}
+	b.settled(before)
+	b.recorded(name)
+
+	tombstones := b.tombstones()
+	buried, err := rebalance.Bury(t.Context(), b.asBackup(), clock.RealClock{})
+	b.must(err)
+	if buried != 0 || tombstones == 0 {
+		t.Errorf("%d of %d tombstones buried within their grace", buried, tombstones)
+	}
+	later := offset{time.Hour + time.Minute}
+	forget := b.silentRouter()
+	if buried, err = rebalance.Bury(t.Context(), b.asBackup(), later); err != nil || buried != 0 {
+		t.Errorf("%d buried while a router does not acknowledge, error %v", buried, err)
+	}
+	forget()
+	if _, err = rebalance.Bury(t.Context(), b.asBackup(), later); err != nil || b.tombstones() != 0 {
+		t.Errorf("%d of %d tombstones are left, error %v", b.tombstones(), tombstones, err)
+	}
+	b.settled(before)
+}
+
+// offset is a clock that is ahead.
+type offset struct{ ahead time.Duration }
+
+func (o offset) Now() time.Time                   { return time.Now().Add(o.ahead) }
+func (o offset) Since(at time.Time) time.Duration { return o.Now().Sub(at) }
+
+// recorded wants Events about the run and its cells.
+func (b *bed) recorded(name string) {
+	b.t.Helper()
+	list, err := b.kube.CoreV1().Events(metav1.NamespaceDefault).List(b.t.Context(), metav1.ListOptions{})
+	b.must(err)
+	reasons := map[string]bool{}
+	for _, e := range list.Items {
+		if e.InvolvedObject.Name == name || strings.Contains(e.Message, name) {
+			reasons[e.InvolvedObject.Kind+" "+e.Reason] = true
+		}
+	}
+	for _, want := range []string{"Rebalance Preparing", "Rebalance Moving", "Rebalance Succeeded", "Cell Rebalanced"} {
+		if !reasons[want] {
+			b.t.Errorf("no Event %q; there are %v", want, reasons)
+		}
+	}
+}
+
+// TestAKilledDriverLeavesUnitsToTheNext cuts a driver off in the middle of units.
+func TestAKilledDriverLeavesUnitsToTheNext(t *testing.T) {
+	for _, step := range []migration.StepName{migration.Marked, migration.Created, migration.Flipped} {
+		for _, aborted := range []bool{false, true} {
+			name := string(step)
+			if aborted {
+				name += " and aborted"
+			}
+			t.Run(name, func(t *testing.T) {
+				b, before := growing(t, 16)
+				run := b.accepted(v1alpha1.RebalanceSpec{Window: 5}).Run.Name
+				first := b.driver("first")
+				seen := make(chan struct{}, 100)
+				first.UnitStep = func(s migration.Step) {
+					if s.Name == step {
+						if seen <- struct{}{}; len(seen) == 4 {
+							first.kill()
+						}
+					}
+				}
+				b.start(first, run)
+				<-first.dead.Done()
+				b.forgetLease()
+				want := v1alpha1.RebalanceSucceeded
+				if aborted {
+					b.must(rebalance.Abort(t.Context(), b.client, run))
+					want = v1alpha1.RebalanceAborted
+				}
+				second := b.driver("second")
+				b.start(second, run)
+				b.finish(second, want)
+				for name, moved := range b.settled(before) {
+					if moved && aborted {
+						t.Errorf("%s is not where it was", name)
+					}
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,174 @@
+package rebalance
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/migration"
+)
+
+func TestTransitions(t *testing.T) {
+	layout := func(cell string) *v1alpha1.RingLayout {
+		return &v1alpha1.RingLayout{Members: []v1alpha1.RingMember{{Cell: cell, Weight: 100}}, PointsPerWeight: 10}
+	}
+	for name, c := range map[string]struct {
+		turnIn v1alpha1.RingPhase
+		want   []string
+	}{
+		"to the end":         {"", []string{"Preparing 8 a→b", "Rebalancing 9 a→b", "Settling 10 a→b", "Stable 11 b"}},
+		"abort at first":     {v1alpha1.RingPreparing, []string{"Preparing 8 a→b", "Stable 9 a"}},
+		"abort on the way":   {v1alpha1.RingRebalancing, []string{"Preparing 8 a→b", "Rebalancing 9 a→b", "Preparing 10 b→a", "Rebalancing 11 b→a", "Settling 12 b→a", "Stable 13 a"}},
+		"abort when settled": {v1alpha1.RingSettling, []string{"Preparing 8 a→b", "Rebalancing 9 a→b", "Settling 10 a→b", "Preparing 11 b→a", "Rebalancing 12 b→a", "Settling 13 b→a", "Stable 14 a"}},
+	} {
+		ring := &v1alpha1.Ring{}
+		ring.Spec.RingLayout = *layout("b")
+		ring.Status = v1alpha1.RingStatus{Epoch: 7, Phase: v1alpha1.RingStable, Current: layout("a")}
+		accept(ring, "r-8")
+		var got []string
+		for {
+			s := &ring.Status
+			line := fmt.Sprintf("%s %d %s", s.Phase, s.Epoch, s.Current.Members[0].Cell)
+			if s.Target != nil {
+				line += "→" + s.Target.Members[0].Cell
+			}
+			if got = append(got, line); s.Phase == v1alpha1.RingStable {
+				break
+			}
+			if s.Phase == c.turnIn && !s.Aborting {
+				turn(s)
+			} else {
+				advance(s)
+			}
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if ring.Status.Aborting != (c.turnIn != "") || ring.Status.Rebalance != "r-8" {
+			t.Errorf("%s: aborting %v of %s", name, ring.Status.Aborting, ring.Status.Rebalance)
+		}
+	}
+}
+
+func TestABarrierCoversAllWhoCameBeforeItBegan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var passes atomic.Int32
+		b := &barrier{pass: func(context.Context) error {
+			passes.Add(1)
+			time.Sleep(time.Second)
+			return nil
+		}}
+		var waiting sync.WaitGroup
+		for n := range 20 {
+			waiting.Go(func() {
+				time.Sleep(time.Duration(n) * 10 * time.Millisecond)
+				asked := time.Now()
+				if err := b.wait(t.Context()); err != nil {
+					t.Error(err)
+				}
+				// A round that was under way does not count.
+				if took := time.Since(asked); n > 0 && took <= time.Second {
+					t.Errorf("unit %d waited %s", n, took)
+				}
+			})
+		}
+		waiting.Wait()
+		b.running.Wait()
+		if passes.Load() != 2 {
+			t.Errorf("%d rounds; want 2", passes.Load())
+		}
+		b.pass = func(context.Context) error { return errors.New("no") }
+		if err := b.wait(t.Context()); err == nil {
+			t.Error("a round that failed lets through")
+		}
+		b.running.Wait()
+	})
+}
+
+func TestALaneHoldsAfterMisses(t *testing.T) {
+	now := time.Unix(1000, 0)
+	l := &lane{}
+	for n := range 5 {
+		l.ready = append(l.ready, &task{order: n, begun: n == 0})
+	}
+	if got := l.next(now, true); got == nil || got.order != 0 {
+		t.Fatalf("first is %+v; want the one that was begun", got)
+	}
+	if got := l.next(now, true); got != nil {
+		t.Errorf("%+v begins in a pause", got)
+	}
+	for range missesToHold {
+		l.missed(now)
+	}
+	if l.next(now, false) != nil {
+		t.Error("a unit begins while the lane is held")
+	}
+	later := now.Add(lastRetry)
+	probe := l.next(later, false)
+	l.inFlight++
+	if probe == nil || l.next(later, false) != nil {
+		t.Error("want one unit at a time to try a lane that is held")
+	}
+	l.inFlight--
+	probe.begun = true
+	probe.retry(later)
+	l.wait(probe)
+	l.rush(later)
+	if got := l.next(later, true); got != probe {
+		t.Errorf("%+v; want the unit that is half moved", got)
+	}
+}
+
+func TestATakeoverKeepsTheTotals(t *testing.T) {
+	before := &v1alpha1.RebalanceProgress{Pairs: []v1alpha1.PairProgress{{From: "a", To: "b", Total: 10, Moved: 3, InFlight: 2, Failed: 1}}}
+	tr := newTracker(before, "second")
+	tr.expect([]migration.Unit{{Key: "x", From: "a", To: "b"}, {Key: "y", From: "a", To: "b"}, {Key: "z", From: "a", To: "c"}})
+	want := []v1alpha1.PairProgress{{From: "a", To: "b", Total: 10, Moved: 8}, {From: "a", To: "c", Total: 1}}
+	if diff := cmp.Diff(want, tr.snapshot(time.Now()).Pairs); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestChangesAreToldOnceAndAsJSON(t *testing.T) {
+	run := &v1alpha1.Rebalance{ObjectMeta: metav1.ObjectMeta{Name: "r-8"}, Spec: v1alpha1.RebalanceSpec{Window: 50}}
+	tr := newTracker(&run.Status, "it")
+	tr.phase(v1alpha1.RebalanceMoving)
+	tr.waiting([]Router{{Name: "router-x", Epoch: 6}})
+	p := pair{"a", "b"}
+	tr.begun(p)
+	tr.ended(p, "ns/x", time.Second, &v1alpha1.UnitFailure{Key: "ns/x", From: "a", To: "b", Step: "Exists", Message: "taken", Attempts: 1}, false)
+	after := run.DeepCopy()
+	after.Status = tr.snapshot(time.Now())
+	var got []string
+	for _, e := range Changes(run, after) {
+		e.Time = time.Time{}
+		text, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, string(text))
+	}
+	want := []string{
+		`{"seq":0,"ts":"0001-01-01T00:00:00Z","type":"driver","run":"r-8","driver":"it"}`,
+		`{"seq":0,"ts":"0001-01-01T00:00:00Z","type":"phase","run":"r-8","phase":"Moving"}`,
+		`{"seq":0,"ts":"0001-01-01T00:00:00Z","type":"blocked","run":"r-8","message":"waiting for router-x (epoch 6, window 0, never renewed)"}`,
+		`{"seq":0,"ts":"0001-01-01T00:00:00Z","type":"failed","run":"r-8","unit":{"key":"ns/x","from":"a","to":"b","step":"Exists","attempts":1},"message":"taken"}`,
+		`{"seq":0,"ts":"0001-01-01T00:00:00Z","type":"progress","run":"r-8","progress":{"total":0,"moved":0,"inFlight":0,"failed":1,"unitsPerMinute":0,"writeBlock":{"p50":"1s","p99":"1s","max":"1s"},"pairs":[{"from":"a","to":"b","total":0,"moved":0,"inFlight":0,"failed":1}],"cells":[{"cell":"a","writeBlock":{"p50":"1s","p99":"1s","max":"1s"}},{"cell":"b","writeBlock":{"p50":"1s","p99":"1s","max":"1s"}}]}}`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if again := Changes(after, after.DeepCopy()); len(again) != 0 {
+		t.Errorf("told twice: %+v", again)
+	}
+}
