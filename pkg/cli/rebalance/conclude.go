@@ -35,7 +35,11 @@ func (s *session) conclude(ctx context.Context, run *v1alpha1.Rebalance, err err
 		}
 	}
 	if s.self == "" {
-		fmt.Fprintf(s.env.ErrOut, "rebalance %s goes on: %s\n", s.name, moved(progress))
+		how := "goes on"
+		if run != nil && run.Status.Phase == v1alpha1.RebalancePaused {
+			how = "is paused"
+		}
+		fmt.Fprintf(s.env.ErrOut, "rebalance %s %s: %s\n", s.name, how, moved(progress))
 		fmt.Fprintf(s.env.ErrOut, "next: %s rebalance --attach      undo: %s rebalance abort\n", s.env.Program, s.env.Program)
 		return s.code()
 	}

@@ -27,7 +27,8 @@ func (s *session) onScreenOrNot() (*v1alpha1.Rebalance, error) {
 	if s.live() {
 		return s.onScreen()
 	}
-	print := newWriter(s.env.Out, s.output.Format)
+	// The run does not end because its reader has: it goes on without being told of.
+	print := newWriter(s.env.Out, s.output.Format, func() {})
 	return s.work(func(e rebalance.Event) {
 		print(e)
 		if s.halted() {
@@ -101,13 +102,17 @@ func (s *session) wish(w screen.Wish) error {
 	return nil
 }
 
-// newWriter returns what prints events: one JSON object a line, or one line for people. A reader that has
-// gone away does not end the run.
-func newWriter(out io.Writer, format string) func(rebalance.Event) {
+// newWriter returns what prints events: one JSON object a line, or one line for people. lost is called when
+// nobody reads them any more.
+func newWriter(out io.Writer, format string, lost func()) func(rebalance.Event) {
 	if format == "json" {
 		encoder := json.NewEncoder(out)
 		encoder.SetEscapeHTML(false)
-		return func(e rebalance.Event) { _ = encoder.Encode(e) }
+		return func(e rebalance.Event) {
+			if encoder.Encode(e) != nil {
+				lost()
+			}
+		}
 	}
 	var told time.Time
 	return func(e rebalance.Event) {
@@ -118,7 +123,9 @@ func newWriter(out io.Writer, format string) func(rebalance.Event) {
 			told = e.Time
 		}
 		if text := line(e); text != "" {
-			fmt.Fprintf(out, "%s %s\n", e.Time.Format(time.TimeOnly), text)
+			if _, err := fmt.Fprintf(out, "%s %s\n", e.Time.Format(time.TimeOnly), text); err != nil {
+				lost()
+			}
 		}
 	}
 }

@@ -119,7 +119,9 @@ func (o *statusOptions) Run(ctx context.Context) error {
 		return fromServer(o.env, fed, err)
 	}
 	if o.watch {
-		ended, err := rebalance.Watch(ctx, fed.Config, run.Name, newWriter(o.env.Out, o.output.Format))
+		ctx, stop := context.WithCancel(ctx)
+		defer stop()
+		ended, err := rebalance.Watch(ctx, fed.Config, run.Name, newWriter(o.env.Out, o.output.Format, stop))
 		if err == nil && ended.Status.Phase != v1alpha1.RebalanceSucceeded {
 			return exit.Errorf(exit.Failure, "rebalance %s is %s", ended.Name, ended.Status.Phase).WithHint("%s rebalance status %s", o.env.Program, ended.Name)
 		}

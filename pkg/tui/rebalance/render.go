@@ -182,7 +182,7 @@ func state(m Model) string {
 	if b := m.progress.WriteBlock; b != nil {
 		parts = append(parts, fmt.Sprintf("write-block p50 %s  p99 %s  max %s", seconds(b.P50.Duration), seconds(b.P99.Duration), seconds(b.Max.Duration)))
 	}
-	return strings.Join(parts, "   ")
+	return strings.Join(parts, "  ")
 }
 
 // troubles are why the run does not go on, or not as fast as it should.
