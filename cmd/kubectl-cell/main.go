@@ -21,11 +21,29 @@ func main() {
 	os.Exit(run())
 }
 
+// withoutTerminal ends the context when the terminal goes away. That may be said several times, by the kernel and
+// by a shell, and a command that finishes what it has begun must outlive all of them. One that writes to a pipe
+// which nobody reads any more gets an error for it, and does not end in the middle of its work.
+func withoutTerminal(parent context.Context) context.Context {
+	ctx, cancel := context.WithCancel(parent)
+	signals := make(chan os.Signal, 1)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signal.Notify(signals, syscall.SIGHUP)
+	}
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	go func() { // ends with the process
+		<-signals
+		cancel()
+	}()
+	return ctx
+}
+
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// The first signal asks a command to end; after it, a second one ends the process at once.
 	context.AfterFunc(ctx, stop)
+	ctx = withoutTerminal(ctx)
 	env := &command.Env{
 		IOStreams:   genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr},
 		Flags:       genericclioptions.NewConfigFlags(true),

@@ -6,13 +6,17 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
@@ -36,17 +40,43 @@ func TestScriptsWithCells(t *testing.T) {
 			testscript.Run(t, testscript.Params{
 				Files: []string{script}, Setup: b.setup, UpdateScripts: *update, RequireUniqueNames: true,
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"cell": runCell, "repeat": repeat, "pick": pick, "ring": b.setRing, "create": b.create,
+					"cell": runCell, "repeat": repeat, "pick": pick, "ring": b.setRing, "create": b.create, "lease": b.lease,
 				},
 			})
 		})
 	}
 }
 
+// lease is the command of scripts that registers a router which was last seen so long ago, by the clock of
+// the scripts; it is gone at the end of the script.
+//
+//	lease NAME AGE
+func (b *bed) lease(ts *testscript.TestScript, _ bool, args []string) {
+	age, err := time.ParseDuration(args[1])
+	ts.Check(err)
+	leases := b.kube.CoordinationV1().Leases(v1alpha1.Namespace)
+	_, err = leases.Create(context.Background(), &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: args[0], Labels: map[string]string{v1alpha1.LabelComponent: "router"},
+			Annotations: map[string]string{v1alpha1.AnnotationEpoch: "1"},
+		},
+		Spec: coordinationv1.LeaseSpec{
+			HolderIdentity: &args[0], LeaseDurationSeconds: ptr.To(int32(30)), RenewTime: ptr.To(metav1.NewMicroTime(scriptTime().Add(-age))),
+		},
+	}, metav1.CreateOptions{})
+	ts.Check(err)
+	ts.Defer(func() {
+		if err := leases.Delete(context.Background(), args[0], metav1.DeleteOptions{}); !apierrors.IsNotFound(err) {
+			ts.Check(err)
+		}
+	})
+}
+
 // bed is a federation that was founded with cell-1 to cell-3.
 type bed struct {
 	kubeconfig []byte
 	client     *client.Client
+	kube       kubernetes.Interface
 	planes     map[string]dynamic.Interface
 }
 
@@ -56,6 +86,9 @@ func newBed(t *testing.T) *bed {
 	b := &bed{kubeconfig: sandboxtest.Kubeconfig(t, configs[0]), planes: map[string]dynamic.Interface{}}
 	var err error
 	if b.client, err = client.New(configs[0]); err != nil {
+		t.Fatal(err)
+	}
+	if b.kube, err = kubernetes.NewForConfig(configs[0]); err != nil {
 		t.Fatal(err)
 	}
 	var founders []federation.NewCell

@@ -45,6 +45,7 @@ type codes = map[exit.Code]string
 func ownExitCodes() map[string]codes {
 	const refused = "refused by a check; nothing was changed"
 	const unconfirmed = "needs a confirmation and there is no terminal; nothing was changed"
+	const nothingRuns = "no rebalance runs; nothing was changed"
 	change := codes{exit.Refused: refused}
 	return map[string]codes{
 		"where": {
@@ -67,9 +68,28 @@ func ownExitCodes() map[string]codes {
 			exit.Partial: "the cell is stored but not in the ring; run the command again",
 		},
 		"drain": change, "undrain": change, "weight": change,
-		"remove":     {exit.Refused: refused, exit.NeedsConfirmation: unconfirmed},
-		"sandbox up": {exit.Refused: refused}, "sandbox down": change, "sandbox ls": {},
+		"rebalance": {
+			exit.OK:                "all that had to move has moved, or nothing had to",
+			exit.Failure:           "an error, or the run was aborted",
+			exit.Refused:           "refused by a check; nothing was changed",
+			exit.TimedOut:          "--timeout has passed; the run was left and may go on",
+			exit.Partial:           "too many units failed, and the run has paused itself; the rest is as it was",
+			exit.NeedsConfirmation: unconfirmed,
+			exit.Detached:          "left by Ctrl-C, a signal or a key; units in flight have finished, and the run may go on",
+		},
+		"rebalance pause":  {exit.Refused: nothingRuns},
+		"rebalance resume": {exit.Refused: nothingRuns},
+		"rebalance step":   {exit.Refused: nothingRuns},
+		"rebalance abort": {
+			exit.Refused:           "no rebalance runs, or it is past recall; nothing was changed",
+			exit.NeedsConfirmation: unconfirmed,
+		},
+		"rebalance status": {exit.Failure: "an error; with -w, also a run that did not succeed"},
+		"history":          {},
+		"remove":           {exit.Refused: refused, exit.NeedsConfirmation: unconfirmed},
+		"sandbox up":       {exit.Refused: refused}, "sandbox down": change, "sandbox ls": {},
 		"sandbox cell add": {exit.Refused: refused}, "sandbox cell remove": change,
+		"router forget": {exit.Refused: "the router is alive; nothing was changed"},
 		"router run": {
 			exit.OK:      "ended by SIGTERM, after the requests in flight",
 			exit.Refused: "another router uses the state directory",
@@ -85,9 +105,14 @@ func ownExitCodes() map[string]codes {
 	}
 }
 
+// pathOf is the path of cmd without the program's name.
+func pathOf(cmd *cobra.Command) string {
+	return strings.TrimPrefix(strings.TrimPrefix(cmd.CommandPath(), cmd.Root().CommandPath()), " ")
+}
+
 // exitCodeText is what the help of cmd says about exit codes; empty where they are the common ones.
 func exitCodeText(cmd *cobra.Command) string {
-	path := strings.TrimPrefix(strings.TrimPrefix(cmd.CommandPath(), cmd.Root().CommandPath()), " ")
+	path := pathOf(cmd)
 	if len(ownExitCodes()[path]) == 0 {
 		return ""
 	}

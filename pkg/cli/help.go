@@ -52,8 +52,17 @@ func printUsage(cmd *cobra.Command) error {
 	return err
 }
 
+// Works says whether cmd does something itself, and is not only there to hold others.
+func Works(cmd *cobra.Command) bool {
+	_, known := ownExitCodes()[pathOf(cmd)]
+	return known
+}
+
 func usageLine(cmd *cobra.Command) string {
-	if cmd.HasSubCommands() {
+	switch {
+	case cmd.HasSubCommands() && Works(cmd):
+		return cmd.UseLine() + "\n  " + cmd.CommandPath() + " COMMAND"
+	case cmd.HasSubCommands():
 		return cmd.CommandPath() + " COMMAND"
 	}
 	return cmd.UseLine()

@@ -19,7 +19,9 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/cli/drain"
 	"github.com/kubecell/kubectl-cell/pkg/cli/explain"
 	"github.com/kubecell/kubectl-cell/pkg/cli/get"
+	"github.com/kubecell/kubectl-cell/pkg/cli/history"
 	"github.com/kubecell/kubectl-cell/pkg/cli/initcmd"
+	"github.com/kubecell/kubectl-cell/pkg/cli/rebalance"
 	"github.com/kubecell/kubectl-cell/pkg/cli/remove"
 	"github.com/kubecell/kubectl-cell/pkg/cli/router"
 	"github.com/kubecell/kubectl-cell/pkg/cli/sandbox"
@@ -40,14 +42,14 @@ type group struct {
 func groups(env *command.Env) []group {
 	return []group{
 		{"inspect", "Inspect:", []*cobra.Command{
-			where.NewCommand(env), get.NewCommand(env), status.NewCommand(env),
+			where.NewCommand(env), get.NewCommand(env), status.NewCommand(env), history.NewCommand(env),
 		}},
 		{"plan", "Plan:", []*cobra.Command{
 			diff.NewCommand(env), simulate.NewCommand(env),
 		}},
 		{"operate", "Operate:", []*cobra.Command{
 			initcmd.NewCommand(env), add.NewCommand(env), drain.NewCommand(env), drain.NewUndrainCommand(env),
-			remove.NewCommand(env), weight.NewCommand(env),
+			remove.NewCommand(env), weight.NewCommand(env), rebalance.NewCommand(env),
 		}},
 		{"daemons", "Daemons:", []*cobra.Command{
 			router.NewCommand(env), backup.NewCommand(env),

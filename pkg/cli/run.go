@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -43,6 +44,8 @@ func Run(ctx context.Context, env *command.Env, argv []string) exit.Code {
 		return exit.OK
 	case ctx.Err() != nil && (errors.Is(err, context.Canceled) || exit.CodeOf(err) == exit.Failure):
 		return exit.Detached
+	case errors.Is(err, syscall.EPIPE):
+		return exit.CodeOf(err) // whoever read the output has seen enough
 	}
 	exit.Report(env.ErrOut, err)
 	return exit.CodeOf(err)

@@ -73,7 +73,7 @@ func runCell(ts *testscript.TestScript, _ bool, args []string) {
 	env := &command.Env{
 		IOStreams: genericiooptions.IOStreams{In: strings.NewReader(in), Out: ts.Stdout(), ErrOut: ts.Stderr()},
 		Flags:     flags,
-		Clock:     clocktesting.NewFakePassiveClock(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)),
+		Clock:     clocktesting.NewFakePassiveClock(scriptTime()),
 		Getenv:    ts.Getenv,
 		Program:   "kubectl cell",
 	}
@@ -100,3 +100,6 @@ func repeat(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ts.Check(f.Close())
 }
+
+// scriptTime is the time in every script.
+func scriptTime() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }

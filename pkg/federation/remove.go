@@ -159,7 +159,7 @@ func checkOutside(ring *v1alpha1.Ring, name string) error {
 			WithHint("kubectl cell status")
 	case in(ring.Status.Current):
 		return exit.Refusedf("cell %s is in the current ring: its workloads are still there", name).
-			WithHint("kubectl cell diff   # what a rebalance would move away; remove the cell when that is done")
+			WithHint("kubectl cell rebalance --window 50   # moves away what it holds; remove the cell when that is done")
 	}
 	return nil
 }

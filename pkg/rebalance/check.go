@@ -21,8 +21,8 @@ const (
 	maxRate   = 100_000
 )
 
-// checkSpec finds what the API would refuse, before any request.
-func checkSpec(spec *v1alpha1.RebalanceSpec) error {
+// CheckSpec finds what the API would refuse, before any request.
+func CheckSpec(spec *v1alpha1.RebalanceSpec) error {
 	if spec.Window < 1 || spec.Window > maxWindow {
 		return exit.Usagef("window is %d; it must be 1 to %d units", spec.Window, maxWindow).WithHint("--window 50 is an ordinary one")
 	}

@@ -52,7 +52,7 @@ func Adjust(ctx context.Context, c *client.Client, name string, a Adjustment) er
 	if a.MaxFailures != nil {
 		spec.MaxFailures, wanted["maxFailures"] = a.MaxFailures, *a.MaxFailures
 	}
-	if err := checkSpec(&spec); err != nil {
+	if err := CheckSpec(&spec); err != nil {
 		return err
 	}
 	return change(ctx, c, name, wanted)

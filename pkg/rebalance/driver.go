@@ -41,6 +41,9 @@ type Driver struct {
 	// Settle returns when what has to be complete before the old ring is forgotten is complete. It may be
 	// called again for the same ring. nil for nothing.
 	Settle func(ctx context.Context, ring *v1alpha1.Ring) error
+	// Leaving, once closed, lets the units in flight finish, begins no others, and gives the run up: Run
+	// returns ErrLeft. nil for never.
+	Leaving <-chan struct{}
 	// Step and UnitStep are told of each step, in the goroutine that took it; nil for nobody.
 	Step     func(StepName)
 	UnitStep func(migration.Step)
@@ -57,7 +60,7 @@ type Driver struct {
 //
 // It goes on for as long as it takes: what does not answer is asked again, and what the run waits for is in
 // its conditions. When ctx ends the units in flight are left as they are, for the next driver; to have them
-// finished, [Pause] before. Errors that a person has to do something about are *exit.Error.
+// finished, close Leaving before. Errors that a person has to do something about are *exit.Error.
 func (d *Driver) Run(ctx context.Context, name string) (*v1alpha1.Rebalance, error) {
 	if d.LeaseDuration == 0 {
 		d.LeaseDuration = defaultLease
@@ -101,6 +104,8 @@ func (d *Driver) untilEnd(ctx context.Context, kube kubernetes.Interface, kubece
 		switch {
 		case err == nil:
 			return kubecell.Rebalances().Get(ctx, name, metav1.GetOptions{})
+		case errors.Is(err, ErrLeft):
+			return nil, ErrLeft
 		case ended != nil:
 			return ended, nil
 		case errors.As(err, &final):
@@ -111,6 +116,7 @@ func (d *Driver) untilEnd(ctx context.Context, kube kubernetes.Interface, kubece
 		d.Logger.Warn("not driving the rebalance any more, trying again", "rebalance", name, "err", err)
 		select {
 		case <-ctx.Done():
+		case <-d.Leaving:
 		case <-time.After(d.LeaseDuration / 15):
 		}
 	}

@@ -39,6 +39,8 @@ func (d *Driver) hold(ctx context.Context, kube kubernetes.Interface, work func(
 	select {
 	case <-ctx.Done():
 		err = context.Cause(ctx)
+	case <-d.Leaving:
+		err = ErrLeft
 	case <-ended:
 	case held := <-began:
 		working, stop := context.WithCancelCause(held)

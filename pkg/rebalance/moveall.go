@@ -17,6 +17,9 @@ import (
 func (r *run) moveAll(ctx context.Context) error {
 	quiet := 1 // searches in a row that found nothing; the one before the first did not matter
 	for first := true; ; first = false {
+		if r.left() {
+			return ErrLeft
+		}
 		mover, found, err := r.search(ctx)
 		if err != nil {
 			return err

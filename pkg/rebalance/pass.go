@@ -98,6 +98,7 @@ func (p *pass) adopt(mover *migration.Mover) {
 func (p *pass) serve(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	leaving := p.Leaving
 	for {
 		now := time.Now()
 		changed := p.follow(now)
@@ -115,6 +116,8 @@ func (p *pass) serve(ctx context.Context) error {
 		case o := <-p.ended:
 			p.take(o, time.Now())
 		case <-changed:
+		case <-leaving:
+			leaving = nil // it is looked at in each round
 		case <-timer.C:
 		}
 	}
@@ -132,6 +135,8 @@ func (p *pass) over(ctx context.Context, now time.Time) (bool, error) {
 		return true, nil
 	case p.turns() && !slices.ContainsFunc(p.lanes, (*lane).half):
 		return true, errTurn
+	case p.Driver.left() && !slices.ContainsFunc(p.lanes, (*lane).half):
+		return true, ErrLeft
 	case p.wish.Paused && !p.turns():
 		p.tracker.phase(v1alpha1.RebalancePaused)
 	case p.toStep == 0 || p.halting:
@@ -178,7 +183,7 @@ func (p *pass) moving() v1alpha1.RebalancePhase {
 }
 
 // stopping says whether only units that were begun with may begin.
-func (p *pass) stopping() bool { return p.wish.Paused || p.halting || p.turns() }
+func (p *pass) stopping() bool { return p.wish.Paused || p.halting || p.turns() || p.Driver.left() }
 
 // beginAll begins what may begin, and says when to look again.
 func (p *pass) beginAll(ctx context.Context, now time.Time) (wake time.Time) {

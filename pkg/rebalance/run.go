@@ -115,6 +115,9 @@ func (r *run) leave(ctx context.Context, err error) {
 // toTheEnd takes one phase after the other. What does not answer is asked again.
 func (r *run) toTheEnd(ctx context.Context) error {
 	for {
+		if r.left() {
+			return ErrLeft
+		}
 		err := r.read(ctx)
 		var ended bool
 		if err == nil {
@@ -128,12 +131,15 @@ func (r *run) toTheEnd(ctx context.Context) error {
 			return nil
 		case errors.As(err, &final):
 			return final
+		case errors.Is(err, ErrLeft):
+			return ErrLeft
 		case err == nil, errors.Is(err, errTurn), errors.Is(err, errSuperseded):
 			continue
 		}
 		r.complain(err)
 		select {
 		case <-ctx.Done():
+		case <-r.Leaving:
 		case <-time.After(again):
 		}
 	}
@@ -208,6 +214,7 @@ func (r *run) begin(ctx context.Context) (ended bool, err error) {
 		r.tracker.phase(v1alpha1.RebalancePaused)
 		select {
 		case <-ctx.Done():
+		case <-r.Leaving:
 		case <-changed:
 		}
 		return false, context.Cause(ctx)
@@ -248,7 +255,8 @@ func (r *run) back(ctx context.Context) error {
 	return r.write(ctx, next, func(ring *v1alpha1.Ring) { turn(&ring.Status) })
 }
 
-// unlessAborted ends a wait with errTurn when the run is to walk back.
+// unlessAborted ends a wait with errTurn when the run is to walk back, and with ErrLeft when this driver
+// leaves.
 func (r *run) unlessAborted(ctx context.Context, wait func(context.Context) error) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -260,6 +268,9 @@ func (r *run) unlessAborted(ctx context.Context, wait func(context.Context) erro
 			}
 			select {
 			case <-ctx.Done():
+				return
+			case <-r.Leaving:
+				stop(ErrLeft)
 				return
 			case <-changed:
 			}

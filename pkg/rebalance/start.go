@@ -57,7 +57,7 @@ func (e *UnfinishedError) Error() string {
 // Start checks whether the wanted ring can be accepted, and creates the run that does; a [Driver] carries it
 // out. A refusal is an *exit.Error; where a run has not ended it wraps an *UnfinishedError.
 func Start(ctx context.Context, rcp *rest.Config, options StartOptions) (*Started, error) {
-	if err := checkSpec(&options.Spec); err != nil {
+	if err := CheckSpec(&options.Spec); err != nil {
 		return nil, err
 	}
 	c, err := client.New(rcp)

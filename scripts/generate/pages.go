@@ -43,7 +43,7 @@ func page(cmd *cobra.Command) []byte {
 	if description != "" {
 		fmt.Fprintf(&b, "\n```text\n%s\n```\n", description)
 	}
-	if !cmd.HasSubCommands() {
+	if cli.Works(cmd) {
 		section(&b, "Usage", cmd.UseLine())
 	}
 	section(&b, "Examples", strings.TrimSpace(dedent(cmd.Example)))
@@ -55,7 +55,7 @@ func page(cmd *cobra.Command) []byte {
 		}
 		section(&b, title, strings.TrimRight(flags.FlagUsages(), "\n"))
 	}
-	if !cmd.HasSubCommands() {
+	if cli.Works(cmd) {
 		b.WriteString("\n## Exit codes\n\n")
 		codes, _ := cli.ExitCodes(commandName(cmd))
 		codeTable(&b, codes)
@@ -92,7 +92,7 @@ func links(w io.Writer, cmd *cobra.Command) {
 			fmt.Fprintf(w, "- [%s](%s): %s\n", child.CommandPath(), pageName(child), child.Short)
 		}
 	}
-	if !cmd.HasSubCommands() {
+	if cli.Works(cmd) {
 		fmt.Fprint(w, "- [exit codes of all commands](../exit-codes.md)\n")
 	}
 }

@@ -173,3 +173,15 @@ func matching(found []cobra.Completion, args []string, word string) []cobra.Comp
 	slices.Sort(out)
 	return out
 }
+
+// Matching completes one argument from what find returns with a description, as long as that takes no longer
+// than a person waits.
+func Matching(find func(ctx context.Context) ([]cobra.Completion, error)) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		found, _ := within(cmd.Context(), find)
+		return matching(found, args, word), cobra.ShellCompDirectiveNoFileComp
+	}
+}

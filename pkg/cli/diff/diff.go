@@ -98,6 +98,9 @@ func (o *options) Run(ctx context.Context) error {
 		Names:    func() []string { return r.names },
 		Text:     o.text(r),
 	})
+	if err == nil && o.printer.Text() && r.differs() && !o.summary && r.Phase == v1alpha1.RingStable {
+		fmt.Fprintf(o.env.ErrOut, "next: %s rebalance --window 50\n", o.env.Program)
+	}
 	switch {
 	case err != nil:
 		return err

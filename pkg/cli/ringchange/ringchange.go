@@ -169,10 +169,13 @@ func Checks(env *command.Env, checks []federation.Check) string {
 	return strings.Join(parts, "  ") + "\n"
 }
 
-// Next is the command that looks at the wanted ring, or founds the first one.
+// ordinaryWindow is the one that hints name.
+const ordinaryWindow = 50
+
+// Next are the commands that look at the wanted ring and accept it, or the one that founds the first one.
 func Next(program string, ring *v1alpha1.Ring) string {
 	if ring.Status.Epoch > 0 {
-		return program + " diff"
+		return fmt.Sprintf("%s diff ; %s rebalance --window %d", program, program, ordinaryWindow)
 	}
 	founders := make([]string, len(ring.Spec.Members))
 	for i, m := range ring.Spec.Members {

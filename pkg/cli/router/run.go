@@ -36,7 +36,7 @@ func NewCommand(env *command.Env) *cobra.Command {
 		Example: "  # Serve in the foreground\n  " + env.Program + " router run --rcp-kubeconfig rcp.conf" +
 			" --client-ca-file ca.crt --state-dir /var/lib/kubectl-cell/router",
 	}
-	cmd.AddCommand(newRun(env))
+	cmd.AddCommand(newRun(env), newForget(env))
 	return cmd
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/backup"
+	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 )
 
 // backupFindings reads the Lease of the backup daemon. Without the right to there is nothing to say.
@@ -31,9 +32,8 @@ func backupFindings(ctx context.Context, kube kubernetes.Interface, program stri
 
 // findBackup judges whether some daemon works. It is pure.
 func findBackup(program string, lease *coordinationv1.Lease, now time.Time) []Finding {
-	renewed, holder, seconds := lease.Spec.RenewTime, lease.Spec.HolderIdentity, lease.Spec.LeaseDurationSeconds
-	if renewed != nil && holder != nil && *holder != "" && seconds != nil &&
-		!now.After(renewed.Add(time.Duration(*seconds)*time.Second)) {
+	renewed := lease.Spec.RenewTime
+	if command.LeaseHeld(lease, now) {
 		return nil
 	}
 	message := "no backup daemon runs"

@@ -30,8 +30,8 @@ func find(program string, seen *overview.Overview) []Finding {
 		out = append(out, Finding{Message: "the ring has no cells yet", Next: program + " init --founder cell-1=FILE"})
 	case ring.Status.Epoch == 0:
 		out = append(out, Finding{Message: "cells are wanted, but the ring was not founded", Next: ringchange.Next(program, ring)})
-	case len(differs) > 0:
-		out = append(out, Finding{Message: "the wanted ring differs from the current one: " + strings.Join(differs, " "), Next: program + " diff"})
+	case len(differs) > 0 && ring.Status.Target == nil:
+		out = append(out, Finding{Message: "the wanted ring differs from the current one: " + strings.Join(differs, " "), Next: ringchange.Next(program, ring)})
 	}
 	for _, cell := range ring.Status.Unavailable {
 		out = append(out, Finding{Cell: cell, Message: "cell " + cell + " was failed over and is fenced", Next: program + " status " + cell})

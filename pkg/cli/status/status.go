@@ -35,7 +35,9 @@ type Data struct {
 	Workloads int64           `json:"workloads"`
 	Cells     []overview.Cell `json:"cells"`
 	Routers   []Router        `json:"routers"`
-	Findings  []Finding       `json:"findings"`
+	// Rebalance is the run that has not ended; absent where there is none.
+	Rebalance *Run      `json:"rebalance,omitempty"`
+	Findings  []Finding `json:"findings"`
 }
 
 // NewCommand returns `status`.
@@ -85,7 +87,11 @@ func (o *options) Run(ctx context.Context) error {
 		Phase: r.Status.Phase, Epoch: r.Status.Epoch, Differs: ringchange.Differences(r),
 		Workloads: seen.Workloads, Cells: seen.Cells, Findings: find(o.env.Program, seen),
 	}
-	if data.Routers, err = routers(ctx, fed.Kube); err != nil {
+	if data.Routers, err = routers(ctx, fed.Kube, o.env.Clock.Now()); err != nil {
+		return err
+	}
+	data.Findings = append(data.Findings, routerFindings(o.env.Program, data.Routers, r, o.env.Clock.Now())...)
+	if err := data.addRun(ctx, o.env, fed, r); err != nil {
 		return err
 	}
 	if r.Status.Epoch > 0 { // before, there is nothing to back up

@@ -24,6 +24,9 @@ func (o *options) text(w io.Writer, data Data, layout printers.Layout) error {
 	if len(data.Differs) > 0 {
 		fmt.Fprintf(&b, "wanted ring: %s\n", strings.Join(data.Differs, " "))
 	}
+	if data.Rebalance != nil {
+		b.WriteString(data.Rebalance.line() + "\n")
+	}
 	b.WriteString("\n")
 	if len(data.Cells) > 0 {
 		if err := overview.Table(data.Cells, o.env.Clock.Now(), layout).Write(&b); err != nil {

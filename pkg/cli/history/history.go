@@ -1,0 +1,145 @@
+// Package history is the command `history`: what was done to the ring, from the records that stay.
+package history
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/duration"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/cli/command"
+	"github.com/kubecell/kubectl-cell/pkg/printers"
+	"github.com/kubecell/kubectl-cell/pkg/rebalance"
+)
+
+// Entry is one thing that was done.
+type Entry struct {
+	Name string `json:"name"`
+	// Kind is Rebalance.
+	Kind  string                  `json:"kind"`
+	Phase v1alpha1.RebalancePhase `json:"phase"`
+	// Driver is who carried it out, or did last.
+	Driver    string `json:"driver,omitempty"`
+	FromEpoch int64  `json:"fromEpoch"`
+	// ToEpoch is 0 while it has not ended.
+	ToEpoch   int64      `json:"toEpoch,omitempty"`
+	Moved     int64      `json:"moved"`
+	Failed    int64      `json:"failed"`
+	Created   time.Time  `json:"created"`
+	Started   *time.Time `json:"started,omitempty"`
+	Completed *time.Time `json:"completed,omitempty"`
+}
+
+type options struct {
+	env     *command.Env
+	output  printers.Output
+	printer *printers.Printer
+}
+
+// NewCommand returns `history`.
+func NewCommand(env *command.Env) *cobra.Command {
+	o := &options{env: env}
+	cmd := &cobra.Command{
+		Use:   "history",
+		Short: "List the rebalances that there were",
+		Long: "List the rebalances that there were, the oldest first: who carried them out, how they ended, how much was\n" +
+			"moved, and the epochs of the ring before and after.",
+		Example: "  " + env.Program + " history",
+		Args:    cobra.NoArgs,
+		RunE:    command.RunE(o),
+	}
+	o.output.AddFlags(cmd.Flags())
+	return cmd
+}
+
+// Complete checks the output format.
+func (o *options) Complete([]string) (err error) {
+	o.printer, err = o.output.Printer()
+	return err
+}
+
+// Run lists.
+func (o *options) Run(ctx context.Context) error {
+	fed, err := o.env.Connect()
+	if err != nil {
+		return err
+	}
+	list, err := fed.Cell.Rebalances().List(ctx, metav1.ListOptions{})
+	if apierrors.IsNotFound(err) {
+		return command.NotInitialised(o.env.Program)
+	}
+	if err != nil {
+		return fmt.Errorf("list rebalances: %w", err)
+	}
+	entries := []Entry{}
+	for i := range list.Items {
+		entries = append(entries, newEntry(&list.Items[i]))
+	}
+	slices.SortStableFunc(entries, func(a, b Entry) int { return a.Created.Compare(b.Created) })
+	return o.printer.Print(o.env.Out, printers.View{
+		Document: printers.NewDocument("History", 0, entries),
+		Names: func() []string {
+			names := make([]string, len(entries))
+			for i, e := range entries {
+				names[i] = e.Name
+			}
+			return names
+		},
+		Text: func(w io.Writer, layout printers.Layout) error { return o.text(w, layout, entries) },
+	})
+}
+
+func newEntry(run *v1alpha1.Rebalance) Entry {
+	progress := rebalance.ProgressOf(&run.Status)
+	e := Entry{
+		Name: run.Name, Kind: "Rebalance", Phase: run.Status.Phase, Driver: run.Status.Driver,
+		FromEpoch: run.Status.FromEpoch, ToEpoch: run.Status.ToEpoch,
+		Moved: progress.Moved, Failed: progress.Failed, Created: run.CreationTimestamp.Time,
+	}
+	if e.Phase == "" {
+		e.Phase = v1alpha1.RebalancePending
+	}
+	if run.Status.StartTime != nil {
+		e.Started = &run.Status.StartTime.Time
+	}
+	if run.Status.CompletionTime != nil {
+		e.Completed = &run.Status.CompletionTime.Time
+	}
+	return e
+}
+
+func (o *options) text(w io.Writer, layout printers.Layout, entries []Entry) error {
+	if len(entries) == 0 {
+		_, err := fmt.Fprintln(w, "there was no rebalance yet")
+		return err
+	}
+	table := printers.Table{
+		Header:   []string{"NAME", "PHASE", "EPOCH", "MOVED", "FAILED", "TOOK", "AGE", "DRIVER"},
+		NoHeader: layout.NoHeaders,
+	}
+	for _, e := range entries {
+		epoch, took := fmt.Sprintf("%d →", e.FromEpoch), "-"
+		if e.ToEpoch > 0 {
+			epoch += fmt.Sprintf(" %d", e.ToEpoch)
+		}
+		if e.Started != nil && e.Completed != nil {
+			took = e.Completed.Sub(*e.Started).Round(time.Second).String()
+		}
+		driver := e.Driver
+		if driver == "" {
+			driver = "-"
+		}
+		table.Rows = append(table.Rows, []string{
+			e.Name, string(e.Phase), epoch, printers.Count(e.Moved), printers.Count(e.Failed), took,
+			duration.HumanDuration(o.env.Clock.Since(e.Created)), driver,
+		})
+	}
+	return table.Write(w)
+}

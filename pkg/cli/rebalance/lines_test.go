@@ -1,0 +1,121 @@
+package rebalance_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/rebalance"
+)
+
+// TestWithoutATerminal plays a run in a script: what is asked, what is refused, lines, and what comes twice.
+func TestWithoutATerminal(t *testing.T) {
+	b := newBed(t)
+	b.must(t, 4, "rebalance", "pause")
+	b.must(t, 1, "rebalance", "--attach")
+	stdout, _ := b.must(t, 0, "rebalance", "--window", "5")
+	wantText(t, stdout, "nothing to do")
+	b.change(t)
+
+	_, stderr := b.must(t, 7, "rebalance", "--window", "5")
+	wantText(t, stderr, "there is no terminal to ask", "cell-2", "--yes")
+	planned, _ := b.must(t, 0, "rebalance", "--dry-run", "-o", "name")
+	units := strings.Fields(planned)
+	if len(units) < items/10 || !strings.HasPrefix(units[0], namespace+"/") {
+		t.Fatalf("the plan has %d units: %s", len(units), planned)
+	}
+	stdout, stderr = b.must(t, 0, "rebalance", "--dry-run")
+	wantText(t, stdout, "UNIT", "(dry run)", units[0])
+	wantText(t, stderr, "next: kubectl cell rebalance")
+
+	// It is left after two seconds; then it is looked at, paused, made to step, and brought to its end.
+	_, stderr = b.must(t, 5, "rebalance", "--window", "1", "--rate", "1", "--yes", "--timeout", "2s")
+	wantText(t, stderr, "is left", "has not ended after 2s", "hint: kubectl cell rebalance --attach", "undo: kubectl cell rebalance abort")
+	stdout, stderr = b.must(t, 0, "rebalance", "pause")
+	wantText(t, stdout, "pauses")
+	wantText(t, stderr, "undo: kubectl cell rebalance resume")
+	stdout, _ = b.must(t, 0, "rebalance", "pause")
+	wantText(t, stdout, "is paused already")
+	b.await(t, "the run to stand", func(run *v1alpha1.Rebalance) bool { return run.Status.Phase == v1alpha1.RebalancePaused })
+	stdout, _ = b.must(t, 0, "rebalance", "status")
+	wantText(t, stdout, "Paused", "cell-1", "next: kubectl cell rebalance resume")
+	_, stderr = b.must(t, 0, "rebalance", "step", "2")
+	wantText(t, stderr, "undo: kubectl cell rebalance pause")
+	b.await(t, "the steps to end", func(run *v1alpha1.Rebalance) bool { return run.Spec.Paused && run.Spec.Step == 0 })
+	b.must(t, 2, "rebalance", "step", "none")
+	b.must(t, 7, "rebalance", "abort")
+	b.must(t, 0, "rebalance", "resume")
+	stdout, stderr = b.must(t, 0, "rebalance", "--rate", "0", "--window", "50")
+	wantText(t, stderr, "has not ended", "undo, at any time: kubectl cell weight cell-2 ")
+	wantText(t, stdout, "Succeeded")
+	stdout, _ = b.must(t, 0, "history")
+	wantText(t, stdout, "NAME", "Succeeded")
+}
+
+func wantText(t *testing.T, text string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			t.Errorf("%q is not in:\n%s", part, text)
+		}
+	}
+}
+
+// TestASignalLeavesNothingHalfMoved ends a driver by each signal: it finishes what it began, and ends with 130.
+// Each line of its output is an event, numbered from 1.
+func TestASignalLeavesNothingHalfMoved(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		t.Run(signal.String(), func(t *testing.T) {
+			b := newBed(t)
+			b.change(t)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, b.binary, "rebalance", "--window", "4", "--rate", "4", "--yes", "-o", "json")
+			cmd.Env = append(os.Environ(), b.environ...)
+			var problems bytes.Buffer
+			cmd.Stderr = &problems
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			moved, seq, signalled := map[string]bool{}, int64(0), false
+			lines := bufio.NewScanner(out)
+			lines.Buffer(nil, 1<<20)
+			for lines.Scan() {
+				var e rebalance.Event
+				if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+					t.Fatalf("%v: %s", err, lines.Text())
+				}
+				if seq++; e.Seq != seq || e.Time.IsZero() || e.Run == "" {
+					t.Errorf("event %d: %+v", seq, e)
+				}
+				if e.Type == rebalance.EventMoved {
+					moved[e.Unit.Key] = true
+				}
+				if len(moved) == 3 && !signalled { // a second one would end it at once
+					signalled = true
+					_ = cmd.Process.Signal(signal)
+				}
+			}
+			_ = cmd.Wait()
+			if code := cmd.ProcessState.ExitCode(); code != 130 {
+				t.Errorf("exit code %d; want 130\n%s", code, problems.String())
+			}
+			wantText(t, problems.String(), "is left", "next: kubectl cell rebalance")
+			if strings.Contains(problems.String(), "still in flight") {
+				t.Errorf("units were left in flight:\n%s", problems.String())
+			}
+			b.finish(t, v1alpha1.RebalanceSucceeded)
+		})
+	}
+}

@@ -1,0 +1,172 @@
+package rebalance_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/client"
+	"github.com/kubecell/kubectl-cell/pkg/rebalance"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
+)
+
+// federation is that of all tests: two cells, a router and a backup daemon, each a process of its own.
+var federation = sandboxtest.NewFederation(2)
+
+func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m, federation)) }
+
+const (
+	patience  = 2 * time.Minute
+	namespace = "shop"
+	// items are ConfigMaps, a quarter of which moves when cell-2 gets three times its weight.
+	items = 240
+)
+
+// bed is the federation as a test sees it.
+type bed struct {
+	client  *client.Client
+	kube    kubernetes.Interface
+	binary  string
+	environ []string
+}
+
+func newBed(t *testing.T) *bed {
+	t.Helper()
+	box := federation.Sandbox(t)
+	_, binary, err := sandboxtest.Binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// kubectl runs it by this name.
+	b := &bed{binary: filepath.Join(t.TempDir(), "kubectl-cell")}
+	if err := os.Symlink(binary, b.binary); err != nil {
+		t.Fatal(err)
+	}
+	home := t.TempDir()
+	b.environ = []string{"KUBECONFIG=" + box.Kubeconfig, "HOME=" + home, "KUBECTL_CELL_HOME=" + home, "USER=you"}
+	if b.client, err = client.New(box.RCP(t)); err != nil {
+		t.Fatal(err)
+	}
+	if b.kube, err = kubernetes.NewForConfig(box.Router(t)); err != nil {
+		t.Fatal(err)
+	}
+	b.fill(t)
+	return b
+}
+
+// fill makes what is there to be moved, once.
+func (b *bed) fill(t *testing.T) {
+	t.Helper()
+	ctx := t.Context()
+	_, err := b.kube.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range items {
+		item := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("item-%d", i)}}
+		// The namespace has to reach the cells first.
+		poll(t, "an item to be made", func(ctx context.Context) (bool, error) {
+			_, err := b.kube.CoreV1().ConfigMaps(namespace).Create(ctx, item, metav1.CreateOptions{})
+			return err == nil || apierrors.IsAlreadyExists(err), nil
+		})
+	}
+}
+
+func poll(t *testing.T, what string, condition wait.ConditionWithContextFunc) {
+	t.Helper()
+	if err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, patience, true, condition); err != nil {
+		t.Fatalf("wait for %s: %v", what, err)
+	}
+}
+
+// run runs kubectl cell without a terminal, and returns what it wrote and its exit code.
+func (b *bed) run(t *testing.T, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var out, problems strings.Builder
+	cmd := exec.CommandContext(ctx, b.binary, args...)
+	cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), b.environ...), &out, &problems
+	err := cmd.Run()
+	if cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return out.String(), problems.String(), cmd.ProcessState.ExitCode()
+}
+
+// must runs kubectl cell and wants an exit code.
+func (b *bed) must(t *testing.T, want int, args ...string) (stdout, stderr string) {
+	t.Helper()
+	stdout, stderr, code := b.run(t, args...)
+	if code != want {
+		t.Fatalf("kubectl cell %s: exit code %d, want %d\n%s%s", strings.Join(args, " "), code, want, stdout, stderr)
+	}
+	return stdout, stderr
+}
+
+// change gives cell-2 another weight in the wanted ring than in the current one, by which a quarter moves.
+func (b *bed) change(t *testing.T) {
+	t.Helper()
+	ring, err := b.client.Rings().Get(t.Context(), v1alpha1.RingName, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	weight := "300"
+	for _, m := range ring.Status.Current.Members {
+		if m.Cell == "cell-2" && m.Weight == 300 {
+			weight = "100"
+		}
+	}
+	b.must(t, 0, "weight", "cell-2", weight)
+}
+
+// unfinished is the run that has not ended, which there must be.
+func (b *bed) unfinished(t *testing.T) *v1alpha1.Rebalance {
+	t.Helper()
+	run, err := rebalance.Unfinished(t.Context(), b.client)
+	if err != nil || run == nil {
+		t.Fatalf("no rebalance runs (error %v)", err)
+	}
+	return run
+}
+
+// await waits for a state of the run that has not ended.
+func (b *bed) await(t *testing.T, what string, condition func(*v1alpha1.Rebalance) bool) {
+	t.Helper()
+	poll(t, what, func(ctx context.Context) (bool, error) {
+		run, err := rebalance.Unfinished(ctx, b.client)
+		if err == nil && run == nil {
+			return false, fmt.Errorf("the run has ended")
+		}
+		return err == nil && condition(run), nil
+	})
+}
+
+// finish brings the run to its end without a limit to its speed.
+func (b *bed) finish(t *testing.T, want v1alpha1.RebalancePhase) {
+	t.Helper()
+	name := b.unfinished(t).Name
+	b.must(t, 0, "rebalance", "--rate", "0", "--window", "50")
+	run, err := b.client.Rebalances().Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if run.Status.Phase != want {
+		t.Errorf("the run is %s; want %s", run.Status.Phase, want)
+	}
+}

@@ -1,0 +1,193 @@
+package rebalance
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/cli/command"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/printers"
+	"github.com/kubecell/kubectl-cell/pkg/rebalance"
+)
+
+// steering is a subcommand that changes the run that has not ended.
+type steering struct {
+	env     *command.Env
+	verb    string
+	output  printers.Output
+	printer *printers.Printer
+	yes     bool
+	windows int32
+	// already says that there is nothing to change, in words; empty where there is.
+	already func(*v1alpha1.Rebalance) string
+	change  func(ctx context.Context, fed *command.Federation, run string) error
+	// done is what was asked for, in words.
+	done func(*v1alpha1.Rebalance) string
+	undo string
+}
+
+func (s *steering) command(use, short, long string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: use, Short: short, Long: long,
+		Example: "  " + s.env.Program + " rebalance " + s.verb,
+		Args:    cobra.NoArgs,
+		RunE:    command.RunE(s),
+	}
+	s.output.AddFlags(cmd.Flags())
+	return cmd
+}
+
+func newPause(env *command.Env) *cobra.Command {
+	s := &steering{env: env, verb: "pause", undo: env.Program + " rebalance resume"}
+	s.already = func(run *v1alpha1.Rebalance) string {
+		if run.Spec.Paused {
+			return "is paused already"
+		}
+		return ""
+	}
+	s.change = func(ctx context.Context, fed *command.Federation, run string) error {
+		return rebalance.Pause(ctx, fed.Cell, run)
+	}
+	s.done = func(run *v1alpha1.Rebalance) string {
+		return fmt.Sprintf("pauses: %d units in flight finish, and no others begin", rebalance.ProgressOf(&run.Status).InFlight)
+	}
+	return s.command("pause", "Let the units in flight finish, and begin no others",
+		"Let the units in flight finish, and begin no others. What has moved stays where it is, and clients notice\n"+
+			"nothing. The driver need not be this machine.")
+}
+
+func newResume(env *command.Env) *cobra.Command {
+	s := &steering{env: env, verb: "resume", undo: env.Program + " rebalance pause"}
+	s.already = func(run *v1alpha1.Rebalance) string {
+		if !run.Spec.Paused && run.Spec.Step == 0 {
+			return "is not paused"
+		}
+		return ""
+	}
+	s.change = func(ctx context.Context, fed *command.Federation, run string) error {
+		return rebalance.Resume(ctx, fed.Cell, run)
+	}
+	s.done = func(*v1alpha1.Rebalance) string { return "goes on; what failed is tried again" }
+	return s.command("resume", "Go on with a paused run, and try again what failed",
+		"Go on with a paused run, and try again what failed. Somebody has to drive it: the process that did, the\n"+
+			"backup daemon, or a new rebalance command.")
+}
+
+func newStep(env *command.Env) *cobra.Command {
+	s := &steering{env: env, verb: "step", windows: 1, undo: env.Program + " rebalance pause"}
+	s.already = func(*v1alpha1.Rebalance) string { return "" }
+	s.change = func(ctx context.Context, fed *command.Federation, run string) error {
+		return rebalance.Step(ctx, fed.Cell, run, s.windows)
+	}
+	s.done = func(run *v1alpha1.Rebalance) string {
+		return fmt.Sprintf("moves %d windows of %d units, then pauses", s.windows, run.Spec.Window)
+	}
+	cmd := s.command("step [N]", "Move one window or N, then pause",
+		"Move one window of units, or N windows, then pause. A run that goes on is made to pause after them.")
+	cmd.Args = cobra.MaximumNArgs(1)
+	return cmd
+}
+
+func newAbort(env *command.Env) *cobra.Command {
+	s := &steering{env: env, verb: "abort"}
+	s.already = func(run *v1alpha1.Rebalance) string {
+		if run.Spec.Abort {
+			return "is aborting already"
+		}
+		return ""
+	}
+	s.change = func(ctx context.Context, fed *command.Federation, run string) error {
+		return rebalance.Abort(ctx, fed.Cell, run)
+	}
+	s.done = func(run *v1alpha1.Rebalance) string {
+		return fmt.Sprintf("is aborted: %s units that have moved walk back, and the current ring stays", printers.Count(rebalance.ProgressOf(&run.Status).Moved))
+	}
+	cmd := s.command("abort", "Walk back, so that the current ring stays",
+		"Make the run walk back: what has moved returns to its old cell by the same steps, and the current ring\n"+
+			"stays as it is. The wanted ring stays, too. An abort cannot be taken back, but the run can be started\n"+
+			"anew when it has ended. Refused (exit code 4) once the target has become the current ring.")
+	cmd.Flags().BoolVar(&s.yes, "yes", false, "Do not ask for a confirmation")
+	return cmd
+}
+
+// Complete reads the number of windows.
+func (s *steering) Complete(args []string) (err error) {
+	if len(args) > 0 {
+		n, err := strconv.ParseInt(args[0], 10, 32)
+		if err != nil || n < 1 {
+			return exit.Usagef("%q is not a number of windows", printers.Clip(args[0])).WithHint("%s rebalance step 3", s.env.Program)
+		}
+		s.windows = int32(n)
+	}
+	s.printer, err = s.output.Printer()
+	return err
+}
+
+// Run changes the run.
+func (s *steering) Run(ctx context.Context) error {
+	fed, err := s.env.Connect()
+	if err != nil {
+		return err
+	}
+	run, err := rebalance.Unfinished(ctx, fed.Cell)
+	if err != nil {
+		return fromServer(s.env, fed, err)
+	}
+	if run == nil {
+		return exit.Refusedf("no rebalance runs: there is nothing to %s", s.verb).WithHint("%s history", s.env.Program)
+	}
+	result := s.already(run)
+	changes := result == ""
+	if changes {
+		if s.verb == "abort" && !s.yes {
+			question := fmt.Sprintf("This makes rebalance %s walk back: %s. It cannot be taken back. Go on?", run.Name, moved(rebalance.ProgressOf(&run.Status)))
+			if err := s.env.Confirm(question); err != nil {
+				return err
+			}
+		}
+		if err := s.change(ctx, fed, run.Name); err != nil {
+			return err
+		}
+		result = s.done(run)
+		if run, err = fed.Cell.Rebalances().Get(ctx, run.Name, metav1.GetOptions{}); err != nil {
+			return fmt.Errorf("read rebalance: %w", err)
+		}
+	}
+	err = s.printer.Print(s.env.Out, printers.View{
+		Document: printers.NewDocument("Rebalance", run.Status.FromEpoch, newRecord(run)),
+		Names:    func() []string { return []string{run.Name} },
+		Text: func(w io.Writer, _ printers.Layout) error {
+			_, err := fmt.Fprintf(w, "rebalance %s %s\n", run.Name, result)
+			return err
+		},
+	})
+	if err == nil && changes && s.printer.Text() {
+		s.hints(ctx, fed, run)
+	}
+	return err
+}
+
+// hints say how to undo it, and whether anybody drives.
+func (s *steering) hints(ctx context.Context, fed *command.Federation, run *v1alpha1.Rebalance) {
+	undo := s.undo
+	if undo == "" {
+		undo = fmt.Sprintf("when it has ended, %s rebalance --window %d", s.env.Program, run.Spec.Window)
+	}
+	fmt.Fprintf(s.env.ErrOut, "undo: %s\n", undo)
+	if s.verb == "pause" {
+		return
+	}
+	holder, err := rebalance.Holder(ctx, fed.Kube, s.env.Clock.Now())
+	if err != nil || holder != "" {
+		return
+	}
+	if runs, err := command.BackupDaemonRuns(ctx, fed.Kube, s.env.Clock.Now()); err == nil && !runs {
+		s.env.Warn("nobody drives the run, and no backup daemon takes it over; next: %s rebalance", s.env.Program)
+	}
+}

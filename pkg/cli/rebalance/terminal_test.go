@@ -1,0 +1,113 @@
+//go:build linux
+
+package rebalance_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/cli/rebalance/terminaltest"
+)
+
+const ctrlC = "\x03"
+
+// open runs kubectl cell on a terminal.
+func (b *bed) open(t *testing.T, width, height int, args ...string) *terminaltest.Terminal {
+	t.Helper()
+	return terminaltest.Start(t, width, height, b.environ, b.binary, args...)
+}
+
+// TestOnATerminal drives a run by keys: it is paused, gets another window, another size, is left to the backup
+// daemon, and looked at from another terminal.
+func TestOnATerminal(t *testing.T) {
+	b := newBed(t)
+	b.change(t)
+	screen := b.open(t, 80, 24, "rebalance", "--window", "2", "--rate", "1")
+	screen.AwaitText("Type cell-2 to confirm")
+	screen.Press("cell-2\r")
+	first := screen.AwaitText("┌ rebalance r-", "(this process)", "Moving", "window 2/2", " migrated", "d detach · ? help")
+	wantFrame(t, first, 80, 24)
+
+	screen.Press("p")
+	screen.AwaitText("Paused", "p resume")
+	b.await(t, "the run to be paused", func(run *v1alpha1.Rebalance) bool { return run.Spec.Paused })
+	screen.Press("+")
+	screen.AwaitText("window set to 5")
+	b.await(t, "the window to be 5", func(run *v1alpha1.Rebalance) bool { return run.Spec.Window == 5 })
+	screen.Press("?")
+	screen.AwaitText("let units in flight finish and begin no others", "esc back")
+	screen.Press("?")
+	screen.AwaitText("CELL", "p resume")
+	screen.Press("p")
+	screen.AwaitText("Moving", "window 5/5", "p pause")
+
+	screen.Resize(160, 50)
+	wide := screen.Await("the screen at 160x50", func(screen string) bool {
+		lines := strings.Split(screen, "\n")
+		return strings.HasPrefix(lines[0], "┌") && ansi.StringWidth(lines[0]) == 160 && strings.HasPrefix(lines[49], "└")
+	})
+	wantFrame(t, wide, 160, 50)
+	screen.Resize(60, 15)
+	screen.Await("the compact view", func(screen string) bool {
+		return strings.HasPrefix(screen, "r-") && !strings.ContainsAny(screen, "┌│└") && strings.Contains(screen, "Moving")
+	})
+	screen.Resize(80, 24)
+
+	screen.Press(ctrlC)
+	screen.AwaitText("Leave the screen?", "the backup daemon goes on", "s stay")
+	screen.Press("s")
+	screen.AwaitText("d detach · ? help")
+	screen.Press(ctrlC)
+	screen.AwaitText("Leave the screen?")
+	screen.Press("d")
+	screen.AwaitText("is left", "the backup daemon goes on; next: kubectl cell rebalance --attach", "undo: kubectl cell rebalance abort")
+	if code := screen.Ended(); code != 130 {
+		t.Errorf("detached with %d; want 130", code)
+	}
+
+	viewer := b.open(t, 80, 24, "rebalance", "--attach")
+	viewer.Await("another driver", func(screen string) bool {
+		title, _, _ := strings.Cut(screen, "\n")
+		return strings.Contains(title, " driver ") && !strings.Contains(title, "you@") && strings.Contains(screen, "Moving")
+	})
+	viewer.Press("d")
+	viewer.AwaitText("goes on", "next: kubectl cell rebalance --attach")
+	if code := viewer.Ended(); code != 130 {
+		t.Errorf("the viewer left with %d; want 130", code)
+	}
+
+	b.finish(t, v1alpha1.RebalanceSucceeded)
+}
+
+// TestALostTerminal takes the terminal away in the middle of a run: no unit is left half moved, and the backup
+// daemon goes on.
+func TestALostTerminal(t *testing.T) {
+	b := newBed(t)
+	b.change(t)
+	screen := b.open(t, 80, 24, "rebalance", "--window", "3", "--rate", "2", "--yes")
+	screen.AwaitText("Moving", " migrated")
+	driver := b.unfinished(t).Status.Driver
+	screen.HangUp()
+	if code := screen.Ended(); code != 130 {
+		t.Errorf("ended with %d; want 130", code)
+	}
+	b.await(t, "another driver", func(run *v1alpha1.Rebalance) bool { return run.Status.Driver != driver })
+	b.finish(t, v1alpha1.RebalanceSucceeded)
+}
+
+// wantFrame checks that a screen is full, to its edges.
+func wantFrame(t *testing.T, screen string, width, height int) {
+	t.Helper()
+	lines := strings.Split(screen, "\n")
+	if len(lines) != height {
+		t.Errorf("%d lines; want %d", len(lines), height)
+	}
+	for _, line := range lines {
+		if ansi.StringWidth(line) != width {
+			t.Errorf("line of %d columns, want %d: %q", ansi.StringWidth(line), width, line)
+		}
+	}
+}
