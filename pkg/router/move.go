@@ -187,7 +187,9 @@ func (m *moving) write(to route.Route) bool {
 			m.fail(m.w, m.r, err)
 			return true
 		}
-		goal.epoch = m.state.Snapshot.Epoch
+		if moves {
+			goal.epoch = m.state.Snapshot.Epoch
+		}
 	case at.uid == "":
 		return m.nothing(nil)
 	case moves && at.source == to.Sources[0] && m.info.Verb == "create":

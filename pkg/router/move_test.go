@@ -163,7 +163,7 @@ func TestLabelsTellWhereAMovingObjectIs(t *testing.T) {
 				continue
 			}
 			marked := made.Annotations[v1alpha1.AnnotationPlacementEpoch] != ""
-			if !marked && verb == "create" || made.Labels[v1alpha1.LabelRebalanceStatus] != "" {
+			if marked != (phase == v1alpha1.RingRebalancing || phase == v1alpha1.RingSettling) || made.Labels[v1alpha1.LabelRebalanceStatus] != "" {
 				t.Errorf("%s in phase %s made %v", verb, phase, made.ObjectMeta)
 			}
 		}

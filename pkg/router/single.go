@@ -51,11 +51,7 @@ func (h *handler) single(w http.ResponseWriter, r *http.Request, state *feed.Sta
 		h.forward(w, r, state, source)
 		return
 	}
-	to := target{source: source}
-	if info.Verb == "create" && info.Subresource == "" && source != route.RCP && state.Snapshot.Epoch > 1 {
-		to.epoch = state.Snapshot.Epoch
-	}
-	x := h.exchange(w, r, state, info, to)
+	x := h.exchange(w, r, state, info, target{source: source})
 	switch {
 	case x == nil:
 	case x.seen == shown || x.seen == absent:
@@ -76,8 +72,7 @@ func (h *handler) single(w http.ResponseWriter, r *http.Request, state *feed.Sta
 // target is where a request for one object goes, and what it must not do there.
 type target struct {
 	source string
-	// epoch is set on an object that is made, so that its versions are beyond those of any of the same name before;
-	// 0 for none.
+	// epoch is set on an object that is made where its key moves to; 0 for none.
 	epoch int64
 	// dryRun asks what would become of the request.
 	dryRun bool

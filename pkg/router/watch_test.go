@@ -320,8 +320,9 @@ func TestARestartCausesNoRelist(t *testing.T) {
 	}
 	defer again.Stop()
 	var got []string
-	for _, e := range describeEvents(events(t, again, len(want))) {
-		if strings.Contains(e, "meanwhile") {
+	for len(got) < len(want) {
+		// Some of those before may not have been told when the router stopped.
+		if e := describeEvents(events(t, again, 1))[0]; strings.Contains(e, "meanwhile") {
 			got = append(got, e)
 		}
 	}
