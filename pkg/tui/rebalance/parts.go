@@ -240,10 +240,7 @@ func compact(m Model) string {
 }
 
 func compactOverview(m Model, room int) []string {
-	var out []string
-	for _, line := range failures(m, m.Width, 1) {
-		out = append(out, line)
-	}
+	out := failures(m, m.Width, 1)
 	if m.notice != "" {
 		out = append(out, "» "+m.notice)
 	}

@@ -114,10 +114,10 @@ func printable(text string) string {
 
 func title(m Model) string {
 	driver := "driver " + m.driver
-	switch {
-	case m.driver == "":
+	switch m.driver {
+	case "":
 		driver = "no driver"
-	case m.driver == m.Self:
+	case m.Self:
 		driver += " (this process)"
 	}
 	return "rebalance " + m.Run + "   " + driver

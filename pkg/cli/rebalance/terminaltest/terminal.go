@@ -84,8 +84,9 @@ func open() (master, slave *os.File, err error) {
 	if err != nil {
 		return nil, nil, errors.Join(err, master.Close())
 	}
-	// Fd has made it blocking; a new one can be closed while it is read.
-	duplicate, err := unix.Dup(int(master.Fd()))
+	// Fd has made it blocking; a new one can be closed while it is read. The program must not inherit it: it would
+	// hold its own terminal.
+	duplicate, err := unix.FcntlInt(master.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, errors.Join(err, master.Close(), slave.Close())
 	}
