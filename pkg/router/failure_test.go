@@ -151,6 +151,17 @@ func TestARouterStartsWithoutTheRCP(t *testing.T) {
 	if !apierrors.IsServiceUnavailable(err) || !strings.Contains(err.Error(), "router control plane") {
 		t.Errorf("a namespace: %v; want 503 that names the RCP", err)
 	}
+	// A client that knows nothing of the API yet learns it from a cell.
+	api := kube(t, config).Discovery()
+	if lists, err := api.ServerPreferredResources(); err != nil || len(lists) == 0 {
+		t.Errorf("discovery: %d groups, %v", len(lists), err)
+	}
+	if paths, err := api.OpenAPIV3().Paths(); err != nil || paths["api/v1"] == nil {
+		t.Errorf("OpenAPI: %d paths, %v; want api/v1 among them", len(paths), err)
+	}
+	if _, err := api.ServerVersion(); err != nil {
+		t.Errorf("version: %v", err)
+	}
 }
 
 func TestBadRequestsAreRefusedAsTheAPIServerDoes(t *testing.T) {
