@@ -17,16 +17,11 @@ func (r *run) flip(ctx context.Context, i *item) (again bool, err error) {
 	if !i.pending() {
 		return false, nil
 	}
-	patch, err := patchOf(map[string]any{
-		"resourceVersion": i.source.version(),
-		"labels":          map[string]string{v1alpha1.LabelRebalanceStatus: string(v1alpha1.Migrated)},
-		"annotations":     map[string]string{v1alpha1.AnnotationMigrationTime: r.now()},
-		"finalizers":      nil, "ownerReferences": nil,
-	})
+	body, err := r.tombstone(i)
 	if err != nil {
 		return false, err
 	}
-	err = r.from.patchBlind(ctx, &i.Object, patch)
+	err = r.from.updateBlind(ctx, &i.Object, body)
 	switch {
 	case err == nil:
 		i.flipped = true
@@ -47,6 +42,18 @@ func (r *run) flip(ctx context.Context, i *item) (again bool, err error) {
 	return i.pending(), nil
 }
 
+// tombstone is the object in the old cell without finalizers and owners. An update that has no managedFields leaves them as
+// they are.
+func (r *run) tombstone(i *item) ([]byte, error) {
+	d := i.source.clone()
+	d.labels[v1alpha1.LabelRebalanceStatus] = string(v1alpha1.Migrated)
+	d.annotations[v1alpha1.AnnotationMigrationTime] = r.now()
+	d.owners = nil
+	delete(d.meta, "finalizers")
+	delete(d.meta, "managedFields")
+	return d.encode()
+}
+
 // drop takes back the copy, and the mark, of an object that does not move after all.
 func (r *run) drop(ctx context.Context, i *item) error {
 	if i.copy != nil {
@@ -63,37 +70,48 @@ func (r *run) drop(ctx context.Context, i *item) error {
 // reveal makes the copy the object. Its managedFields are written by the same request: what takes marks
 // off and adds nothing leaves them as they are sent.
 func (r *run) reveal(ctx context.Context, i *item) error {
-	if !i.flipped || i.copy == nil || i.copy.status() != v1alpha1.Incoming ||
-		i.copy.annotations[v1alpha1.AnnotationFromUID] != string(i.source.uid()) {
-		return nil
-	}
-	fields, err := i.managedFields()
-	if err != nil {
-		return err
-	}
-	annotations := map[string]any{}
-	for _, mark := range incomingMarks() {
-		annotations[mark] = nil
-	}
-	patch, err := patchOf(map[string]any{
-		"uid":           i.copy.uid(),
-		"labels":        map[string]any{v1alpha1.LabelRebalanceStatus: nil},
-		"annotations":   annotations,
-		"managedFields": fields,
-	})
-	if err != nil {
-		return err
-	}
-	err = r.to.patchBlind(ctx, &i.Object, patch)
-	switch {
-	case err == nil:
-		r.step(Revealed, &i.Object)
-	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
-		// It was deleted, and perhaps made anew: nothing of ours is left to be revealed.
-	default:
+	for range tries {
+		if !i.flipped || i.copy == nil || i.copy.status() != v1alpha1.Incoming ||
+			i.copy.annotations[v1alpha1.AnnotationFromUID] != string(i.source.uid()) {
+			return nil
+		}
+		body, err := i.revealed()
+		if err != nil {
+			return err
+		}
+		err = r.to.updateBlind(ctx, &i.Object, body)
+		if apierrors.IsConflict(err) {
+			// A garbage collector has written it, or it was deleted and perhaps made anew.
+			i.copy, err = r.to.get(ctx, &i.Object)
+			if err == nil {
+				continue
+			}
+		}
+		switch {
+		case err == nil:
+			r.step(Revealed, &i.Object)
+			return nil
+		case apierrors.IsNotFound(err):
+			return nil // nothing of ours is left to be revealed
+		}
 		return judge(&i.Object, r.to.Name, "reveal", err)
 	}
-	return nil
+	return fail(Unavailable, &i.Object, "the copy was changed %d times while it was to be revealed", tries)
+}
+
+// revealed is the copy without its marks, and with the managedFields of the object.
+func (i *item) revealed() ([]byte, error) {
+	fields, err := i.managedFields()
+	if err != nil {
+		return nil, err
+	}
+	d := i.copy.clone()
+	delete(d.labels, v1alpha1.LabelRebalanceStatus)
+	for _, mark := range incomingMarks() {
+		delete(d.annotations, mark)
+	}
+	d.meta["managedFields"] = fields
+	return d.encode()
 }
 
 // managedFields are those of the object before it was marked.
