@@ -45,6 +45,11 @@ type Leftover struct {
 //
 // A cell that does not answer is an error: what it has cannot be left behind.
 func Units(ctx context.Context, cells map[string]*Cell, snap *routing.Snapshot) (*Found, error) {
+	return Choose(ctx, cells, snap, nil)
+}
+
+// Choose finds the same units, and says of each whether it was chosen; nil chooses all.
+func Choose(ctx context.Context, cells map[string]*Cell, snap *routing.Snapshot, choice Choice) (*Found, error) {
 	copies, err := incoming(ctx, cells, snap)
 	if err != nil {
 		return nil, err
@@ -57,6 +62,7 @@ func Units(ctx context.Context, cells map[string]*Cell, snap *routing.Snapshot) 
 			return nil, fmt.Errorf("find units: cell %s is not connected", name)
 		}
 		f := newFinder(cells[name], snap, copies)
+		f.choice = choice
 		finders = append(finders, f)
 		group.Go(func() error { return f.find(ctx) })
 	}

@@ -125,6 +125,34 @@ func TestUnitsAreWhatTheRingMoves(t *testing.T) {
 	}
 }
 
+// TestAUnitIsChosenByAnyOfItsObjects, whichever that is.
+func TestAUnitIsChosenByAnyOfItsObjects(t *testing.T) {
+	b := newBed(t)
+	bolts := b.define(t, "bolts", "")
+	b.connect()
+	root := b.make(b.old, deployments, `{metadata: {name: a}, spec: {selector: {matchLabels: {app: x}}, template: `+podTemplate+`}}`)
+	b.make(b.old, bolts, `{metadata: {name: bolt, labels: {in: bolt}`+owners(deployments, root)+`}, spec: {size: 3}}`)
+	b.make(b.old, configMaps, `{metadata: {name: b, labels: {in: b}`+owners(deployments, root)+`}}`)
+	b.make(b.old, secrets, `{metadata: {name: c, labels: {in: c}}}`)
+	for in, want := range map[string][]string{"bolt": {"ns/a"}, "b": {"ns/a"}, "c": {"ns/c"}, "none": nil} {
+		found, err := migration.Choose(t.Context(), b.cells, snapshot(t, []string{"old"}, []string{"new"}), func(namespace string, labels map[string]string) bool {
+			return namespace == b.namespace && labels["in"] == in
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, unit := range found.Units {
+			if unit.Chosen {
+				got = append(got, strings.ReplaceAll(unit.Key, b.namespace, "ns"))
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("chosen by the label of %s (-want +got):\n%s", in, diff)
+		}
+	}
+}
+
 // TestAKilledMoveIsFoundAgain, first of all, wherever it ended, with its dependents.
 func TestAKilledMoveIsFoundAgain(t *testing.T) {
 	b := newBed(t)

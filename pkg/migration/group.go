@@ -36,6 +36,7 @@ func (f *found) root() *found {
 type finder struct {
 	cell   *Cell
 	snap   *routing.Snapshot
+	choice Choice                // nil for all
 	copies map[position]Leftover // read only
 	// explained are those of the copies that have an object here.
 	explained map[position]bool
@@ -93,7 +94,10 @@ func (f *finder) sharded(o Object, meta *metav1.PartialObjectMetadata, rule plac
 	moves := placed && p.Moves() && p.Old() == f.cell.Name
 	switch {
 	case moves:
-		f.add(route{key, p.New()}, o, len(o.Owners) > 0, false)
+		f.add(route{key, p.New()}, o, meta, false)
+		if len(o.Owners) > 0 {
+			f.owned[o.UID] = o.Owners
+		}
 	case o.Status != "":
 		f.marked(o, meta)
 	}
@@ -106,10 +110,10 @@ func (f *finder) marked(o Object, meta *metav1.PartialObjectMetadata) {
 		return
 	}
 	p, placed := f.snap.Table.LookupKey(key)
-	f.add(route{key, to}, o, false, !placed || p.Old() != f.cell.Name || p.New() != to)
+	f.add(route{key, to}, o, meta, !placed || p.Old() != f.cell.Name || p.New() != to)
 }
 
-func (f *finder) add(at route, o Object, owned, stray bool) {
+func (f *finder) add(at route, o Object, meta *metav1.PartialObjectMetadata, stray bool) {
 	if f.homes[o.UID] != nil {
 		return // a list that went on at a newer version
 	}
@@ -118,14 +122,12 @@ func (f *finder) add(at route, o Object, owned, stray bool) {
 		unit = &found{Unit: Unit{Key: at.key, From: f.cell.Name, To: at.to}, stray: stray}
 		f.units[at] = unit
 	}
-	f.put(unit, o)
-	if owned {
-		f.owned[o.UID] = o.Owners
-	}
+	f.put(unit, o, meta)
 }
 
-func (f *finder) put(unit *found, o Object) {
+func (f *finder) put(unit *found, o Object, meta *metav1.PartialObjectMetadata) {
 	unit = unit.root()
+	unit.Chosen = unit.Chosen || f.choice == nil || f.choice(meta.Namespace, meta.Labels)
 	unit.Objects = append(unit.Objects, o)
 	f.homes[o.UID] = unit
 	_, twin := f.copies[o.at(unit.To)]
@@ -149,7 +151,8 @@ func (f *finder) join() {
 				a, b = b, a
 			}
 			a.Objects = append(a.Objects, b.Objects...)
-			a.worth, b.Objects, b.joined = a.worth || b.worth, nil, a
+			a.worth, a.Chosen = a.worth || b.worth, a.Chosen || b.Chosen
+			b.Objects, b.joined = nil, a
 		}
 	}
 }
@@ -175,7 +178,7 @@ func (f *finder) dependent(o Object, meta *metav1.PartialObjectMetadata) bool {
 		}
 		return f.homes[o.UID] != nil
 	}
-	f.put(f.homes[o.Owners[owner].UID], o)
+	f.put(f.homes[o.Owners[owner].UID], o, meta)
 	return true
 }
 

@@ -54,7 +54,12 @@ type Unit struct {
 	From, To string
 	// Objects are in no order.
 	Objects []Object
+	// Chosen says whether one of them was chosen, where [Choose] was asked; all are for [Units].
+	Chosen bool
 }
+
+// Choice says whether an object is one of those that are asked for, by its namespace and labels.
+type Choice func(namespace string, labels map[string]string) bool
 
 // String is for logs.
 func (u Unit) String() string { return fmt.Sprintf("%s (%s→%s)", u.Key, u.From, u.To) }

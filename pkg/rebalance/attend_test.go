@@ -56,7 +56,7 @@ func TestABackupDaemonDrivesARunThatNobodyElseDoes(t *testing.T) {
 	b.must(err)
 	name := started.Run.Name
 	b.awaitPaused(name)
-	b.must(rebalance.Resume(t.Context(), b.client, name))
+	b.must(rebalance.Resume(t.Context(), b.client, name, rebalance.ResumeOptions{}))
 	seen := &eventLog{}
 	run, err := rebalance.Watch(t.Context(), b.rcp, name, seen.add)
 	b.must(err)

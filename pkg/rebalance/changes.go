@@ -43,6 +43,9 @@ func Changes(before, after *v1alpha1.Rebalance) []Event {
 			add(Event{Type: c.event, Message: is})
 		}
 	}
+	if was, is := complaint(old, v1alpha1.ConditionUnlimited), complaint(now, v1alpha1.ConditionUnlimited); was != is {
+		add(Event{Type: EventLimited, Message: is, Reached: LimitReached(now)})
+	}
 	if old.Window != now.Window || before.Spec.Window != after.Spec.Window {
 		add(Event{
 			Type: EventWindow, Window: &WindowEvent{Now: now.Window, Wanted: after.Spec.Window},

@@ -35,6 +35,14 @@ func CheckSpec(spec *v1alpha1.RebalanceSpec) error {
 	if spec.Step < 0 || spec.Step > maxWindow {
 		return exit.Usagef("step is %d; it must be 1 to %d windows", spec.Step, maxWindow)
 	}
+	if limit := spec.Limit; limit != nil {
+		if _, err := chooser(limit); err != nil {
+			return exit.Usagef("%w", err).WithHint("tier=canary is one")
+		}
+		if len(limit.Namespaces) == 0 && limit.Selector == "" {
+			return exit.Usagef("the limit names no namespaces and no labels; leave it out to move everything").WithHint("kubectl cell rebalance --help")
+		}
+	}
 	if spec.Grace != nil && (spec.Grace.Duration < 0 || spec.Grace.Hours() > 720) {
 		return exit.Usagef("grace is %s; it must be 0s to 720h", spec.Grace.Duration)
 	}

@@ -19,6 +19,8 @@ type Adjustment struct {
 	Window      *int32
 	Rate        *int32
 	MaxFailures *int32
+	// Limit that is to hold from now on.
+	Limit *v1alpha1.RebalanceLimit
 }
 
 // Pause lets the units in flight finish and begins no others.
@@ -26,9 +28,44 @@ func Pause(ctx context.Context, c *client.Client, name string) error {
 	return change(ctx, c, name, map[string]any{"paused": true, "step": nil})
 }
 
+// ResumeOptions say which units may begin when a run goes on. The zero value leaves a limit as it is, but
+// takes one off that has been reached.
+type ResumeOptions struct {
+	// Limit holds from now on.
+	Limit *v1alpha1.RebalanceLimit
+	// All takes the limit off.
+	All bool
+}
+
 // Resume goes on, and tries again what failed.
-func Resume(ctx context.Context, c *client.Client, name string) error {
-	return change(ctx, c, name, map[string]any{"paused": false, "step": nil})
+func Resume(ctx context.Context, c *client.Client, name string, options ResumeOptions) error {
+	if err := CheckSpec(&v1alpha1.RebalanceSpec{Window: 1, Limit: options.Limit}); err != nil {
+		return err
+	}
+	run, err := unended(ctx, c, name)
+	if err != nil {
+		return err
+	}
+	wanted := map[string]any{"paused": false, "step": nil}
+	if options.Limit != nil || options.All || LimitReached(&run.Status) {
+		wanted["limit"] = whole(options.Limit)
+	}
+	return change(ctx, c, name, wanted)
+}
+
+// whole is a limit as a merge patch that takes nothing over from the one before it.
+func whole(limit *v1alpha1.RebalanceLimit) any {
+	if limit == nil {
+		return nil
+	}
+	out := map[string]any{"namespaces": nil, "selector": nil}
+	if len(limit.Namespaces) > 0 {
+		out["namespaces"] = limit.Namespaces
+	}
+	if limit.Selector != "" {
+		out["selector"] = limit.Selector
+	}
+	return out
 }
 
 // Step moves so many windows and pauses.
@@ -52,6 +89,9 @@ func Adjust(ctx context.Context, c *client.Client, name string, a Adjustment) er
 	if a.MaxFailures != nil {
 		spec.MaxFailures, wanted["maxFailures"] = a.MaxFailures, *a.MaxFailures
 	}
+	if a.Limit != nil {
+		spec.Limit, wanted["limit"] = a.Limit, whole(a.Limit)
+	}
 	if err := CheckSpec(&spec); err != nil {
 		return err
 	}
@@ -68,20 +108,28 @@ func Abort(ctx context.Context, c *client.Client, name string) error {
 		return exit.Refusedf("rebalance %s is past recall: its target is the current ring already", name).
 			WithHint("change the wanted ring back (kubectl cell drain|undrain|weight) and rebalance again")
 	}
-	return change(ctx, c, name, map[string]any{"abort": true, "paused": false, "step": nil})
+	return change(ctx, c, name, map[string]any{"abort": true, "paused": false, "step": nil, "limit": nil})
+}
+
+// unended is a run that has not ended.
+func unended(ctx context.Context, c *client.Client, name string) (*v1alpha1.Rebalance, error) {
+	run, err := c.Rebalances().Get(ctx, name, metav1.GetOptions{})
+	if gone := deleted(name, err); gone != nil {
+		return nil, gone
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read rebalance %s: %w", name, err)
+	}
+	if run.Status.Phase.Final() {
+		return nil, exit.Refusedf("rebalance %s has ended: it is %s", name, run.Status.Phase).WithHint("kubectl cell history")
+	}
+	return run, nil
 }
 
 // change merges into the spec of a run that has not ended.
 func change(ctx context.Context, c *client.Client, name string, spec map[string]any) error {
-	run, err := c.Rebalances().Get(ctx, name, metav1.GetOptions{})
-	if gone := deleted(name, err); gone != nil {
-		return gone
-	}
-	if err != nil {
-		return fmt.Errorf("read rebalance %s: %w", name, err)
-	}
-	if run.Status.Phase.Final() {
-		return exit.Refusedf("rebalance %s has ended: it is %s", name, run.Status.Phase).WithHint("kubectl cell history")
+	if _, err := unended(ctx, c, name); err != nil {
+		return err
 	}
 	patch, err := json.Marshal(map[string]any{"spec": spec})
 	if err != nil {

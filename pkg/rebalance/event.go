@@ -30,6 +30,9 @@ const (
 	// EventStopped: more units failed than maxFailures allows. Message says so; it is empty when the run
 	// goes on.
 	EventStopped EventType = "stopped"
+	// EventLimited: only some units may begin. Message says which, and whether all of these have moved; it is
+	// empty when all may.
+	EventLimited EventType = "limited"
 	// EventProgress: Progress is set.
 	EventProgress EventType = "progress"
 )
@@ -47,7 +50,9 @@ type Event struct {
 	Unit     *UnitEvent              `json:"unit,omitempty"`
 	Window   *WindowEvent            `json:"window,omitempty"`
 	Progress *Progress               `json:"progress,omitempty"`
-	Message  string                  `json:"message,omitempty"`
+	// Reached says of a limit that all units which it lets begin have moved.
+	Reached bool   `json:"reached,omitempty"`
+	Message string `json:"message,omitempty"`
 }
 
 // UnitEvent is what became of a unit.

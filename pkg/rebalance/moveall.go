@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/utils/clock"
 
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
@@ -20,7 +21,8 @@ func (r *run) moveAll(ctx context.Context) error {
 		if r.left() {
 			return ErrLeft
 		}
-		mover, found, err := r.search(ctx)
+		limit := r.limit()
+		mover, found, err := r.search(ctx, limit)
 		if err != nil {
 			return err
 		}
@@ -28,7 +30,15 @@ func (r *run) moveAll(ctx context.Context) error {
 			r.tracker.expect(found.Units)
 			r.tracker.urge()
 		}
-		if len(found.Units)+len(found.Strays) == 0 {
+		others := confine(found)
+		switch nothing := len(found.Units)+len(found.Strays) == 0; {
+		case nothing && others > 0:
+			if err := r.rest(ctx, limit, others); err != nil {
+				return err
+			}
+			quiet = 0
+			continue
+		case nothing:
 			if err := r.discard(ctx, mover, found.Leftovers); err != nil {
 				return err
 			}
@@ -40,9 +50,11 @@ func (r *run) moveAll(ctx context.Context) error {
 			}
 			continue
 		}
+		r.showLimit(limit, others, false)
 		quiet = 0
 		r.Driver.step(UnitsFound)
 		p := newPass(r, mover, found)
+		p.limit = limit
 		if err := p.serve(ctx); err != nil {
 			return err
 		}
@@ -51,7 +63,11 @@ func (r *run) moveAll(ctx context.Context) error {
 }
 
 // search connects to the cells anew, since what they serve may have changed, and looks through them.
-func (r *run) search(ctx context.Context) (*migration.Mover, *migration.Found, error) {
+func (r *run) search(ctx context.Context, limit *v1alpha1.RebalanceLimit) (*migration.Mover, *migration.Found, error) {
+	choice, err := chooser(limit)
+	if err != nil {
+		return nil, nil, err
+	}
 	mover, err := r.mover(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -60,7 +76,7 @@ func (r *run) search(ctx context.Context) (*migration.Mover, *migration.Found, e
 	if err != nil {
 		return nil, nil, err
 	}
-	found, err := migration.Units(ctx, mover.Cells, snap)
+	found, err := migration.Choose(ctx, mover.Cells, snap, choice)
 	if err != nil {
 		return nil, nil, err
 	}

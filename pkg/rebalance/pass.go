@@ -33,6 +33,8 @@ type pass struct {
 	looked   time.Time // when the throttle looked last
 	pacer    pacer
 	wish     v1alpha1.RebalanceSpec
+	// limit is the one that the units were chosen by.
+	limit *v1alpha1.RebalanceLimit
 	// toStep is how many units of the present step have not begun; negative before a step.
 	toStep int32
 	// halting: a pause was asked for by the driver itself and is not written yet.
@@ -137,6 +139,8 @@ func (p *pass) over(ctx context.Context, now time.Time) (bool, error) {
 		return true, errTurn
 	case p.Driver.left() && !slices.ContainsFunc(p.lanes, (*lane).half):
 		return true, ErrLeft
+	case !sameLimit(p.run.limit(), p.limit) && !slices.ContainsFunc(p.lanes, (*lane).half):
+		return true, nil // the next search goes by the other one
 	case p.wish.Paused && !p.turns():
 		p.tracker.phase(v1alpha1.RebalancePaused)
 	case p.toStep == 0 || p.halting:
@@ -183,7 +187,9 @@ func (p *pass) moving() v1alpha1.RebalancePhase {
 }
 
 // stopping says whether only units that were begun with may begin.
-func (p *pass) stopping() bool { return p.wish.Paused || p.halting || p.turns() || p.Driver.left() }
+func (p *pass) stopping() bool {
+	return p.wish.Paused || p.halting || p.turns() || p.Driver.left() || !sameLimit(p.run.limit(), p.limit)
+}
 
 // beginAll begins what may begin, and says when to look again.
 func (p *pass) beginAll(ctx context.Context, now time.Time) (wake time.Time) {

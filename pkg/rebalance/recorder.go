@@ -63,6 +63,8 @@ func (r *recorder) words(e Event, run *v1alpha1.Rebalance) (kind, reason, messag
 		return corev1.EventTypeNormal, string(e.Phase), fmt.Sprintf("driven by %s", run.Status.Driver)
 	case e.Type == EventStopped && e.Message != "":
 		return corev1.EventTypeWarning, "TooManyFailures", e.Message
+	case e.Type == EventLimited && e.Reached:
+		return corev1.EventTypeNormal, "LimitReached", e.Message
 	case e.Type == EventBlocked && e.Message != "":
 		return corev1.EventTypeWarning, "RouterSilent", e.Message
 	case e.Type == EventCells && e.Message != "":

@@ -37,8 +37,11 @@ type Started struct {
 	Run *v1alpha1.Rebalance
 	// Ring as it was checked.
 	Ring *v1alpha1.Ring
-	// Units that would move, in the order in which they begin, where a plan was asked for.
+	// Units that would move, in the order in which they begin, where a plan was asked for. Where the run is
+	// limited, those that it lets begin.
 	Units []migration.Unit
+	// Others is how many units the limit keeps from beginning.
+	Others int
 	// Warnings are for people.
 	Warnings []string
 }
@@ -89,9 +92,15 @@ func Start(ctx context.Context, rcp *rest.Config, options StartOptions) (*Starte
 	if started.Warnings, err = checkCells(ctx, access, ring); err != nil {
 		return nil, err
 	}
-	if options.Plan {
-		if started.Units, err = planned(ctx, rcp, ring); err != nil {
+	if limit := options.Spec.Limit; options.Plan || limit != nil {
+		found, err := planned(ctx, rcp, ring, limit)
+		if err != nil {
 			return nil, err
+		}
+		started.Others = confine(found)
+		if started.Units = found.Units; limit != nil && len(found.Units) == 0 {
+			return nil, exit.Refusedf("none of the %d units that move is one of %s", started.Others, DescribeLimit(limit)).
+				WithHint("kubectl cell rebalance --dry-run")
 		}
 	}
 	if options.DryRun {
@@ -196,8 +205,12 @@ func readRing(ctx context.Context, c *client.Client) (*v1alpha1.Ring, error) {
 	return ring, nil
 }
 
-// planned are the units that would move, in order.
-func planned(ctx context.Context, rcp *rest.Config, ring *v1alpha1.Ring) ([]migration.Unit, error) {
+// planned finds the units that would move.
+func planned(ctx context.Context, rcp *rest.Config, ring *v1alpha1.Ring, limit *v1alpha1.RebalanceLimit) (*migration.Found, error) {
+	choice, err := chooser(limit)
+	if err != nil {
+		return nil, err
+	}
 	cells, err := (&fleet{rcp: rcp}).connect(ctx, cellsOf(ring.Status.Current, &ring.Spec.RingLayout))
 	var unusable *cellsError
 	if errors.As(err, &unusable) {
@@ -210,9 +223,5 @@ func planned(ctx context.Context, rcp *rest.Config, ring *v1alpha1.Ring) ([]migr
 	if err != nil {
 		return nil, err
 	}
-	found, err := migration.Units(ctx, cells, snap)
-	if err != nil {
-		return nil, err
-	}
-	return found.Units, nil
+	return migration.Choose(ctx, cells, snap, choice)
 }

@@ -153,7 +153,7 @@ func TestStepPauseAndResume(t *testing.T) {
 	b.must(err)
 	window := int32(30)
 	b.must(rebalance.Adjust(t.Context(), b.client, name, rebalance.Adjustment{Window: &window}))
-	b.must(rebalance.Resume(t.Context(), b.client, name))
+	b.must(rebalance.Resume(t.Context(), b.client, name, rebalance.ResumeOptions{}))
 	b.finish(d, v1alpha1.RebalanceSucceeded)
 	b.settled(before)
 }
@@ -201,7 +201,7 @@ func TestTooManyFailuresPauseAndAreForgivenOnResume(t *testing.T) {
 		t.Errorf("paused is %v, conditions %+v", run.Spec.Paused, run.Status.Conditions)
 	}
 	b.must(squatters.Delete(t.Context(), squatter.Name, metav1.DeleteOptions{}))
-	b.must(rebalance.Resume(t.Context(), b.client, run.Name))
+	b.must(rebalance.Resume(t.Context(), b.client, run.Name, rebalance.ResumeOptions{}))
 	run = b.finish(d, v1alpha1.RebalanceSucceeded)
 	if len(run.Status.Failures) != 0 || !apimeta.IsStatusConditionTrue(run.Status.Conditions, v1alpha1.ConditionHealthy) {
 		t.Errorf("in the end: %+v, conditions %+v", run.Status.Failures, run.Status.Conditions)

@@ -34,7 +34,11 @@ const (
 	Finished StepName = "finished"
 )
 
-// StepNames are all steps.
+// Rested: all units that a limit lets begin have moved, and the run has paused itself. An undisturbed run
+// without a limit has no such moment.
+const Rested StepName = "rested"
+
+// StepNames are all steps of an undisturbed run.
 func StepNames() []StepName {
 	return []StepName{
 		LeaseHeld, PreparingWritten, PreparingAcknowledged, RebalancingWritten, RebalancingAcknowledged, UnitsFound,

@@ -116,6 +116,8 @@ func (s *session) code() error {
 	case stuck:
 		return exit.Errorf(exit.Partial, "rebalance %s has paused itself: %s", s.name, s.stoppedBecause()).
 			WithHint("%s rebalance status   # says what failed; then: %s rebalance resume", s.env.Program, s.env.Program)
+	case satisfied:
+		return nil
 	case staying, interrupted, detached, paused:
 	}
 	return exit.Silent(exit.Detached)

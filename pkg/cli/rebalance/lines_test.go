@@ -5,11 +5,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
@@ -35,7 +39,24 @@ func TestWithoutATerminal(t *testing.T) {
 	wantText(t, stdout, "UNIT", "(dry run)", units[0])
 	wantText(t, stderr, "next: kubectl cell rebalance")
 
+	// One part of it first: it is refused where it chooses nothing, and ends when that part has moved.
+	_, stderr = b.must(t, 4, "rebalance", "-n", "elsewhere", "--yes")
+	wantText(t, stderr, "is one of -n elsewhere")
+	b.must(t, 2, "rebalance", "-l", "a ! b", "--yes")
+	b.label(t, units[:3])
+	stdout, _ = b.must(t, 0, "rebalance", "-n", namespace, "-l", "part=first", "--dry-run")
+	wantText(t, stdout, fmt.Sprintf("would move 3 of %d units", len(units)))
+	stdout, stderr = b.must(t, 0, "rebalance", "-n", namespace, "-l", "part=first", "--window", "1", "--rate", "1", "--yes")
+	wantText(t, stdout, "migrated", fmt.Sprintf("all units of -n %s -l part=first have moved; %d others wait", namespace, len(units)-3))
+	wantText(t, stderr, "it is paused; next: kubectl cell rebalance resume")
+	stdout, _ = b.must(t, 0, "rebalance", "status")
+	wantText(t, stdout, "Paused", "3 of ", "! all units of -n")
+	b.must(t, 2, "rebalance", "resume", "--all", "-n", namespace)
+
 	// It is left after two seconds; then it is looked at, paused, made to step, and brought to its end.
+	b.must(t, 0, "rebalance", "resume")
+	b.must(t, 0, "rebalance", "pause")
+	b.must(t, 0, "rebalance", "resume", "--all")
 	_, stderr = b.must(t, 5, "rebalance", "--window", "1", "--rate", "1", "--yes", "--timeout", "2s")
 	wantText(t, stderr, "is left", "has not ended after 2s", "hint: kubectl cell rebalance --attach", "undo: kubectl cell rebalance abort")
 	stdout, stderr = b.must(t, 0, "rebalance", "pause")
@@ -57,6 +78,18 @@ func TestWithoutATerminal(t *testing.T) {
 	wantText(t, stdout, "Succeeded")
 	stdout, _ = b.must(t, 0, "history")
 	wantText(t, stdout, "NAME", "Succeeded")
+}
+
+// label gives objects, by their keys, the label part=first.
+func (b *bed) label(t *testing.T, keys []string) {
+	t.Helper()
+	for _, key := range keys {
+		_, err := b.kube.CoreV1().ConfigMaps(namespace).Patch(t.Context(), strings.TrimPrefix(key, namespace+"/"), types.MergePatchType,
+			[]byte(`{"metadata":{"labels":{"part":"first"}}}`), metav1.PatchOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func wantText(t *testing.T, text string, parts ...string) {

@@ -25,6 +25,8 @@ type Plan struct {
 	// Differs is how the wanted ring differs from the current one: "+cell-6", "-cell-2", "cell-3 100→120".
 	Differs []string `json:"differs"`
 	Window  int32    `json:"window"`
+	// Others is how many units -n and -l keep from moving.
+	Others int `json:"others,omitempty"`
 	// Units in the order in which they begin to move.
 	Units []PlannedUnit `json:"units"`
 }
@@ -47,7 +49,7 @@ func (o *options) plan(ctx context.Context, fed *command.Federation) error {
 	for _, warning := range started.Warnings {
 		o.env.Warn("%s", warning)
 	}
-	p := Plan{Differs: ringchange.Differences(started.Ring), Window: o.window, Units: []PlannedUnit{}}
+	p := Plan{Differs: ringchange.Differences(started.Ring), Window: o.window, Others: started.Others, Units: []PlannedUnit{}}
 	for _, unit := range started.Units {
 		objects := make([]string, len(unit.Objects))
 		for i, object := range unit.Objects {
@@ -92,8 +94,12 @@ func (p Plan) text(w io.Writer, layout printers.Layout, started *rebalance.Start
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(w, "epoch %d, wanted ring: %s   would move %s units, %d at a time (dry run)\n",
-		epoch, join(p.Differs), printers.Count(int64(len(p.Units))), p.Window)
+	of := ""
+	if p.Others > 0 {
+		of = fmt.Sprintf(" of %s", printers.Count(int64(len(p.Units)+p.Others)))
+	}
+	_, err := fmt.Fprintf(w, "epoch %d, wanted ring: %s   would move %s%s units, %d at a time (dry run)\n",
+		epoch, join(p.Differs), printers.Count(int64(len(p.Units))), of, p.Window)
 	return err
 }
 

@@ -38,6 +38,8 @@ type options struct {
 	yes         bool
 	dryRun      bool
 	tui         string
+	limiting    limiting
+	limit       *v1alpha1.RebalanceLimit
 	output      printers.Output
 	printer     *printers.Printer
 	// chosen says whether a flag is on the command line.
@@ -56,8 +58,12 @@ func NewCommand(env *command.Env) *cobra.Command {
 			"finish, and the backup daemon goes on, or the same command does. While a run has not ended, the command\n" +
 			"goes on with it, or looks on where somebody else drives; --window, --rate and --max-failures then change\n" +
 			"the run. A run that was paused stays paused until it is resumed.\n\n" +
+			"With -n or -l only the units that they choose move; then the run pauses itself. Both rings stay in use until\n" +
+			"the other units have moved as well (rebalance resume) or the run has walked back (rebalance abort).\n\n" +
 			"Without a terminal each change is one line, with -o json one JSON object a line.",
 		Example: "  # What would move, in order?\n  " + env.Program + " rebalance --dry-run\n\n" +
+			"  # One namespace first; then the others, or back\n  " + env.Program + " rebalance -n canary\n  " +
+			env.Program + " rebalance resume\n\n" +
 			"  # Move it, 50 units at a time\n  " + env.Program + " rebalance --window 50\n\n" +
 			"  # Leave it to the backup daemon, and look at it later\n  " + env.Program + " rebalance --window 50 --yes --detach\n  " +
 			env.Program + " rebalance --attach",
@@ -74,6 +80,7 @@ func NewCommand(env *command.Env) *cobra.Command {
 	flags.BoolVar(&o.attach, "attach", false, "Look at the run that has not ended, and do not drive it")
 	flags.BoolVar(&o.yes, "yes", false, "Do not ask for a confirmation")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "Do all checks, list the units that would move in their order, and do nothing")
+	o.limiting.addFlags(env, flags)
 	flags.StringVar(&o.tui, "tui", "auto", "Show the run on a screen where there is a terminal: auto or never")
 	o.output.AddFlags(flags)
 	o.chosen = flags.Changed
@@ -98,8 +105,11 @@ func (o *options) Complete([]string) (err error) {
 			return exit.Usagef("--%s and --%s exclude each other", pair[0], pair[1]).WithHint("%s", help)
 		}
 	}
+	if o.limit, err = o.limiting.limit(); err != nil {
+		return err
+	}
 	if o.attach {
-		for _, flag := range []string{"window", "rate", "max-failures", "grace"} {
+		for _, flag := range []string{"window", "rate", "max-failures", "grace", "namespace", "selector"} {
 			if o.chosen(flag) {
 				return exit.Usagef("--attach looks on; it does not go together with --%s", flag).
 					WithHint("%s rebalance --%s … goes on with the run and changes it", o.env.Program, flag)
@@ -114,7 +124,7 @@ func (o *options) Complete([]string) (err error) {
 }
 
 func (o *options) spec() *v1alpha1.RebalanceSpec {
-	spec := &v1alpha1.RebalanceSpec{Window: o.window, Rate: o.rate, MaxFailures: &o.maxFailures}
+	spec := &v1alpha1.RebalanceSpec{Window: o.window, Rate: o.rate, MaxFailures: &o.maxFailures, Limit: o.limit}
 	if o.chosen("grace") {
 		spec.Grace = &metav1.Duration{Duration: o.grace}
 	}
@@ -241,6 +251,16 @@ func (o *options) goOn(ctx context.Context, fed *command.Federation, run *v1alph
 	}
 	if o.chosen("max-failures") && (run.Spec.MaxFailures == nil || *run.Spec.MaxFailures != o.maxFailures) {
 		change.MaxFailures = &o.maxFailures
+	}
+	switch {
+	case o.limit == nil:
+	case rebalance.LimitReached(&run.Status):
+		// It rests only because there was nothing left to do.
+		if err := rebalance.Resume(ctx, fed.Cell, run.Name, rebalance.ResumeOptions{Limit: o.limit}); err != nil {
+			return err
+		}
+	default:
+		change.Limit = o.limit
 	}
 	if change == (rebalance.Adjustment{}) {
 		return nil

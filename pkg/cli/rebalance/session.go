@@ -41,6 +41,8 @@ const (
 	timedOut
 	// stuck: too many units failed, and there is nobody at a screen.
 	stuck
+	// satisfied: all units that -n and -l choose have moved, and there is nobody at a screen.
+	satisfied
 )
 
 // session is one process at one run.
@@ -165,8 +167,11 @@ func (s *session) work(tell func(rebalance.Event)) (*v1alpha1.Rebalance, error) 
 			}
 		},
 		Step: func(at rebalance.StepName) {
-			if at == rebalance.LeaseHeld {
+			switch {
+			case at == rebalance.LeaseHeld:
 				looking()
+			case at == rebalance.Rested && !s.live():
+				s.leave(satisfied)
 			}
 		},
 		WrapCell: func(_ string, config *rest.Config) { config.WarningHandler = rest.NoWarnings{} },

@@ -84,7 +84,7 @@ func (s *session) wish(w screen.Wish) error {
 	case screen.Pause:
 		return rebalance.Pause(ctx, s.fed.Cell, s.name)
 	case screen.Resume, screen.Retry:
-		return rebalance.Resume(ctx, s.fed.Cell, s.name)
+		return rebalance.Resume(ctx, s.fed.Cell, s.name, rebalance.ResumeOptions{})
 	case screen.Step:
 		return rebalance.Step(ctx, s.fed.Cell, s.name, 1)
 	case screen.Window:
@@ -164,6 +164,8 @@ func line(e rebalance.Event) string {
 		return orElse(e.Message, "all cells can be used")
 	case rebalance.EventStopped:
 		return orElse(e.Message, "failures count anew")
+	case rebalance.EventLimited:
+		return orElse(e.Message, "all units may begin")
 	case rebalance.EventProgress:
 		return far(*e.Progress, e.Time)
 	}

@@ -24,16 +24,18 @@ type Record struct {
 	Phase  v1alpha1.RebalancePhase `json:"phase"`
 	Driver string                  `json:"driver,omitempty"`
 	// Window is how many units may move at once, now and at most.
-	Window      rebalance.WindowEvent  `json:"window"`
-	Rate        int32                  `json:"rate"`
-	MaxFailures *int32                 `json:"maxFailures,omitempty"`
-	Paused      bool                   `json:"paused"`
-	Step        int32                  `json:"step,omitempty"`
-	Abort       bool                   `json:"abort"`
-	FromEpoch   int64                  `json:"fromEpoch"`
-	ToEpoch     int64                  `json:"toEpoch,omitempty"`
-	Progress    rebalance.Progress     `json:"progress"`
-	Failures    []v1alpha1.UnitFailure `json:"failures"`
+	Window      rebalance.WindowEvent `json:"window"`
+	Rate        int32                 `json:"rate"`
+	MaxFailures *int32                `json:"maxFailures,omitempty"`
+	Paused      bool                  `json:"paused"`
+	Step        int32                 `json:"step,omitempty"`
+	Abort       bool                  `json:"abort"`
+	// Limit says which units may begin; absent where all may.
+	Limit     *v1alpha1.RebalanceLimit `json:"limit,omitempty"`
+	FromEpoch int64                    `json:"fromEpoch"`
+	ToEpoch   int64                    `json:"toEpoch,omitempty"`
+	Progress  rebalance.Progress       `json:"progress"`
+	Failures  []v1alpha1.UnitFailure   `json:"failures"`
 	// Waiting is what the run waits for, or what slows it down, in words.
 	Waiting   []string   `json:"waiting"`
 	Started   *time.Time `json:"started,omitempty"`
@@ -51,7 +53,7 @@ func newRecord(run *v1alpha1.Rebalance) Record {
 	s := &run.Status
 	r := Record{
 		Name: run.Name, Phase: phaseOf(run), Driver: s.Driver, Window: rebalance.WindowEvent{Now: s.Window, Wanted: run.Spec.Window},
-		Rate: run.Spec.Rate, MaxFailures: run.Spec.MaxFailures, Paused: run.Spec.Paused, Step: run.Spec.Step, Abort: run.Spec.Abort,
+		Rate: run.Spec.Rate, MaxFailures: run.Spec.MaxFailures, Paused: run.Spec.Paused, Step: run.Spec.Step, Abort: run.Spec.Abort, Limit: run.Spec.Limit,
 		FromEpoch: s.FromEpoch, ToEpoch: s.ToEpoch, Progress: rebalance.ProgressOf(s),
 		Failures: append([]v1alpha1.UnitFailure{}, s.Failures...), Waiting: []string{},
 	}

@@ -24,6 +24,8 @@ type steering struct {
 	printer *printers.Printer
 	yes     bool
 	windows int32
+	// prepare looks at the flags; nil where there are none of its own.
+	prepare func() error
 	// already says that there is nothing to change, in words; empty where there is.
 	already func(*v1alpha1.Rebalance) string
 	change  func(ctx context.Context, fed *command.Federation, run string) error
@@ -64,19 +66,38 @@ func newPause(env *command.Env) *cobra.Command {
 
 func newResume(env *command.Env) *cobra.Command {
 	s := &steering{env: env, verb: "resume", undo: env.Program + " rebalance pause"}
+	var limits limiting
+	var options rebalance.ResumeOptions
+	s.prepare = func() (err error) {
+		options.Limit, err = limits.limit()
+		if err == nil && options.Limit != nil && options.All {
+			return exit.Usagef("--all takes the limit off that -n and -l set: they exclude each other").WithHint("%s rebalance resume --help", env.Program)
+		}
+		return err
+	}
 	s.already = func(run *v1alpha1.Rebalance) string {
-		if !run.Spec.Paused && run.Spec.Step == 0 {
+		if !run.Spec.Paused && run.Spec.Step == 0 && options.Limit == nil && (!options.All || run.Spec.Limit == nil) {
 			return "is not paused"
 		}
 		return ""
 	}
 	s.change = func(ctx context.Context, fed *command.Federation, run string) error {
-		return rebalance.Resume(ctx, fed.Cell, run)
+		return rebalance.Resume(ctx, fed.Cell, run, options)
 	}
-	s.done = func(*v1alpha1.Rebalance) string { return "goes on; what failed is tried again" }
-	return s.command("resume", "Go on with a paused run, and try again what failed",
+	s.done = func(run *v1alpha1.Rebalance) string {
+		if run.Spec.Limit != nil {
+			return fmt.Sprintf("goes on with the units of %s; what failed is tried again", rebalance.DescribeLimit(run.Spec.Limit))
+		}
+		return "goes on; what failed is tried again"
+	}
+	cmd := s.command("resume", "Go on with a paused run, and try again what failed",
 		"Go on with a paused run, and try again what failed. Somebody has to drive it: the process that did, the\n"+
-			"backup daemon, or a new rebalance command.")
+			"backup daemon, or a new rebalance command.\n\n"+
+			"A run that was limited by -n or -l, and has moved all of these units, goes on with all others, or with those\n"+
+			"that -n and -l choose now. One that was paused on the way keeps its limit, unless --all takes it off.")
+	limits.addFlags(env, cmd.Flags())
+	cmd.Flags().BoolVar(&options.All, "all", false, "Take the limit of the run off")
+	return cmd
 }
 
 func newStep(env *command.Env) *cobra.Command {
@@ -125,6 +146,11 @@ func (s *steering) Complete(args []string) (err error) {
 		}
 		s.windows = int32(n)
 	}
+	if s.prepare != nil {
+		if err := s.prepare(); err != nil {
+			return err
+		}
+	}
 	s.printer, err = s.output.Printer()
 	return err
 }
@@ -154,10 +180,10 @@ func (s *steering) Run(ctx context.Context) error {
 		if err := s.change(ctx, fed, run.Name); err != nil {
 			return err
 		}
-		result = s.done(run)
 		if run, err = fed.Cell.Rebalances().Get(ctx, run.Name, metav1.GetOptions{}); err != nil {
 			return fmt.Errorf("read rebalance: %w", err)
 		}
+		result = s.done(run)
 	}
 	err = s.printer.Print(s.env.Out, printers.View{
 		Document: printers.NewDocument("Rebalance", run.Status.FromEpoch, newRecord(run)),

@@ -48,6 +48,7 @@ type Model struct {
 	blocked   string // for which routers the run waits
 	cells     string // which cells cannot be used
 	stopped   string // that too many units failed
+	limited   string // which units may begin
 	progress  rebalance.Progress
 	latencies map[string][]time.Duration // the newest last
 	failures  []rebalance.Event          // by key
@@ -98,6 +99,8 @@ func (m Model) Apply(e rebalance.Event) Model {
 		m.cells = e.Message
 	case rebalance.EventStopped:
 		m.stopped = e.Message
+	case rebalance.EventLimited:
+		m.limited = e.Message
 	case rebalance.EventProgress:
 		m = m.measure(*e.Progress)
 	}

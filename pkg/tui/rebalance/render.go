@@ -188,7 +188,7 @@ func state(m Model) string {
 // troubles are why the run does not go on, or not as fast as it should.
 func troubles(m Model) []string {
 	var out []string
-	for _, text := range []string{m.stopped, m.blocked, m.cells} {
+	for _, text := range []string{m.stopped, m.limited, m.blocked, m.cells} {
 		if text != "" {
 			out = append(out, "! "+text)
 		}

@@ -37,7 +37,27 @@ const (
 	ConditionHealthy = "Healthy"
 	// ConditionDriven is false when whoever drove the run said that he gave it up.
 	ConditionDriven = "Driven"
+	// ConditionUnlimited is false while only some units may begin; its message says which, and when these have
+	// moved that the run has paused itself.
+	ConditionUnlimited = "Unlimited"
 )
+
+// RebalanceLimit chooses units: those with an object that is in one of the namespaces and has the labels.
+// +kubebuilder:validation:XValidation:rule="has(self.namespaces) || has(self.selector)",message="a limit without namespaces and selector chooses nothing; leave it out to move everything"
+type RebalanceLimit struct {
+	// Namespaces, all of them where absent.
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:MinItems=1
+	// +optional
+	Namespaces []string `json:"namespaces,omitempty"`
+
+	// Selector of labels, such as "tier=canary"; any labels where absent.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Selector string `json:"selector,omitempty"`
+}
 
 // RebalanceSpec is how a run shall go; all of it may be changed while it runs.
 type RebalanceSpec struct {
@@ -60,6 +80,12 @@ type RebalanceSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self >= 0 && self <= 10000",message="step must be 0 (to the end) to 10000 windows"
 	// +optional
 	Step int32 `json:"step,omitempty"`
+
+	// Limit lets only some units begin. When all of them have moved the run pauses itself: the ring stays
+	// Rebalancing until the others have moved as well, once the limit is taken off, or until an abort. Objects
+	// that are made meanwhile go by the target ring, whatever the limit.
+	// +optional
+	Limit *RebalanceLimit `json:"limit,omitempty"`
 
 	// Abort swaps current and target and walks back. It cannot be taken back.
 	// +kubebuilder:validation:XValidation:rule="self || !oldSelf",message="an abort cannot be taken back; start a new rebalance when it has ended"
