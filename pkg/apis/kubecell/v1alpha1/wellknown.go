@@ -43,6 +43,15 @@ const (
 	// LabelBackupCell names the backup cell of the workload that an envelope holds.
 	LabelBackupCell = GroupName + "/backup-cell-id"
 
+	// LabelSourceCell, on an envelope, names the cell that the object in it is from.
+	LabelSourceCell = GroupName + "/source-cell"
+
+	// AnnotationEnvelope, on an envelope, says as JSON what is in it; see pkg/envelope.
+	AnnotationEnvelope = GroupName + "/envelope"
+
+	// AnnotationPromoted, on an envelope, is the UID of the object that was made from it.
+	AnnotationPromoted = GroupName + "/promoted"
+
 	// AnnotationReplicatedFrom, on the copy of a Replicated object in a cell, is the UID of its
 	// source in the RCP. Its absence tells an object that the cell made for itself.
 	AnnotationReplicatedFrom = GroupName + "/replicated-from"
@@ -53,6 +62,9 @@ const (
 	AnnotationPlacementEpoch = GroupName + "/placement-epoch"
 )
 
+// EnvelopeType is the type of the Secrets that are envelopes.
+const EnvelopeType = GroupName + "/workload-backup"
+
 // MoverFieldManager is the managedFields name of the writes that move an object. Its entries are taken
 // out of an object that has arrived.
 const MoverFieldManager = FieldManager + "-mover"
@@ -61,7 +73,7 @@ const MoverFieldManager = FieldManager + "-mover"
 const (
 	// AnnotationRebalance is the name of the Rebalance that moves the object.
 	AnnotationRebalance = GroupName + "/rebalance"
-	// AnnotationUnit is the key of the unit that the object moves with.
+	// AnnotationUnit is the key of the unit that the object moves with. An envelope has it as well.
 	AnnotationUnit = GroupName + "/unit"
 	// AnnotationMovesTo is the new cell.
 	AnnotationMovesTo = GroupName + "/moves-to"
