@@ -99,12 +99,17 @@ func (h *handler) exchange(w http.ResponseWriter, r *http.Request, state *feed.S
 		h.fail(w, r, err)
 		return nil
 	}
+	of, err := h.scaled(r, state, info, to.source)
+	if err != nil {
+		h.fail(w, r, noPlane(to.source, err))
+		return nil
+	}
 	answer, err := plane.Send(r, changes) //nolint:bodyclose // the exchange closes it
 	if err != nil {
 		h.noAnswer(w, r, to.source, err)
 		return nil
 	}
-	x := &exchange{h: h, r: r, info: info, plane: plane, slot: slot, asYAML: asYAML, answer: answer}
+	x := &exchange{h: h, r: r, info: info, plane: plane, slot: slot, asYAML: asYAML, answer: answer, of: of}
 	if err := x.look(); err != nil {
 		x.discard()
 		h.noAnswer(w, r, to.source, fmt.Errorf("read its answer: %w", err))

@@ -60,6 +60,8 @@ type exchange struct {
 	slot   int
 	asYAML bool
 	answer *http.Response
+	// of is the object of a Scale, nil for other answers.
+	of *metav1.PartialObjectMetadata
 	// seen is what the answer says of the object.
 	seen seen
 	// out is the answer's body as the client gets it, in a buffer of the handler's; nil where it is passed on unread.
@@ -87,7 +89,7 @@ func (x *exchange) look() error {
 	case x.answer.StatusCode < http.StatusMultipleChoices:
 		*out, err = format.AppendVersioned(*out, *in, func(m wire.Meta) string {
 			x.seen = seenOf(m)
-			return stamp(x.slot)(m)
+			return stamp(x.slot)(x.moved(m))
 		})
 	default:
 		*out = append(*out, *in...)

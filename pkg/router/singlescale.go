@@ -1,0 +1,34 @@
+package router
+
+import (
+	"net/http"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/endpoints/request"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/placement"
+	"github.com/kubecell/kubectl-cell/pkg/router/feed"
+	"github.com/kubecell/kubectl-cell/pkg/router/wire"
+)
+
+// scaled is the metadata of the object whose Scale is asked for, nil where it is not needed. A Scale shows the version
+// of its object and none of its annotations, so that it does not tell in which epoch that moved.
+func (h *handler) scaled(r *http.Request, state *feed.State, info *request.RequestInfo, source string) (*metav1.PartialObjectMetadata, error) {
+	if info.Subresource != "scale" || state.Snapshot.Epoch <= 1 {
+		return nil, nil //nolint:nilnil // nothing has ever moved
+	}
+	if class, _ := state.Snapshot.Classes.Of(info.APIGroup, info.Resource, info.Namespace); class == placement.Local {
+		return nil, nil //nolint:nilnil // it never moves
+	}
+	return metadataIn(r.Context(), state, info, source)
+}
+
+// moved completes the metadata of a Scale by the epoch of its object. That is the same for as long as the object is in
+// the cell; one that was made anew between the two answers has another UID.
+func (x *exchange) moved(m wire.Meta) wire.Meta {
+	if x.of != nil && string(x.of.UID) == m.UID && m.PlacementEpoch == "" {
+		m.PlacementEpoch = x.of.Annotations[v1alpha1.AnnotationPlacementEpoch]
+	}
+	return m
+}
