@@ -37,14 +37,22 @@ const (
 // what an apiserver does that hides with others behind one address, nor that a binding which was changed a
 // moment ago is as new as the policy is: [Check] before, and not after, tells of such a change.
 func Await(ctx context.Context, config *rest.Config) error {
-	p, err := newProbe(config)
+	revision, err := revisionOf(policySpec(""))
 	if err != nil {
+		return err
+	}
+	return await(ctx, config, probe{policy: Name, what: "fence", subject: "a write of an object in migration", revision: revision, label: true})
+}
+
+// await tries until the policy of the probe is in force.
+func await(ctx context.Context, config *rest.Config, p probe) error {
+	if err := p.connect(config); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeWithin)
 	defer cancel()
 	why := errors.New("it was not asked")
-	err = wait.PollUntilContextCancel(ctx, probeEvery, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextCancel(ctx, probeEvery, true, func(ctx context.Context) (bool, error) {
 		found := p.try(ctx)
 		if found == nil || ctx.Err() == nil {
 			why = found
@@ -52,62 +60,63 @@ func Await(ctx context.Context, config *rest.Config) error {
 		return found == nil, nil
 	})
 	if err != nil {
-		return fmt.Errorf("the fence is not in force at %s: %w", config.Host, why)
+		return fmt.Errorf("the %s is not in force at %s: %w", p.what, config.Host, why)
 	}
 	return nil
 }
 
-// probe tries the fence from both sides.
+// probe tries a policy from both sides.
 type probe struct {
+	policy, revision string
+	// what is the policy, and subject the write that it refuses, for people.
+	what, subject string
+	// label says that the object is one in migration.
+	label bool
+
 	others, mover kubernetes.Interface
-	revision      string
 }
 
-func newProbe(config *rest.Config) (*probe, error) {
+func (p *probe) connect(config *rest.Config) error {
 	config = rest.CopyConfig(config)
 	config.QPS, config.Burst = -1, -1
-	p := &probe{}
 	var err error
-	if p.revision, err = revision(); err != nil {
-		return nil, err
-	}
 	if p.others, err = kubernetes.NewForConfig(config); err != nil {
-		return nil, fmt.Errorf("build client: %w", err)
+		return fmt.Errorf("build client: %w", err)
 	}
 	if p.mover, err = kubernetes.NewForConfig(AsMover(config)); err != nil {
-		return nil, fmt.Errorf("build client of the mover: %w", err)
+		return fmt.Errorf("build client of the mover: %w", err)
 	}
-	return p, nil
+	return nil
 }
 
-// try is nil where the fence refuses others and lets the mover through.
+// try is nil where the policy refuses others and lets the mover through.
 func (p *probe) try(ctx context.Context) error {
-	err := create(ctx, p.others)
+	err := p.create(ctx, p.others)
 	var status apierrors.APIStatus
 	switch {
 	case err == nil:
-		return errors.New("a write of an object in migration was let through")
+		return errors.New(p.subject + " was let through")
 	case !errors.As(err, &status):
 		return err
 	}
-	words, is := refusal(status.Status())
+	words, is := refusal(p.policy, status.Status())
 	if !is {
-		return fmt.Errorf("a write of an object in migration was refused for another reason: %w", err)
+		return fmt.Errorf("%s was refused for another reason: %w", p.subject, err)
 	}
 	if !strings.HasSuffix(words, stamp(p.revision)) {
-		return fmt.Errorf("an earlier fence is in force: %w", err)
+		return fmt.Errorf("an earlier %s is in force: %w", p.what, err)
 	}
-	if err := create(ctx, p.mover); err != nil {
+	if err := p.create(ctx, p.mover); err != nil {
 		return fmt.Errorf("the mover is not let through: %w", err)
 	}
 	return nil
 }
 
-func create(ctx context.Context, client kubernetes.Interface) error {
-	object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{
-		GenerateName: "kubecell-fence-probe-",
-		Labels:       map[string]string{v1alpha1.LabelRebalanceStatus: probeState},
-	}}
+func (p *probe) create(ctx context.Context, client kubernetes.Interface) error {
+	object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: p.policy + "-probe-"}}
+	if p.label {
+		object.Labels = map[string]string{v1alpha1.LabelRebalanceStatus: probeState}
+	}
 	_, err := client.CoreV1().ConfigMaps(v1alpha1.Namespace).Create(ctx, object,
 		metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldManager: v1alpha1.FieldManager})
 	return err

@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 )
 
@@ -48,31 +49,32 @@ func (r Report) String() string {
 // Check compares the fence of a cell with what it must be. It writes nothing. That a fence is Live does not say
 // that it is in force already; see [Await].
 func Check(ctx context.Context, config *rest.Config) (Report, error) {
+	all, err := parts()
+	if err != nil {
+		return Report{}, err
+	}
+	return check(ctx, config, all)
+}
+
+// check compares all parts with what they must be.
+func check(ctx context.Context, config *rest.Config, all []part) (Report, error) {
 	if err := supported(ctx, config); errors.Is(err, ErrUnsupported) {
 		return Report{State: Unsupported, Differences: []string{err.Error()}}, nil
 	} else if err != nil {
 		return Report{}, err
 	}
-	client, all, err := open(config)
+	client, err := open(config)
 	if err != nil {
 		return Report{}, err
 	}
 	report := Report{State: Live}
 	for _, p := range all {
-		live, err := client.Resource(p.resource).Get(ctx, p.want.GetName(), metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			report.Differences = append(report.Differences, p.name()+" is missing")
-			if p.resource.Group == admissionv1.GroupName {
-				report.State = Missing
-			}
-			continue
-		}
-		if err != nil {
-			return Report{}, fmt.Errorf("read %s: %w", p.name(), err)
-		}
-		differences, err := p.differences(live)
+		differences, missing, err := p.compare(ctx, client)
 		if err != nil {
 			return Report{}, err
+		}
+		if missing && p.resource.Group == admissionv1.GroupName {
+			report.State = Missing
 		}
 		report.Differences = append(report.Differences, differences...)
 	}
@@ -80,6 +82,19 @@ func Check(ctx context.Context, config *rest.Config) (Report, error) {
 		report.State = Drifted
 	}
 	return report, nil
+}
+
+// compare says by what the live part is not as it must be.
+func (p part) compare(ctx context.Context, client dynamic.Interface) (differences []string, missing bool, err error) {
+	live, err := client.Resource(p.resource).Get(ctx, p.want.GetName(), metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return []string{p.name() + " is missing"}, true, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("read %s: %w", p.name(), err)
+	}
+	differences, err = p.differences(live)
+	return differences, false, err
 }
 
 // supported is nil where the apiserver serves policies and their bindings.

@@ -21,5 +21,12 @@
 //
 // The fence does not keep an administrator of a cell from changing the fence: [Check] tells.
 //
-// Start reading at [Install].
+// A second policy freezes a cell that was failed over: [Freeze]. It refuses every write of everybody but the
+// movers, whatever the object, so that neither the cell's own controllers nor people with direct access make it
+// differ from what its workloads have become elsewhere. Let through are also what keeps the control plane
+// alive, which is what the apiserver writes as itself and the leases of components and nodes, and reviews,
+// which write nothing. Events are refused. Policies and their bindings are beyond any policy: whoever
+// administers the cell can thaw it.
+//
+// Start reading at [Install], then [Freeze].
 package fence

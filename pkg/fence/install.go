@@ -25,10 +25,19 @@ var ErrUnsupported = errors.New("the apiserver does not serve ValidatingAdmissio
 //
 // config needs the right to write all four objects, and escalate and bind on clusterroles.
 func Install(ctx context.Context, config *rest.Config) (changed bool, err error) {
+	all, err := parts()
+	if err != nil {
+		return false, err
+	}
+	return install(ctx, config, all)
+}
+
+// install makes all parts what they must be, in their order.
+func install(ctx context.Context, config *rest.Config, all []part) (changed bool, err error) {
 	if err := supported(ctx, config); err != nil {
 		return false, err
 	}
-	client, all, err := open(config)
+	client, err := open(config)
 	if err != nil {
 		return false, err
 	}
@@ -45,11 +54,19 @@ func Install(ctx context.Context, config *rest.Config) (changed bool, err error)
 // Remove takes the fence off. Objects that still have the label can be written by anybody then. What is
 // not there is no error.
 func Remove(ctx context.Context, config *rest.Config) error {
-	client, all, err := open(config)
+	all, err := parts()
 	if err != nil {
 		return err
 	}
-	// The policy goes first, the mover's rights last.
+	return remove(ctx, config, all)
+}
+
+// remove takes all parts off in reverse: the policy goes first, the mover's rights last.
+func remove(ctx context.Context, config *rest.Config, all []part) error {
+	client, err := open(config)
+	if err != nil {
+		return err
+	}
 	for i := len(all) - 1; i >= 0; i-- {
 		err := client.Resource(all[i].resource).Delete(ctx, all[i].want.GetName(), metav1.DeleteOptions{})
 		if err != nil && !apierrors.IsNotFound(err) {
@@ -59,13 +76,12 @@ func Remove(ctx context.Context, config *rest.Config) error {
 	return nil
 }
 
-func open(config *rest.Config) (dynamic.Interface, []part, error) {
+func open(config *rest.Config) (dynamic.Interface, error) {
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {
-		return nil, nil, fmt.Errorf("build client: %w", err)
+		return nil, fmt.Errorf("build client: %w", err)
 	}
-	all, err := parts()
-	return client, all, err
+	return client, nil
 }
 
 // install applies the part. An apply leaves alone what others have added, such as a condition that lets

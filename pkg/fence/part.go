@@ -26,15 +26,30 @@ func parts() ([]part, error) {
 	if err != nil {
 		return nil, err
 	}
+	return partsOf(moverRole(), moverBinding(), binding(Name), fence)
+}
+
+// freezeParts are the objects of the freeze, likewise.
+func freezeParts() ([]part, error) {
+	freeze, err := freezePolicy()
+	if err != nil {
+		return nil, err
+	}
+	return partsOf(moverRole(), moverBinding(), binding(FreezeName), freeze)
+}
+
+func partsOf(role *rbacv1.ClusterRole, granted *rbacv1.ClusterRoleBinding, bound *admissionv1.ValidatingAdmissionPolicyBinding,
+	policy *admissionv1.ValidatingAdmissionPolicy,
+) ([]part, error) {
 	var out []part
 	for _, p := range []struct {
 		resource schema.GroupVersionResource
 		object   runtime.Object
 	}{
-		{rbacv1.SchemeGroupVersion.WithResource("clusterroles"), moverRole()},
-		{rbacv1.SchemeGroupVersion.WithResource("clusterrolebindings"), moverBinding()},
-		{admissionv1.SchemeGroupVersion.WithResource("validatingadmissionpolicybindings"), binding()},
-		{admissionv1.SchemeGroupVersion.WithResource("validatingadmissionpolicies"), fence},
+		{rbacv1.SchemeGroupVersion.WithResource("clusterroles"), role},
+		{rbacv1.SchemeGroupVersion.WithResource("clusterrolebindings"), granted},
+		{admissionv1.SchemeGroupVersion.WithResource("validatingadmissionpolicybindings"), bound},
+		{admissionv1.SchemeGroupVersion.WithResource("validatingadmissionpolicies"), policy},
 	} {
 		raw, err := runtime.DefaultUnstructuredConverter.ToUnstructured(p.object)
 		if err != nil {
@@ -48,12 +63,12 @@ func parts() ([]part, error) {
 	return out, nil
 }
 
-// Owns says whether an object of that name is a part of a cell's fence: each cell has its own, which is
-// no copy of anything.
+// Owns says whether an object of that name is a part of a cell's fence or freeze: each cell has its own, which
+// is no copy of anything.
 func Owns(resource schema.GroupResource, name string) bool {
 	switch resource.Group {
 	case admissionv1.GroupName:
-		return name == Name && strings.HasPrefix(resource.Resource, "validatingadmissionpolic")
+		return (name == Name || name == FreezeName) && strings.HasPrefix(resource.Resource, "validatingadmissionpolic")
 	case rbacv1.GroupName:
 		return name == RoleMover && (resource.Resource == "clusterroles" || resource.Resource == "clusterrolebindings")
 	}

@@ -28,28 +28,27 @@ const (
 	garbageCollector = "system:serviceaccount:kube-system:generic-garbage-collector"
 )
 
-// policy is the fence itself. What an apiserver would fill in is written out, so that an unchanged
-// policy equals this one.
+// policy is the fence itself.
+func policy() (*admissionv1.ValidatingAdmissionPolicy, error) { return policyOf(Name, policySpec) }
+
+// policyOf makes a policy. What an apiserver would fill in is written out, so that an unchanged policy equals
+// this one.
 //
 // Its message ends with the revision: whoever is refused with it knows that this policy, and no earlier
 // one, is in force.
-func policy() (*admissionv1.ValidatingAdmissionPolicy, error) {
-	spec := policySpec("")
-	revision, err := revisionOf(spec)
+func policyOf(name string, spec func(revision string) admissionv1.ValidatingAdmissionPolicySpec) (*admissionv1.ValidatingAdmissionPolicy, error) {
+	revision, err := revisionOf(spec(""))
 	if err != nil {
 		return nil, err
 	}
-	spec = policySpec(revision)
 	return &admissionv1.ValidatingAdmissionPolicy{
 		TypeMeta:   typeMeta(admissionv1.SchemeGroupVersion, "ValidatingAdmissionPolicy"),
-		ObjectMeta: objectMeta(Name),
-		Spec:       spec,
+		ObjectMeta: objectMeta(name),
+		Spec:       spec(revision),
 	}, nil
 }
 
-// revision tells one text of the policy from another.
-func revision() (string, error) { return revisionOf(policySpec("")) }
-
+// revisionOf tells one text of a policy from another.
 func revisionOf(spec admissionv1.ValidatingAdmissionPolicySpec) (string, error) {
 	text, err := json.Marshal(spec)
 	if err != nil {
@@ -60,28 +59,16 @@ func revisionOf(spec admissionv1.ValidatingAdmissionPolicySpec) (string, error) 
 }
 
 func policySpec(revision string) admissionv1.ValidatingAdmissionPolicySpec {
-	fail, equivalent, all := admissionv1.Fail, admissionv1.Equivalent, admissionv1.AllScopes
+	fail := admissionv1.Fail
 	forbidden := metav1.StatusReasonForbidden
 	return admissionv1.ValidatingAdmissionPolicySpec{
 		FailurePolicy: &fail,
-		MatchConstraints: &admissionv1.MatchResources{
-			MatchPolicy:       &equivalent,
-			NamespaceSelector: &metav1.LabelSelector{},
-			// It is held against the object before and after the write; one of them is enough.
-			ObjectSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
-				{Key: v1alpha1.LabelRebalanceStatus, Operator: metav1.LabelSelectorOpExists},
-			}},
-			ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
-				Operations: []admissionv1.OperationType{admissionv1.Create, admissionv1.Update, admissionv1.Delete},
-				// "*/*" are all resources, with and without subresource.
-				Rule: admissionv1.Rule{APIGroups: []string{"*"}, APIVersions: []string{"*"}, Resources: []string{"*/*"}, Scope: &all},
-			}}},
-		},
+		// The label is held against the object before and after the write; one of them is enough.
+		MatchConstraints: everything(&metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
+			{Key: v1alpha1.LabelRebalanceStatus, Operator: metav1.LabelSelectorOpExists},
+		}}),
 		MatchConditions: []admissionv1.MatchCondition{
-			{
-				Name:       "not-a-mover",
-				Expression: fmt.Sprintf("!has(request.userInfo.groups) || !('%s' in request.userInfo.groups)", v1alpha1.GroupMovers),
-			},
+			notAMover(),
 			{
 				Name:       "not-the-namespace-controller",
 				Expression: fmt.Sprintf("request.operation != 'DELETE' || request.userInfo.username != '%s'", namespaceController),
@@ -110,6 +97,25 @@ func policySpec(revision string) admissionv1.ValidatingAdmissionPolicySpec {
 	}
 }
 
+func notAMover() admissionv1.MatchCondition {
+	return admissionv1.MatchCondition{
+		Name:       "not-a-mover",
+		Expression: fmt.Sprintf("!has(request.userInfo.groups) || !('%s' in request.userInfo.groups)", v1alpha1.GroupMovers),
+	}
+}
+
+// everything are all writes of all resources, with and without subresource, that the selector matches.
+func everything(objects *metav1.LabelSelector) *admissionv1.MatchResources {
+	equivalent, all := admissionv1.Equivalent, admissionv1.AllScopes
+	return &admissionv1.MatchResources{
+		MatchPolicy: &equivalent, NamespaceSelector: &metav1.LabelSelector{}, ObjectSelector: objects,
+		ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
+			Operations: []admissionv1.OperationType{admissionv1.Create, admissionv1.Update, admissionv1.Delete},
+			Rule:       admissionv1.Rule{APIGroups: []string{"*"}, APIVersions: []string{"*"}, Resources: []string{"*/*"}, Scope: &all},
+		}}},
+	}
+}
+
 // messageExpression names the object and its state before the write.
 func messageExpression(revision string) string {
 	return fmt.Sprintf("'%s' + request.resource.resource + ' ' + (has(request.namespace) && request.namespace != '' ? request.namespace + '/' : '') + variables.name + "+
@@ -120,13 +126,13 @@ func messageExpression(revision string) string {
 
 func stamp(revision string) string { return " [" + revision + "]" }
 
-// binding puts the policy in force, for everything.
-func binding() *admissionv1.ValidatingAdmissionPolicyBinding {
+// binding puts a policy in force, for everything.
+func binding(policy string) *admissionv1.ValidatingAdmissionPolicyBinding {
 	return &admissionv1.ValidatingAdmissionPolicyBinding{
 		TypeMeta:   typeMeta(admissionv1.SchemeGroupVersion, "ValidatingAdmissionPolicyBinding"),
-		ObjectMeta: objectMeta(Name),
+		ObjectMeta: objectMeta(policy),
 		Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
-			PolicyName: Name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
+			PolicyName: policy, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
 		},
 	}
 }

@@ -10,7 +10,20 @@ import (
 
 // refusalWords are what the apiserver puts before the words of a policy. No other policy is called so,
 // and nothing that a client sends gets in front of them in a cause.
-const refusalWords = "ValidatingAdmissionPolicy '" + Name + "' with binding '" + Name + "' denied request: "
+func refusalWords(policy string) string {
+	return "ValidatingAdmissionPolicy '" + policy + "' with binding '" + policy + "' denied request: "
+}
+
+// IsFreezeRefusal says whether err is the refusal of a write by a frozen cell. Nothing was written, and nothing
+// will be before the cell's failback.
+func IsFreezeRefusal(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return false
+	}
+	_, is := refusal(FreezeName, status.Status())
+	return is
+}
 
 // IsRefusal says whether err is the fence's refusal of a write. Nothing was written. The caller looks at
 // the object again: it may be writable a moment later, or live in another cell by then.
@@ -21,20 +34,20 @@ func IsRefusal(err error) bool {
 
 // IsRefusalStatus is [IsRefusal] for an answer that was read as it came.
 func IsRefusalStatus(status metav1.Status) bool {
-	_, is := refusal(status)
+	_, is := refusal(Name, status)
 	return is
 }
 
-// refusal returns the fence's own words.
+// refusal returns the policy's own words.
 //
 // A Status has no field for the policy that made it. Its cause is the apiserver's own sentence, whose
 // beginning nobody else can write; the message of the Status begins with the object's name.
-func refusal(status metav1.Status) (words string, is bool) {
+func refusal(policy string, status metav1.Status) (words string, is bool) {
 	if status.Status != metav1.StatusFailure || status.Reason != metav1.StatusReasonForbidden || status.Details == nil {
 		return "", false
 	}
 	for _, cause := range status.Details.Causes {
-		if words, is = strings.CutPrefix(cause.Message, refusalWords); is {
+		if words, is = strings.CutPrefix(cause.Message, refusalWords(policy)); is {
 			return words, true
 		}
 	}
