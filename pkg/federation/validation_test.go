@@ -59,6 +59,8 @@ func TestNonsenseIsRefusedWithWhatIsAllowed(t *testing.T) {
 		"retention past":    {ring("{pointsPerWeight: 100, members: [], retention: -1h}"), "retention must be a duration of 0s to 720h"},
 		"retention eternal": {ring("{pointsPerWeight: 100, members: [], retention: 721h}"), "retention must be a duration of 0s to 720h"},
 		"retention in days": {ring("{pointsPerWeight: 100, members: [], retention: 1 day}"), "retention"},
+		"protection empty":  {ring("{pointsPerWeight: 100, members: [], protection: [{policy: Strict}]}"), "a rule names namespaces, a selector, or both"},
+		"protection policy": {ring("{pointsPerWeight: 100, members: [], protection: [{namespaces: [a], policy: Maybe}]}"), `supported values: "Degrade", "Strict"`},
 		"cell object name":  {"kind: Cell\nmetadata: {name: a.b}\nspec: {kubeconfigSecretRef: {name: x}}", label},
 		"cell endpoint":     {"kind: Cell\nmetadata: {name: a}\nspec: {kubeconfigSecretRef: {name: x}, endpoints: ['http://a']}", "begins with https://"},
 		"cell endpoints":    {"kind: Cell\nmetadata: {name: a}\nspec: {kubeconfigSecretRef: {name: x}, endpoints: ['https://a', 'https://a']}", "Duplicate value"},

@@ -28,6 +28,7 @@ func ringOf(spec, current, target *v1alpha1.RingLayout) *v1alpha1.Ring {
 		Spec:       v1alpha1.RingSpec{RingLayout: *spec},
 		Status: v1alpha1.RingStatus{
 			Epoch: 7, Phase: v1alpha1.RingStable, Current: current, Target: target, Unavailable: []string{"dead"},
+			Failover: "fo-7", Promoting: []string{"dead"},
 		},
 	}
 }
@@ -42,8 +43,27 @@ func TestFromRingPlacesByStatusAlone(t *testing.T) {
 	if !ok || p.Old() != "cell-a" || p.New() != "cell-a" {
 		t.Errorf("LookupKey = %v, %v; want cell-a, placed", p, ok)
 	}
-	if s.Epoch != 7 || s.Phase != v1alpha1.RingStable || !s.Unavailable["dead"] {
-		t.Errorf("snapshot = %+v; want epoch 7, Stable, cell dead unavailable", s)
+	if s.Epoch != 7 || s.Phase != v1alpha1.RingStable || !s.Unavailable["dead"] || !s.Promoting["dead"] || s.Failover != "fo-7" {
+		t.Errorf("snapshot = %+v; want epoch 7, Stable, cell dead unavailable and promoting, failover fo-7", s)
+	}
+}
+
+func TestSuccessorSharesTheTableAndFollowsTheFailover(t *testing.T) {
+	ring := ringOf(layout("cell-a"), layout("cell-a"), nil)
+	before, err := FromRing(ring)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring.Status.Failover, ring.Status.Promoting = "", nil
+	after, err := Successor(before, ring)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.Failover != "" || len(after.Promoting) != 0 || after.Table != before.Table {
+		t.Errorf("successor = %+v; want the same table, no failover, nothing promoting", after)
+	}
+	if !before.Promoting["dead"] || before.Failover != "fo-7" {
+		t.Errorf("the earlier snapshot changed: %+v", before)
 	}
 }
 

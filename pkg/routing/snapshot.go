@@ -28,6 +28,11 @@ type Snapshot struct {
 	Classes *placement.Classes
 	// Unavailable are the cells that were failed over and must not be asked for anything.
 	Unavailable map[string]bool
+	// Promoting are the cells that have left the ring and whose envelopes are not all promoted yet. They are
+	// unavailable as well.
+	Promoting map[string]bool
+	// Failover is the run that is taking a cell out of the ring; empty at other times.
+	Failover string
 	// Slots are the cells' places in the resource versions that routers show, 1 to 999.
 	Slots map[string]int
 	// Window is the newest number that a Rebalance wants to have acknowledged.
@@ -90,14 +95,20 @@ func build(ring *v1alpha1.Ring, target *v1alpha1.RingLayout) (*Snapshot, error) 
 // observe takes over what a ring says beside its layouts.
 func (s *Snapshot) observe(ring *v1alpha1.Ring) {
 	s.Epoch, s.Phase, s.Window = ring.Status.Epoch, ring.Status.Phase, ring.Status.Window
-	s.Unavailable = make(map[string]bool, len(ring.Status.Unavailable))
-	for _, cell := range ring.Status.Unavailable {
-		s.Unavailable[cell] = true
-	}
+	s.Failover = ring.Status.Failover
+	s.Unavailable, s.Promoting = set(ring.Status.Unavailable), set(ring.Status.Promoting)
 	s.Slots = make(map[string]int, len(ring.Status.Slots))
 	for _, slot := range ring.Status.Slots {
 		s.Slots[slot.Cell] = max(s.Slots[slot.Cell], int(slot.Slot))
 	}
+}
+
+func set(names []string) map[string]bool {
+	out := make(map[string]bool, len(names))
+	for _, name := range names {
+		out[name] = true
+	}
+	return out
 }
 
 // placementRing is nil, an empty ring, for an absent layout or one without members.

@@ -54,7 +54,7 @@ type CellStatus struct {
 	// +optional
 	BackupLag *metav1.Duration `json:"backupLag,omitempty"`
 
-	// Conditions: Reachable, Fenced, Replicated, Ready.
+	// Conditions: Reachable, Fenced, Replicated, Frozen, Ready.
 	// +listType=map
 	// +listMapKey=type
 	// +optional

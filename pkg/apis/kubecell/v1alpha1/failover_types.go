@@ -26,6 +26,11 @@ const (
 	FailoverFailed    FailoverPhase = "Failed"
 )
 
+// Final says that a run in this phase has ended.
+func (p FailoverPhase) Final() bool {
+	return p == FailoverSucceeded || p == FailoverRefused || p == FailoverFailed
+}
+
 // FailoverSpec is one order. It cannot be changed: what was agreed to is what is done.
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a failover cannot be changed once ordered; create another"
 type FailoverSpec struct {
@@ -44,7 +49,8 @@ type FailoverSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self >= 1",message="confirmEpoch is the epoch of the ring when you agreed, 1 or more"
 	ConfirmEpoch int64 `json:"confirmEpoch"`
 
-	// AcceptLoss is the number of workloads without a copy that the administrator gives up.
+	// AcceptLoss is how many workloads without a copy, or with one that lacks a write, the administrator
+	// gives up.
 	// +kubebuilder:validation:XValidation:rule="self >= 0",message="acceptLoss must not be negative"
 	// +optional
 	AcceptLoss int64 `json:"acceptLoss,omitempty"`
@@ -54,24 +60,14 @@ type FailoverSpec struct {
 	// +kubebuilder:validation:MaxItems=256
 	// +optional
 	IgnoreRouters []string `json:"ignoreRouters,omitempty"`
-}
 
-// FailoverReport is what the preflight found.
-type FailoverReport struct {
-	// Workloads of the cell.
-	Workloads int64 `json:"workloads"`
-	// Protected of them have a copy in their backup cell.
-	Protected int64 `json:"protected"`
-	// Lost of them would be lost.
-	Lost int64 `json:"lost"`
-	// LostKeys are the keys of those, the first 1000.
-	// +listType=set
-	// +kubebuilder:validation:MaxItems=1000
+	// Force allows the failover of a cell that answers.
 	// +optional
-	LostKeys []string `json:"lostKeys,omitempty"`
-	// OldestCopy is the age of the oldest copy that would be promoted.
+	Force bool `json:"force,omitempty"`
+
+	// Drill rehearses every step that writes nothing on the live ring, and times it.
 	// +optional
-	OldestCopy *metav1.Duration `json:"oldestCopy,omitempty"`
+	Drill bool `json:"drill,omitempty"`
 }
 
 // FailoverStep is one step of the run.
@@ -79,17 +75,62 @@ type FailoverStep struct {
 	// Name of the step, such as "promote".
 	Name string `json:"name"`
 	// +optional
-	StartTime *metav1.Time `json:"startTime,omitempty"`
+	StartTime *metav1.MicroTime `json:"startTime,omitempty"`
 	// +optional
-	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
+	CompletionTime *metav1.MicroTime `json:"completionTime,omitempty"`
+	// Message says what was done, or what is waited for.
 	// +optional
 	Message string `json:"message,omitempty"`
 }
+
+// FailoverCell counts what one survivor takes over.
+type FailoverCell struct {
+	Cell string `json:"cell"`
+	// Total is how many envelopes were to be promoted there.
+	Total int64 `json:"total"`
+	// Promoted of them are objects again, whoever promoted them, or needed no promotion any more.
+	Promoted int64 `json:"promoted"`
+	// Failing is why it does not go on there, empty while it does.
+	// +optional
+	Failing string `json:"failing,omitempty"`
+}
+
+// FailoverKept is an object that was left as it is, for a person to look at: an envelope that could not be
+// promoted, or an object of a returned cell that differs.
+type FailoverKept struct {
+	// Object is "<resource>[.<group>]/<namespace>/<name>".
+	Object string `json:"object"`
+	// Cell that holds it.
+	Cell string `json:"cell"`
+	// Reason is one word, such as Corrupt, Conflict, Diverged or OnlyHere.
+	Reason string `json:"reason"`
+	// +optional
+	Message string `json:"message,omitempty"`
+}
+
+// Condition types of a Failover, beside [ConditionRoutersAcknowledged], [ConditionCellsUsable] and
+// [ConditionDriven], which mean what they mean for a Rebalance.
+const (
+	// ConditionRecovered is true once every envelope was promoted: all that could be saved is writable.
+	ConditionRecovered = "Recovered"
+)
 
 // FailoverStatus is the progress of a run, enough to take it over.
 type FailoverStatus struct {
 	// +optional
 	Phase FailoverPhase `json:"phase,omitempty"`
+	// Driver is the identity of the one that carries the run out, or did last.
+	// +optional
+	Driver string `json:"driver,omitempty"`
+	// FromEpoch is the epoch in which the run began.
+	// +optional
+	FromEpoch int64 `json:"fromEpoch,omitempty"`
+	// ToEpoch is the epoch in which it ended.
+	// +optional
+	ToEpoch int64 `json:"toEpoch,omitempty"`
+	// Member is the cell's part of the wanted ring before it was failed over; absent where it had none.
+	// +optional
+	Member *RingMember `json:"member,omitempty"`
 	// +optional
 	Report *FailoverReport `json:"report,omitempty"`
 	// Steps in the order in which they are taken.
@@ -97,6 +138,27 @@ type FailoverStatus struct {
 	// +listMapKey=name
 	// +optional
 	Steps []FailoverStep `json:"steps,omitempty"`
+	// Cells that take over, by name.
+	// +listType=map
+	// +listMapKey=cell
+	// +kubebuilder:validation:MaxItems=256
+	// +optional
+	Cells []FailoverCell `json:"cells,omitempty"`
+	// Kept are the first hundred objects that a person has to look at.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=100
+	// +optional
+	Kept []FailoverKept `json:"kept,omitempty"`
+	// KeptObjects counts all of them.
+	// +optional
+	KeptObjects int64 `json:"keptObjects,omitempty"`
+	// Quarantine says where what differed was saved to, as host:folder.
+	// +optional
+	Quarantine string `json:"quarantine,omitempty"`
+	// +optional
+	StartTime *metav1.Time `json:"startTime,omitempty"`
+	// +optional
+	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
 	// +listType=map
 	// +listMapKey=type
 	// +optional
@@ -110,6 +172,8 @@ type FailoverStatus struct {
 // +kubebuilder:printcolumn:name="Cell",type=string,JSONPath=`.spec.cell`
 // +kubebuilder:printcolumn:name="Direction",type=string,JSONPath=`.spec.direction`
 // +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
+// +kubebuilder:printcolumn:name="Lost",type=integer,JSONPath=`.status.report.lost`
+// +kubebuilder:printcolumn:name="Driver",type=string,priority=1,JSONPath=`.status.driver`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type Failover struct {
 	metav1.TypeMeta   `json:",inline"`

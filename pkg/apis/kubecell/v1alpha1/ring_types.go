@@ -94,6 +94,45 @@ type RingSpec struct {
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('720h')",message="retention must be a duration of 0s to 720h, such as 12h"
 	// +optional
 	Retention *metav1.Duration `json:"retention,omitempty"`
+
+	// Protection names the workloads whose writes routers answer only once the backup cell has them as
+	// well. The first rule that matches counts; what none matches is backed up a moment after the answer.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	// +optional
+	Protection []ProtectionRule `json:"protection,omitempty"`
+}
+
+// ProtectionPolicy says what becomes of a write whose copy the backup cell cannot take.
+// +kubebuilder:validation:Enum=Degrade;Strict
+type ProtectionPolicy string
+
+const (
+	// ProtectionDegrade answers with a warning, and the copy is made when it can be.
+	ProtectionDegrade ProtectionPolicy = "Degrade"
+	// ProtectionStrict refuses the write before it is made where the backup cell is known to be away, and does
+	// not acknowledge one whose copy failed.
+	ProtectionStrict ProtectionPolicy = "Strict"
+)
+
+// ProtectionRule is one kind of workload that is protected synchronously.
+// +kubebuilder:validation:XValidation:rule="has(self.selector) || (has(self.namespaces) && self.namespaces.size() > 0)",message="a rule names namespaces, a selector, or both; an empty selector ({}) is everything"
+type ProtectionRule struct {
+	// Namespaces of the workloads; all where empty.
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MaxLength=63
+	// +optional
+	Namespaces []string `json:"namespaces,omitempty"`
+
+	// Selector matches the labels of the objects; all where absent.
+	// +optional
+	Selector *metav1.LabelSelector `json:"selector,omitempty"`
+
+	// Policy for a write whose copy the backup cell cannot take.
+	// +kubebuilder:default=Degrade
+	// +optional
+	Policy ProtectionPolicy `json:"policy,omitempty"`
 }
 
 // RingSlot gives a cell its place in the resource versions that routers show.
@@ -147,6 +186,18 @@ type RingStatus struct {
 	// +kubebuilder:validation:MaxItems=256
 	// +optional
 	Unavailable []string `json:"unavailable,omitempty"`
+
+	// Failover is the name of the run that is taking a cell out of the ring; empty at other times. A
+	// Rebalance stands still while it is set.
+	// +optional
+	Failover string `json:"failover,omitempty"`
+
+	// Promoting are cells that have left the ring and whose envelopes are not all promoted yet: what
+	// lists need is not complete, and a request for one object promotes it first.
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=256
+	// +optional
+	Promoting []string `json:"promoting,omitempty"`
 
 	// Slots of all cells that there ever were. A slot is never given away again: resource versions that
 	// clients hold name it.

@@ -40,6 +40,9 @@ const (
 	// AnnotationWindow, on that Lease, is the newest [RingStatus.Window] that is acknowledged likewise.
 	AnnotationWindow = GroupName + "/window"
 
+	// AnnotationAdminURL, on that Lease, is the base URL of the component's admin port.
+	AnnotationAdminURL = GroupName + "/admin-url"
+
 	// LabelBackupCell names the backup cell of the workload that an envelope holds.
 	LabelBackupCell = GroupName + "/backup-cell-id"
 
@@ -136,6 +139,9 @@ const AnnotationDetached = GroupName + "/detached"
 // RebalanceLease is the Lease in kubecell-system whose holder drives the Rebalance that runs.
 const RebalanceLease = "kubecell-rebalance"
 
+// FailoverLease is the Lease in kubecell-system whose holder drives the Failover that runs.
+const FailoverLease = "kubecell-failover"
+
 // Condition types of Ring and Cell.
 const (
 	// ConditionReachable is true while the cell's apiserver answers.
@@ -146,6 +152,23 @@ const (
 	ConditionFenced = "Fenced"
 	// ConditionReplicated is true while the cell holds a copy of every Replicated object.
 	ConditionReplicated = "Replicated"
+	// ConditionFrozen is true while the cell refuses the writes of everybody but the movers. A cell that was
+	// failed over is frozen until its failback.
+	ConditionFrozen = "Frozen"
+)
+
+// Reasons of [ConditionFrozen].
+const (
+	// ReasonFreezeInForce: a write was tried, and refused.
+	ReasonFreezeInForce = "InForce"
+	// ReasonFreezeUnreachable: the cell does not answer, and will be frozen on first contact.
+	ReasonFreezeUnreachable = "Unreachable"
+	// ReasonFreezeUnsupported: the cell's apiserver does not serve admission policies.
+	ReasonFreezeUnsupported = "Unsupported"
+	// ReasonFreezeFailed: the cell answers, and could not be frozen.
+	ReasonFreezeFailed = "Failed"
+	// ReasonThawed: the cell is in use again.
+	ReasonThawed = "Thawed"
 )
 
 // Reasons of [ConditionFenced].
