@@ -26,6 +26,8 @@ type Config struct {
 	Health http.Handler
 	// Metrics answers /metrics.
 	Metrics http.Handler
+	// More are what else there is to read, by path.
+	More map[string]http.Handler
 }
 
 // Port answers until Close.
@@ -73,6 +75,9 @@ func paths(config Config) http.Handler {
 		mux.Handle(root+"/", config.Health)
 	}
 	mux.Handle("/metrics", config.Metrics)
+	for path, handler := range config.More {
+		mux.Handle(path, handler)
+	}
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)

@@ -60,7 +60,7 @@ func manifests() []resourceObject {
 		{roles, role(RoleAdmin, rule("", []string{"*"}, "secrets"), rule("coordination.k8s.io", []string{"*"}, "leases"))},
 		{roles, role(RoleViewer, rule("coordination.k8s.io", read(), "leases"))},
 		{roles, role(RoleRouter,
-			rule("", read(), "secrets"),
+			rule("", read(), "secrets", "configmaps"),
 			rule("coordination.k8s.io", append(read(), "create", "update", "patch", "delete"), "leases"))},
 		{roleBindings, &rbacv1.RoleBinding{
 			TypeMeta: rbacType("RoleBinding"), ObjectMeta: meta(v1alpha1.Namespace, RoleRouter),

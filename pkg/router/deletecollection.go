@@ -120,7 +120,7 @@ func (d *deletion) mayDelete() *failedPart {
 	for i, s := range d.sources {
 		asked.Go(func() {
 			// One that the fence guards came past all that decides whether the user may.
-			if f := s.delete(s.request.Context(), d.r.URL.Path, query, nil); !f.fenced() {
+			if _, f := s.delete(s.request.Context(), d.r.URL.Path, query, nil); !f.fenced() {
 				failures[i] = f
 			}
 		})
@@ -194,12 +194,15 @@ func (d *deletion) deleteOne(ctx context.Context, s *listSource, object wire.Met
 		options.Preconditions.ResourceVersion = &raw
 	}
 	path := strings.TrimSuffix(d.r.URL.Path, "/") + "/" + object.Name
-	f := s.delete(ctx, path, nil, options)
+	done, f := s.delete(ctx, path, nil, options)
 	if f.fenced() {
 		if ours {
 			options.Preconditions = nil // it has another UID where it moves to
 		}
 		f = d.deleteMoving(ctx, s, path, object, options)
+	}
+	if done != nil {
+		d.account(s, object, *done)
 	}
 	switch {
 	case f == nil:
@@ -250,8 +253,24 @@ func (d *deletion) deleteMoving(ctx context.Context, s *listSource, path string,
 	}
 }
 
+// account puts a deletion that a cell has accepted into the ledger.
+func (d *deletion) account(s *listSource, object wire.Meta, done answered) {
+	if len(d.options.DryRun) > 0 || s.plane.Name() == route.RCP {
+		return
+	}
+	info := *d.info
+	info.Verb, info.Name, info.Namespace = "delete", object.Name, namespaceOf(d.info, object)
+	if !hasBackup(&info, d.state.Snapshot) {
+		return
+	}
+	if done.meta.UID == "" {
+		done.meta.UID = object.UID
+	}
+	d.h.account(s.plane.Name(), &info, done)
+}
+
 // delete sends one deletion to the source.
-func (s *listSource) delete(ctx context.Context, path string, query url.Values, options *metav1.DeleteOptions) *failedPart {
+func (s *listSource) delete(ctx context.Context, path string, query url.Values, options *metav1.DeleteOptions) (*answered, *failedPart) {
 	out := s.request.Clone(ctx)
 	out.Method = http.MethodDelete
 	out.Header = http.Header{"Accept": {runtime.ContentTypeJSON}, "User-Agent": s.request.Header["User-Agent"]}
@@ -260,20 +279,24 @@ func (s *listSource) delete(ctx context.Context, path string, query url.Values, 
 	if options != nil {
 		body, err := json.Marshal(options)
 		if err != nil {
-			return s.failure(err)
+			return nil, s.failure(err)
 		}
 		out.Header["Content-Type"] = []string{runtime.ContentTypeJSON}
 		out.Body, out.ContentLength = io.NopCloser(strings.NewReader(string(body))), int64(len(body))
 	}
 	answer, err := s.plane.Do(out)
 	if err != nil {
-		return s.failure(err)
+		return nil, s.failure(err)
 	}
 	if answer.StatusCode >= http.StatusMultipleChoices {
-		return s.failure(s.refused(answer))
+		return nil, s.failure(s.refused(answer))
 	}
-	_ = answer.Body.Close()
-	return nil
+	var text []byte
+	if err := readAnswer(&text, answer); err != nil {
+		return nil, s.failure(err)
+	}
+	done := answeredBy(answer.Header.Get("Content-Type"), text)
+	return &done, nil
 }
 
 // afterDeleting is the answer where a source failed when part of the work was done.
@@ -291,17 +314,21 @@ func (f *failedPart) afterDeleting(deleted int64, total int) error {
 
 // deleteOptions reads what the client sends: in the body, or else in the query.
 func deleteOptions(w http.ResponseWriter, r *http.Request, info *request.RequestInfo) (*metav1.DeleteOptions, error) {
-	options := &metav1.DeleteOptions{}
-	v1 := schema.GroupVersion{Version: "v1"}
 	var body []byte
 	if r.Body != nil && r.Body != http.NoBody {
 		var err error
 		if body, err = readBody(w, r); err != nil {
 			return nil, err
 		}
-		if _, err = mediaOf(r, info, body); err != nil {
-			return nil, err
-		}
+	}
+	return parseDeleteOptions(r, info, body)
+}
+
+func parseDeleteOptions(r *http.Request, info *request.RequestInfo, body []byte) (*metav1.DeleteOptions, error) {
+	options := &metav1.DeleteOptions{}
+	v1 := schema.GroupVersion{Version: "v1"}
+	if _, err := mediaOf(r, info, body); err != nil {
+		return nil, err
 	}
 	if len(body) == 0 {
 		if err := metainternalscheme.ParameterCodec.DecodeParameters(r.URL.Query(), v1, options); err != nil {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/router/authn"
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
+	"github.com/kubecell/kubectl-cell/pkg/router/ledger"
 	"github.com/kubecell/kubectl-cell/pkg/router/metrics"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
 	"github.com/kubecell/kubectl-cell/pkg/router/stream"
@@ -45,7 +46,9 @@ type handler struct {
 	// streams says which requests may last for ever.
 	streams  request.LongRunningRequestCheck
 	inFlight inFlight
-	metrics  *metrics.Metrics
+	// ledger remembers the writes that were acknowledged.
+	ledger  *ledger.Ledger
+	metrics *metrics.Metrics
 	// authz judges users where no control plane has.
 	authz authorizer.Authorizer
 	// audit is nil where nothing is written down.

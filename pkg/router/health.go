@@ -16,6 +16,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/placement"
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
+	"github.com/kubecell/kubectl-cell/pkg/router/ledger"
 	"github.com/kubecell/kubectl-cell/pkg/router/metrics"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
 )
@@ -83,7 +84,7 @@ func (h *handler) withMetrics(next http.Handler, authz authorizer.Authorizer) ht
 }
 
 // newMetrics counts what a router with these configurations does.
-func newMetrics(state func() *feed.State) *metrics.Metrics {
+func newMetrics(state func() *feed.State, book *ledger.Ledger) *metrics.Metrics {
 	var resources []schema.GroupResource
 	for _, rule := range placement.DefaultRules() {
 		if rule.Resource != placement.AnyResource {
@@ -92,6 +93,7 @@ func newMetrics(state func() *feed.State) *metrics.Metrics {
 	}
 	return metrics.New(metrics.Config{
 		Planes: func() []metrics.Plane { return planes(state()) },
+		Ledger: book.Counts,
 		Epoch: func() int64 {
 			if s := state(); s != nil {
 				return s.Snapshot.Epoch

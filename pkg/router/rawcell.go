@@ -1,8 +1,11 @@
 package router
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -15,6 +18,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
+	"github.com/kubecell/kubectl-cell/pkg/router/upstream"
 )
 
 var errNoRequestInfo = errors.New("no RequestInfo found in the context")
@@ -54,7 +58,36 @@ func (h *handler) serveRaw(w http.ResponseWriter, r *http.Request, state *feed.S
 		h.fail(w, r, route.Unavailable(cell, err.Error()))
 		return
 	}
+	if !h.streams(r, info) && keepsAccount(w, r, state, info, cell) {
+		h.rawWrite(w, r, plane, info)
+		return
+	}
 	plane.ServeHTTP(w, r)
+}
+
+// rawWrite sends a raw write of something that is backed up, and puts it into the ledger before it passes the answer
+// on as it is.
+func (h *handler) rawWrite(w http.ResponseWriter, r *http.Request, plane *upstream.ControlPlane, info *request.RequestInfo) {
+	answer, err := plane.Send(r, upstream.Changes{Header: http.Header{"Accept-Encoding": nil}})
+	if err != nil {
+		h.noAnswer(w, r, plane.Name(), err)
+		return
+	}
+	if answer.StatusCode < http.StatusMultipleChoices {
+		var body []byte
+		if err := readAnswer(&body, answer); err != nil {
+			h.noAnswer(w, r, plane.Name(), fmt.Errorf("read its answer: %w", err))
+			return
+		}
+		said := answeredBy(answer.Header.Get("Content-Type"), body)
+		if info.Verb == "deletecollection" {
+			h.accountAll(plane.Name(), info, said)
+		} else {
+			h.account(plane.Name(), info, said)
+		}
+		answer.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	plane.Pass(w, answer)
 }
 
 // withRawCell takes /cells/NAME off the path, so that the filters inside judge the request by what it

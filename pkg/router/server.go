@@ -24,6 +24,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -39,6 +40,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/adminport"
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
+	"github.com/kubecell/kubectl-cell/pkg/router/ledger"
 	"github.com/kubecell/kubectl-cell/pkg/router/membership"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
 	"github.com/kubecell/kubectl-cell/pkg/router/upstream"
@@ -64,6 +66,8 @@ type Config struct {
 	SlowClient time.Duration
 	// AdminListen is the host and port of health, metrics and profiles, which need no credentials; "" means none.
 	AdminListen string
+	// AdminURL is how others reach that port; where it is empty, by the address on which it listens.
+	AdminURL string
 	// AdminReady is called once with the base URL of these, before Ready; nil where nobody asks.
 	AdminReady func(url string)
 	// Ready is called once with the base URL, when requests are served.
@@ -82,8 +86,12 @@ const (
 
 // Run serves until ctx ends, then lets the requests in flight finish and returns nil.
 func Run(ctx context.Context, config Config) error {
-	h := &handler{codecs: codecs(), stopping: ctx, slowClient: cmp.Or(config.SlowClient, slowClient), streams: streaming(), inFlight: inFlight{limits: config.Limits}}
-	registered, err := register(config)
+	h := &handler{codecs: codecs(), stopping: ctx, slowClient: cmp.Or(config.SlowClient, slowClient), streams: streaming(), inFlight: inFlight{limits: config.Limits}, ledger: ledger.New(ledger.DefaultLimit)}
+	kube, err := kubernetes.NewForConfig(config.RCP)
+	if err != nil {
+		return fmt.Errorf("build client of the RCP: %w", err)
+	}
+	registered, err := register(config, kube)
 	if err != nil {
 		return err
 	}
@@ -127,8 +135,8 @@ func Run(ctx context.Context, config Config) error {
 	}
 	defer closeLog()
 	h.authz = access
-	h.metrics = newMetrics(configuration.State)
-	closePort, err := h.openAdminPort(ctx, config)
+	h.metrics = newMetrics(configuration.State, h.ledger)
+	closePort, err := h.openAdminPort(ctx, config, registered)
 	if err != nil {
 		return err
 	}
@@ -139,6 +147,11 @@ func Run(ctx context.Context, config Config) error {
 	if err := configuration.Start(ctx); err != nil {
 		return err
 	}
+	closeBooks, err := h.keepBooks(ctx, kube, config.Logger)
+	if err != nil {
+		return err
+	}
+	defer closeBooks()
 	serving, err := listen(config, ca)
 	if err != nil {
 		return err
@@ -153,19 +166,33 @@ func Run(ctx context.Context, config Config) error {
 	return nil
 }
 
+// keepBooks keeps the ledger short until ctx ends. The function that it returns waits for that.
+func (h *handler) keepBooks(ctx context.Context, kube kubernetes.Interface, logger *slog.Logger) (wait func(), err error) {
+	books, err := newBookkeeper(kube, h.ledger, h.state, logger)
+	if err != nil {
+		return nil, err
+	}
+	var running sync.WaitGroup
+	ctx, stop := context.WithCancel(ctx)
+	running.Go(func() { books.run(ctx) })
+	return func() { stop(); running.Wait() }, nil
+}
+
 // openAdminPort opens the port for which nobody needs credentials, if there is to be one. It answers from the
 // start of the router, which may wait for the RCP, until its last request has ended.
-func (h *handler) openAdminPort(ctx context.Context, config Config) (closePort func(), err error) {
+func (h *handler) openAdminPort(ctx context.Context, config Config, registered *membership.Membership) (closePort func(), err error) {
 	if config.AdminListen == "" {
 		return func() {}, nil
 	}
 	port, err := adminport.Open(ctx, adminport.Config{
 		Address: config.AdminListen, Health: health(h.state, h.stopping), Metrics: h.metrics.Handler(),
+		More: h.accounts(registered.Identity(), time.Now()),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the admin port: %w", err)
 	}
 	config.Logger.Info("health, metrics and profiles are served without credentials", "url", port.URL)
+	registered.Reachable(cmp.Or(config.AdminURL, port.URL))
 	if config.AdminReady != nil {
 		config.AdminReady(port.URL)
 	}
@@ -177,14 +204,10 @@ func (h *handler) openAdminPort(ctx context.Context, config Config) (closePort f
 }
 
 // register returns the router's place among the others.
-func register(config Config) (*membership.Membership, error) {
+func register(config Config, kube kubernetes.Interface) (*membership.Membership, error) {
 	identity, err := membership.Identity(config.StateDir)
 	if err != nil {
 		return nil, err
-	}
-	kube, err := kubernetes.NewForConfig(config.RCP)
-	if err != nil {
-		return nil, fmt.Errorf("build client of the RCP: %w", err)
 	}
 	return membership.New(membership.Config{Kube: kube, Identity: identity, Logger: config.Logger})
 }

@@ -104,12 +104,13 @@ func (h *handler) exchange(w http.ResponseWriter, r *http.Request, state *feed.S
 		h.fail(w, r, noPlane(to.source, err))
 		return nil
 	}
+	accounted := !to.dryRun && keepsAccount(w, r, state, info, to.source)
 	answer, err := plane.Send(r, changes) //nolint:bodyclose // the exchange closes it
 	if err != nil {
 		h.noAnswer(w, r, to.source, err)
 		return nil
 	}
-	x := &exchange{h: h, r: r, info: info, plane: plane, slot: slot, asYAML: asYAML, answer: answer, of: of}
+	x := &exchange{h: h, r: r, info: info, plane: plane, slot: slot, asYAML: asYAML, accounted: accounted, answer: answer, of: of}
 	if err := x.look(); err != nil {
 		x.discard()
 		h.noAnswer(w, r, to.source, fmt.Errorf("read its answer: %w", err))

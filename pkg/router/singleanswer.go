@@ -59,7 +59,9 @@ type exchange struct {
 	plane  *upstream.ControlPlane
 	slot   int
 	asYAML bool
-	answer *http.Response
+	// accounted is true where success has to be put into the ledger.
+	accounted bool
+	answer    *http.Response
 	// of is the object of a Scale, nil for other answers.
 	of *metav1.PartialObjectMetadata
 	// seen is what the answer says of the object.
@@ -76,10 +78,13 @@ func (x *exchange) look() error {
 	case code == http.StatusForbidden, code == http.StatusUnprocessableEntity, code == http.StatusConflict && x.info.Verb == "create":
 		return x.lookAtRefusal()
 	}
-	format, ok := formatOf(x.answer.Header.Get("Content-Type"))
+	contentType := x.answer.Header.Get("Content-Type")
+	format, ok := formatOf(contentType)
 	if !ok || x.answer.StatusCode >= http.StatusMultipleChoices && !x.asYAML {
+		x.account(answered{})
 		return nil
 	}
+	said := answered{contentType: contentType}
 	in, out := x.h.buffer(), x.h.buffer()
 	defer x.h.keep(in)
 	x.out = out
@@ -88,9 +93,12 @@ func (x *exchange) look() error {
 	case err != nil:
 	case x.answer.StatusCode < http.StatusMultipleChoices:
 		*out, err = format.AppendVersioned(*out, *in, func(m wire.Meta) string {
-			x.seen = seenOf(m)
+			x.seen, said.meta = seenOf(m), m
 			return stamp(x.slot)(x.moved(m))
 		})
+		if said.body = *in; err == nil {
+			x.account(said)
+		}
 	default:
 		*out = append(*out, *in...)
 	}
@@ -99,6 +107,13 @@ func (x *exchange) look() error {
 		*out, err = yaml.JSONToYAML(*out)
 	}
 	return err
+}
+
+// account puts the write into the ledger, if it is one that succeeded.
+func (x *exchange) account(said answered) {
+	if x.accounted && x.answer.StatusCode < http.StatusMultipleChoices {
+		x.h.account(x.plane.Name(), x.info, said)
+	}
 }
 
 // seenOf is what an object in a cell is to the router.

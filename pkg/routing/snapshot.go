@@ -35,6 +35,8 @@ type Snapshot struct {
 	Failover string
 	// Slots are the cells' places in the resource versions that routers show, 1 to 999.
 	Slots map[string]int
+	// ControlPlanes are the UIDs of the cells' namespaces kube-system.
+	ControlPlanes map[string]string
 	// Window is the newest number that a Rebalance wants to have acknowledged.
 	Window int64
 
@@ -98,8 +100,11 @@ func (s *Snapshot) observe(ring *v1alpha1.Ring) {
 	s.Failover = ring.Status.Failover
 	s.Unavailable, s.Promoting = set(ring.Status.Unavailable), set(ring.Status.Promoting)
 	s.Slots = make(map[string]int, len(ring.Status.Slots))
+	s.ControlPlanes = make(map[string]string, len(ring.Status.Slots))
 	for _, slot := range ring.Status.Slots {
-		s.Slots[slot.Cell] = max(s.Slots[slot.Cell], int(slot.Slot))
+		if int(slot.Slot) > s.Slots[slot.Cell] {
+			s.Slots[slot.Cell], s.ControlPlanes[slot.Cell] = int(slot.Slot), slot.ControlPlane
+		}
 	}
 }
 

@@ -46,6 +46,7 @@ type runOptions struct {
 	clientCA string
 	authn    string
 	admin    string
+	adminURL string
 	serving  *genericoptions.SecureServingOptions
 	audit    *genericoptions.AuditOptions
 	limits   router.Limits
@@ -70,8 +71,9 @@ configuration is kept in the state directory, so that it can start while that co
 down. One line "ready URL" on standard output says that it serves; logs are JSON on standard
 error.
 
-Health, metrics and profiles are at --admin-listen, without authentication: they are there
-whatever else is down. A second router on one machine needs another port there.`,
+Health, metrics, profiles, the router's view of the cells and its ledger are at --admin-listen,
+without authentication: they are there whatever else is down, and a failover reads them. A second
+router on one machine needs another port there.`,
 		Example: "  " + env.Program + " router run --rcp-kubeconfig rcp.conf --client-ca-file ca.crt" +
 			" --state-dir /var/lib/kubectl-cell/router --secure-port 6443",
 		Args: cobra.NoArgs,
@@ -83,8 +85,10 @@ whatever else is down. A second router on one machine needs another port there.`
 	flags.StringVar(&o.authn, "authentication-config", "",
 		"AuthenticationConfiguration (apiserver.config.k8s.io): issuers whose JWTs are accepted; followed when it changes")
 	flags.StringVar(&o.admin, "admin-listen", defaultAdmin,
-		"host:port of /healthz, /livez, /readyz, /metrics and /debug/pprof over plain HTTP, without authentication:"+
+		"host:port of /healthz, /livez, /readyz, /metrics, /cells, /ledger and /debug/pprof over plain HTTP, without authentication:"+
 			" whoever reaches it may read them all, so keep it on loopback; port 0: a free one; empty: none")
+	flags.StringVar(&o.adminURL, "admin-url", "",
+		"base URL at which others reach that port, for the registration of the router; where empty, that of --admin-listen")
 	flags.IntVar(&o.limits.Reading, "max-requests-inflight", o.limits.Reading,
 		"reading requests in flight for one cell, from which on more are answered with 429; 0 for no limit")
 	flags.IntVar(&o.limits.Mutating, "max-mutating-requests-inflight", o.limits.Mutating,
@@ -173,6 +177,7 @@ func (o *runOptions) Run(ctx context.Context) error {
 
 			AuthenticationConfig: o.authn,
 			AdminListen:          o.admin,
+			AdminURL:             o.adminURL,
 			Audit:                o.audit,
 			Limits:               o.limits,
 		})

@@ -80,6 +80,7 @@ type Membership struct {
 	mu sync.Mutex
 	// The rest is guarded by mu.
 	epoch, window int64                // what is acknowledged
+	adminURL      string               // where it tells of itself, empty for nowhere
 	renewed       time.Time            // last success
 	others        map[string]time.Time // when each was last seen to be alive
 	since         time.Time            // since when this router may be the only one
@@ -208,6 +209,16 @@ func (m *Membership) Acknowledge(epoch, window int64) {
 	}
 }
 
+// Identity is the name of the Lease.
+func (m *Membership) Identity() string { return m.config.Identity }
+
+// Reachable tells the others through the Lease where this router tells of itself. It is called before Start.
+func (m *Membership) Reachable(adminURL string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.adminURL = adminURL
+}
+
 func (m *Membership) renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, renewal)
 	defer cancel()
@@ -254,8 +265,12 @@ func (m *Membership) fill(lease *coordinationv1.Lease, now time.Time) {
 		lease.Annotations = map[string]string{}
 	}
 	m.mu.Lock()
-	epoch, window := m.epoch, m.window
+	epoch, window, adminURL := m.epoch, m.window, m.adminURL
 	m.mu.Unlock()
+	delete(lease.Annotations, v1alpha1.AnnotationAdminURL)
+	if adminURL != "" {
+		lease.Annotations[v1alpha1.AnnotationAdminURL] = adminURL
+	}
 	lease.Labels[v1alpha1.LabelComponent] = component
 	lease.Annotations[v1alpha1.AnnotationEpoch] = strconv.FormatInt(epoch, 10)
 	lease.Annotations[v1alpha1.AnnotationWindow] = strconv.FormatInt(window, 10)

@@ -17,12 +17,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kubecell/kubectl-cell/pkg/router/ledger"
 )
 
 // Config is where the numbers come from that nobody counts.
 type Config struct {
 	// Planes are the control planes that the router knows now.
 	Planes func() []Plane
+	// Ledger is how many writes are remembered of each cell.
+	Ledger func() []ledger.Count
 	// Epoch of the configuration that requests are judged by.
 	Epoch func() int64
 	// Resources are known to exist from the start.
@@ -153,42 +157,4 @@ func (m *Metrics) resolve(resources []schema.GroupResource) {
 // Handler serves the numbers to whoever asks.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
-}
-
-// planes turns the state of control planes into numbers when it is asked.
-type planes struct {
-	config    Config
-	up, probe *prometheus.Desc
-	epoch     *prometheus.Desc
-}
-
-func newPlanes(config Config) planes {
-	return planes{
-		config: config,
-		up: prometheus.NewDesc("kubecell_router_cell_up",
-			"1 while requests are sent to the cell, 0 while they are refused at once because no probe is answered. @rcp is the router control plane.", []string{"cell"}, nil),
-		probe: prometheus.NewDesc("kubecell_router_cell_probe_age_seconds",
-			"Time since a probe of the cell was last answered. Missing where none was.", []string{"cell"}, nil),
-		epoch: prometheus.NewDesc("kubecell_router_ring_epoch",
-			"Epoch of the ring that requests are judged by.", nil, nil),
-	}
-}
-
-// Describe implements [prometheus.Collector].
-func (p planes) Describe(to chan<- *prometheus.Desc) { to <- p.up; to <- p.probe; to <- p.epoch }
-
-// Collect implements [prometheus.Collector].
-func (p planes) Collect(to chan<- prometheus.Metric) {
-	to <- prometheus.MustNewConstMetric(p.epoch, prometheus.GaugeValue, float64(p.config.Epoch()))
-	for _, plane := range p.config.Planes() {
-		up := 0.0
-		if plane.Up {
-			up = 1
-		}
-		to <- prometheus.MustNewConstMetric(p.up, prometheus.GaugeValue, up, plane.Name)
-		if !plane.Probed.IsZero() {
-			age := p.config.Now().Sub(plane.Probed).Seconds()
-			to <- prometheus.MustNewConstMetric(p.probe, prometheus.GaugeValue, age, plane.Name)
-		}
-	}
 }

@@ -25,6 +25,7 @@ func newTestMetrics() *Metrics {
 		Planes: func() []Plane {
 			return []Plane{{Name: "cell-1", Up: true, Probed: now.Add(-time.Second)}, {Name: "cell-2"}}
 		},
+		Ledger:    func() []ledger.Count { return []ledger.Count{{Cell: "cell-1", Writes: 3, Dropped: 1}} },
 		Epoch:     func() int64 { return 7 },
 		Resources: []schema.GroupResource{{Resource: "configmaps"}},
 		Now:       func() time.Time { return now },

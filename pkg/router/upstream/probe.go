@@ -67,6 +67,39 @@ func (c *ControlPlane) Sampled() []Sample {
 	return append(out, c.samples.ring[:c.samples.next]...)
 }
 
+// LastSample is the position that was asked for last, and false where none is known.
+func (c *ControlPlane) LastSample() (Sample, bool) {
+	c.samples.mu.Lock()
+	defer c.samples.mu.Unlock()
+	n := len(c.samples.ring)
+	if n == 0 {
+		return Sample{}, false
+	}
+	return c.samples.ring[(c.samples.next+n-1)%n], true
+}
+
+// Answered is when an endpoint last answered anything, a probe or a request; zero where none did.
+func (c *ControlPlane) Answered() time.Time {
+	last := c.probed.Load()
+	for _, e := range c.endpoints {
+		last = max(last, e.answered.Load())
+	}
+	if last == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, last)
+}
+
+// Endpoints is how many there are, and how many of them requests are sent to.
+func (c *ControlPlane) Endpoints() (all, up int) {
+	for _, e := range c.endpoints {
+		if !e.down.Load() {
+			up++
+		}
+	}
+	return len(c.endpoints), up
+}
+
 // Probed is when a probe was last answered; zero where none was.
 func (c *ControlPlane) Probed() time.Time {
 	if at := c.probed.Load(); at > 0 {

@@ -68,6 +68,13 @@ const (
 // EnvelopeType is the type of the Secrets that are envelopes.
 const EnvelopeType = GroupName + "/workload-backup"
 
+// A config map in kubecell-system of the RCP, with the first for its [LabelComponent], tells under the second how far
+// the backup of a cell has come.
+const (
+	ComponentMarks = "backup-marks"
+	MarksKey       = "marks"
+)
+
 // MoverFieldManager is the managedFields name of the writes that move an object. Its entries are taken
 // out of an object that has arrived.
 const MoverFieldManager = FieldManager + "-mover"
