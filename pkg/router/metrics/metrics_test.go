@@ -15,6 +15,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/endpoints/request"
+
+	"github.com/kubecell/kubectl-cell/pkg/router/ledger"
 )
 
 var update = flag.Bool("update", false, "write docs/metrics.md")
