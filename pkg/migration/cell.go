@@ -19,8 +19,8 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 )
 
-// requestTimeout is for one request: a cell that hangs must not keep units closed to writes.
-const requestTimeout = 30 * time.Second
+// RequestTimeout is for one request: a cell that hangs must not keep units closed to writes.
+const RequestTimeout = 30 * time.Second
 
 // Cell is a cell as the mover reaches it. It knows what the cell served when it was connected. It may be
 // used by many goroutines at once.
@@ -29,8 +29,8 @@ type Cell struct {
 
 	client *rest.RESTClient
 	meta   metadata.Interface
-	// resources are in the version that the cell prefers, without their class.
-	resources []Resource
+	// resources are in the version that the cell prefers, served in every one that it serves; both without their class.
+	resources, served []Resource
 }
 
 // Connect asks the cell what it serves. config is that of the mover: the fence has to let it through.
@@ -38,7 +38,7 @@ func Connect(name string, config *rest.Config) (*Cell, error) {
 	config = rest.CopyConfig(config)
 	config.QPS, config.Burst = -1, -1
 	if config.Timeout == 0 {
-		config.Timeout = requestTimeout
+		config.Timeout = RequestTimeout
 	}
 	config.WarningHandler = rest.NoWarnings{} // they are for those who write objects of their own
 	config.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
@@ -67,13 +67,11 @@ func (c *Cell) discover(config *rest.Config, httpClient *http.Client) error {
 	if err != nil {
 		return fmt.Errorf("discover resources of cell %s: %w", c.Name, err)
 	}
-	groups := map[string]bool{}
 	for _, list := range lists {
 		gv, err := schema.ParseGroupVersion(list.GroupVersion)
 		if err != nil {
 			return fmt.Errorf("discover resources of cell %s: %w", c.Name, err)
 		}
-		groups[list.GroupVersion] = true
 		for _, r := range list.APIResources {
 			if !slices.Contains(r.Verbs, "list") || !slices.Contains(r.Verbs, "create") || strings.Contains(r.Name, "/") {
 				continue
@@ -81,11 +79,12 @@ func (c *Cell) discover(config *rest.Config, httpClient *http.Client) error {
 			c.resources = append(c.resources, Resource{GroupVersionResource: gv.WithResource(r.Name), Kind: r.Kind, Namespaced: r.Namespaced})
 		}
 	}
-	return c.discoverStatus(client, groups)
+	return c.discoverVersions(client)
 }
 
-// discoverStatus finds out which statuses are subresources: the preferred resources come without these.
-func (c *Cell) discoverStatus(client *discovery.DiscoveryClient, groups map[string]bool) error {
+// discoverVersions finds out what there is in other versions, and which statuses are subresources: the preferred
+// resources come without these.
+func (c *Cell) discoverVersions(client *discovery.DiscoveryClient) error {
 	_, lists, err := client.ServerGroupsAndResources()
 	if err != nil {
 		return fmt.Errorf("discover resources of cell %s: %w", c.Name, err)
@@ -93,17 +92,22 @@ func (c *Cell) discoverStatus(client *discovery.DiscoveryClient, groups map[stri
 	status := map[schema.GroupVersionResource]bool{}
 	for _, list := range lists {
 		gv, err := schema.ParseGroupVersion(list.GroupVersion)
-		if err != nil || !groups[list.GroupVersion] {
+		if err != nil {
 			continue
 		}
 		for _, r := range list.APIResources {
 			if resource, isStatus := strings.CutSuffix(r.Name, "/status"); isStatus {
 				status[gv.WithResource(resource)] = true
 			}
+			if !strings.Contains(r.Name, "/") {
+				c.served = append(c.served, Resource{GroupVersionResource: gv.WithResource(r.Name), Kind: r.Kind, Namespaced: r.Namespaced})
+			}
 		}
 	}
-	for i := range c.resources {
-		c.resources[i].Status = status[c.resources[i].GroupVersionResource]
+	for _, resources := range [][]Resource{c.resources, c.served} {
+		for i := range resources {
+			resources[i].Status = status[resources[i].GroupVersionResource]
+		}
 	}
 	return nil
 }
@@ -163,15 +167,18 @@ func blind(request *rest.Request) *rest.Request {
 
 // delete removes one version of one object and tears nothing down with it.
 func (c *Cell) delete(ctx context.Context, o *Object, uid types.UID, version string) error {
-	orphan := metav1.DeletePropagationOrphan
-	options := metav1.DeleteOptions{
-		TypeMeta:          metav1.TypeMeta{APIVersion: "v1", Kind: "DeleteOptions"},
-		PropagationPolicy: &orphan, Preconditions: &metav1.Preconditions{UID: &uid},
-	}
+	preconditions := metav1.Preconditions{UID: &uid}
 	if version != "" {
-		options.Preconditions.ResourceVersion = &version
+		preconditions.ResourceVersion = &version
 	}
-	body, err := encode(options)
+	return c.deleteBy(ctx, o, metav1.DeletePropagationOrphan, preconditions)
+}
+
+func (c *Cell) deleteBy(ctx context.Context, o *Object, policy metav1.DeletionPropagation, preconditions metav1.Preconditions) error {
+	body, err := encode(metav1.DeleteOptions{
+		TypeMeta:          metav1.TypeMeta{APIVersion: "v1", Kind: "DeleteOptions"},
+		PropagationPolicy: &policy, Preconditions: &preconditions,
+	})
 	if err != nil {
 		return err
 	}

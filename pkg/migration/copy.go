@@ -110,6 +110,10 @@ func (r *run) copyMarks(i *item) (map[string]string, error) {
 
 // upToDate says whether an earlier copy, or the one of this call, is what would be made now.
 func (r *run) upToDate(i *item) (bool, error) {
+	if r.shared {
+		// Another one has made it of the same version, and may have committed to it: it must not be made anew.
+		return i.copy.status() == v1alpha1.Incoming && i.copy.annotations[v1alpha1.AnnotationFromVersion] == i.source.version(), nil
+	}
 	marks, err := r.copyMarks(i)
 	if err != nil || i.copy.status() != v1alpha1.Incoming {
 		return false, err

@@ -71,32 +71,45 @@ func (r *run) drop(ctx context.Context, i *item) error {
 // off and adds nothing leaves them as they are sent.
 func (r *run) reveal(ctx context.Context, i *item) error {
 	for range tries {
-		if !i.flipped || i.copy == nil || i.copy.status() != v1alpha1.Incoming ||
-			i.copy.annotations[v1alpha1.AnnotationFromUID] != string(i.source.uid()) {
-			return nil
-		}
-		body, err := i.revealed()
-		if err != nil {
+		done, err := r.revealOnce(ctx, i)
+		if done || err != nil {
 			return err
 		}
-		err = r.to.updateBlind(ctx, &i.Object, body)
-		if apierrors.IsConflict(err) {
-			// A garbage collector has written it, or it was deleted and perhaps made anew.
-			i.copy, err = r.to.get(ctx, &i.Object)
-			if err == nil {
-				continue
-			}
-		}
+		// A garbage collector has written it, or it was deleted and perhaps made anew.
+		i.copy, err = r.to.get(ctx, &i.Object)
 		switch {
-		case err == nil:
-			r.step(Revealed, &i.Object)
-			return nil
 		case apierrors.IsNotFound(err):
 			return nil // nothing of ours is left to be revealed
+		case err != nil:
+			return judge(&i.Object, r.to.Name, "reveal", err)
 		}
-		return judge(&i.Object, r.to.Name, "reveal", err)
 	}
 	return fail(Unavailable, &i.Object, "the copy was changed %d times while it was to be revealed", tries)
+}
+
+// revealOnce is not done where the copy has changed since it was read: perhaps somebody else has revealed it, and it
+// was written since.
+func (r *run) revealOnce(ctx context.Context, i *item) (done bool, err error) {
+	if !i.flipped || i.copy == nil || i.copy.status() != v1alpha1.Incoming ||
+		i.copy.annotations[v1alpha1.AnnotationFromUID] != string(i.source.uid()) {
+		return true, nil
+	}
+	body, err := i.revealed()
+	if err != nil {
+		return false, err
+	}
+	err = r.to.updateBlind(ctx, &i.Object, body)
+	switch {
+	case err == nil:
+		r.step(Revealed, &i.Object)
+	case apierrors.IsConflict(err):
+		return false, nil
+	case apierrors.IsNotFound(err):
+		// It was deleted: nothing of ours is left to be revealed.
+	default:
+		return false, judge(&i.Object, r.to.Name, "reveal", err)
+	}
+	return true, nil
 }
 
 // revealed is the copy without its marks, and with the managedFields of the object.

@@ -86,6 +86,8 @@ type run struct {
 	newUIDs map[types.UID]types.UID
 	// fresh is set by a mark, and asks for a barrier.
 	fresh bool
+	// shared is true where others may work at the same copy at once; see [Mover.Stage].
+	shared bool
 }
 
 // Move brings a unit to its new cell, from whatever state earlier calls have left it in. One that fails

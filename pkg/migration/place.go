@@ -156,6 +156,9 @@ func (r *run) refresh(ctx context.Context, i *item) (bool, error) {
 		return false, err
 	}
 	if same {
+		if r.shared {
+			return true, nil // nobody takes it back whom a write would have to stop
+		}
 		return true, r.keep(ctx, i)
 	}
 	body, err := r.body(i, i.copy.version())

@@ -1,0 +1,79 @@
+package promotion
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/migration"
+)
+
+// Cell is a cell with envelopes. It may be used by many goroutines at once.
+type Cell struct {
+	*migration.Cell
+	secrets typedcorev1.SecretInterface
+	// meta writes envelopes without their objects being sent back.
+	meta metadata.ResourceInterface
+}
+
+// Connect asks the cell what it serves. config is that of the mover.
+func Connect(name string, config *rest.Config) (*Cell, error) {
+	inner, err := migration.Connect(name, config)
+	if err != nil {
+		return nil, err
+	}
+	config = rest.CopyConfig(config)
+	config.QPS, config.Burst = -1, -1
+	config.Timeout = migration.RequestTimeout
+	config.ContentType, config.AcceptContentTypes = "application/vnd.kubernetes.protobuf", "application/vnd.kubernetes.protobuf"
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("build HTTP client for cell %s: %w", name, err)
+	}
+	kube, err := kubernetes.NewForConfigAndClient(config, client)
+	if err != nil {
+		return nil, fmt.Errorf("build client for cell %s: %w", name, err)
+	}
+	meta, err := metadata.NewForConfigAndClient(metadata.ConfigFor(config), client)
+	if err != nil {
+		return nil, fmt.Errorf("build metadata client for cell %s: %w", name, err)
+	}
+	return &Cell{
+		Cell: inner, secrets: kube.CoreV1().Secrets(v1alpha1.Namespace),
+		meta: meta.Resource(corev1.SchemeGroupVersion.WithResource("secrets")).Namespace(v1alpha1.Namespace),
+	}, nil
+}
+
+// commit says on an envelope which object was made of it, unless the envelope has changed. It returns its new version.
+func (c *Cell) commit(ctx context.Context, secret *corev1.Secret, made types.UID) (version string, err error) {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"uid": secret.UID, "resourceVersion": secret.ResourceVersion,
+		"annotations": map[string]string{v1alpha1.AnnotationPromoted: string(made)},
+	}})
+	if err != nil {
+		return "", fmt.Errorf("encode: %w", err)
+	}
+	committed, err := c.meta.Patch(ctx, secret.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: v1alpha1.MoverFieldManager})
+	if err != nil {
+		return "", err
+	}
+	return committed.ResourceVersion, nil
+}
+
+// drop deletes an envelope. version "" means any.
+func (c *Cell) drop(ctx context.Context, secret metav1.Object, version string) error {
+	preconditions := metav1.Preconditions{UID: new(secret.GetUID())}
+	if version != "" {
+		preconditions.ResourceVersion = &version
+	}
+	return c.meta.Delete(ctx, secret.GetName(), metav1.DeleteOptions{Preconditions: &preconditions})
+}

@@ -1,0 +1,93 @@
+package promotion
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/envelope"
+	"github.com/kubecell/kubectl-cell/pkg/migration"
+)
+
+// other is the second cell of a key that moves, nil where it does not move. moving is true where that is the one that
+// it moves from.
+func (a *attempt) other() (other *Cell, moving bool, err error) {
+	place, _ := a.Snapshot.Table.LookupKey(a.envelope.Unit)
+	if !place.Moves() {
+		return nil, false, nil
+	}
+	name := place.Old()
+	if moving = name != a.cell.Name; !moving {
+		name = place.New()
+	}
+	if other = a.Cells[name]; other == nil {
+		return nil, moving, fmt.Errorf("cell %s is not connected", name)
+	}
+	return other, moving, nil
+}
+
+// rival looks into the other cell of a key that moves. It has decided where the object counts there, or is to be
+// promoted there.
+func (a *attempt) rival(ctx context.Context) (result Result, again, decided bool) {
+	other, from, err := a.other()
+	if err != nil {
+		return a.result.with(Unavailable, err.Error(), err), false, true
+	}
+	if other == nil {
+		return a.result, false, false
+	}
+	object := migration.Object{Resource: a.original.Resource, Namespace: a.envelope.Namespace, Name: a.envelope.Name}
+	found, err := other.Look(ctx, object)
+	if err != nil {
+		return a.failed(migration.Failed(err)), false, true
+	}
+	state := v1alpha1.RebalanceStatus("absent")
+	if found != nil {
+		state = v1alpha1.RebalanceStatus(found.Labels[v1alpha1.LabelRebalanceStatus])
+	}
+	switch {
+	case state == "", state == v1alpha1.Migrating:
+		result, again = a.drop(ctx, "the object is in cell "+other.Name)
+		return result, again, true
+	case !from || state == v1alpha1.Migrated:
+		return a.result, false, false
+	}
+	// Where the key moves from comes first.
+	of := a.promote(ctx, other.Name, a.secret.Name, nil, a.waiting)
+	switch {
+	case of.Outcome == None, of.Outcome == Elsewhere:
+		return a.result, false, false
+	case of.Done():
+		return a.result, true, true // this envelope went with it, or is of no use any more
+	}
+	return of, false, true
+}
+
+// untwin deletes the envelope of the same object in the other cell of a key that moves, before the object shows: it
+// must not be made again should somebody delete it.
+func (a *attempt) untwin(ctx context.Context) error {
+	other, _, err := a.other()
+	if err != nil || other == nil {
+		return err
+	}
+	twin, err := other.meta.Get(ctx, a.secret.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the twin of the envelope in cell %s: %w", other.Name, err)
+	}
+	header, err := envelope.HeaderOf(&corev1.Secret{ObjectMeta: twin.ObjectMeta})
+	if err != nil || !a.belongs(other.Name, &header) {
+		return nil //nolint:nilerr // what is no twin stays, whatever it is
+	}
+	if err := other.drop(ctx, twin, ""); err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return fmt.Errorf("delete the twin of the envelope in cell %s: %w", other.Name, err)
+	}
+	a.report(Untwinned, other, a.result.Object)
+	return nil
+}
