@@ -34,8 +34,8 @@ const (
 	Finished StepName = "finished"
 )
 
-// Rested: all units that a limit lets begin have moved, and the run has paused itself. An undisturbed run
-// without a limit has no such moment.
+// Rested is the moment in which all units that a limit lets begin have moved, and the run has paused itself. An
+// undisturbed run without a limit has none.
 const Rested StepName = "rested"
 
 // StepNames are all steps of an undisturbed run.

@@ -126,10 +126,7 @@ func Run(ctx context.Context, config Config) error {
 	if err != nil {
 		return err
 	}
-	if h.audit, err = newAuditLog(config.Audit); err != nil {
-		return err
-	}
-	closeLog, err := h.audit.run()
+	closeLog, err := h.openAuditLog(config)
 	if err != nil {
 		return err
 	}
@@ -156,14 +153,21 @@ func Run(ctx context.Context, config Config) error {
 	if err != nil {
 		return err
 	}
-	chain := h.buildChain(user, access, health(configuration.State, h.stopping))
-	stopped, _, err := serving.Serve(chain, drainTimeout, ctx.Done())
+	stopped, _, err := serving.Serve(h.buildChain(user, access, health(configuration.State, h.stopping)), drainTimeout, ctx.Done())
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
 	config.Ready("https://" + serving.Listener.Addr().String())
 	<-stopped
 	return nil
+}
+
+// openAuditLog begins the audit log, if there is to be one. The function that it returns ends it.
+func (h *handler) openAuditLog(config Config) (closeLog func(), err error) {
+	if h.audit, err = newAuditLog(config.Audit); err != nil {
+		return nil, err
+	}
+	return h.audit.run()
 }
 
 // keepBooks keeps the ledger short until ctx ends. The function that it returns waits for that.
