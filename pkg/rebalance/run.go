@@ -195,10 +195,27 @@ func (r *run) phase(ctx context.Context) (ended bool, err error) {
 	if s.Phase == v1alpha1.RingStable {
 		return true, r.finish(ctx)
 	}
+	if err := r.listen(ctx); err != nil {
+		return false, err
+	}
 	if r.turns() {
 		return false, errTurn
 	}
 	return false, r.write(ctx, step.beyond, func(ring *v1alpha1.Ring) { advance(&ring.Status) })
+}
+
+// listen reads what is wanted of the run now. A watch may tell it late, and whoever was told that an abort was accepted
+// must not see the run go on to where it is past recall.
+func (r *run) listen(ctx context.Context) error {
+	run, err := r.client.Rebalances().Get(ctx, r.name, metav1.GetOptions{})
+	if gone := deleted(r.name, err); gone != nil {
+		return gone
+	}
+	if err != nil {
+		return fmt.Errorf("read rebalance %s: %w", r.name, err)
+	}
+	r.wishes.set(&run.Spec)
+	return nil
 }
 
 // begin accepts the wanted ring, unless the run is paused or aborted before it began.
