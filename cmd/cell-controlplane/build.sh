@@ -62,7 +62,6 @@ build() {
   heartbeat "$start" &
   beat=$!
   trap 'kill "$beat" 2>/dev/null; rm -f "$tmp"' EXIT
-  # Without -trimpath on purpose: tests and linters then reuse the compiled packages.
   go build -buildvcs=false -ldflags "$(link_flags)" -o "$tmp" . ||
     fail "building cell-controlplane failed" "the compiler's messages are above"
   # Whoever overwrites OUT in place would write through the link into the cache.
