@@ -195,6 +195,10 @@ func (r *run) phase(ctx context.Context) (ended bool, err error) {
 	if s.Phase == v1alpha1.RingStable {
 		return true, r.finish(ctx)
 	}
+	// Whoever goes on after the next step knows what moved by the record alone.
+	if err := r.publish.publish(ctx); err != nil {
+		return false, fmt.Errorf("write the status of rebalance %s: %w", r.name, err)
+	}
 	if err := r.listen(ctx); err != nil {
 		return false, err
 	}
