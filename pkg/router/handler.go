@@ -246,7 +246,7 @@ func (h *handler) forward(w http.ResponseWriter, r *http.Request, state *feed.St
 		h.fail(w, r, route.Unavailable(source, err.Error()))
 		return
 	}
-	plane.ServeHTTP(w, r)
+	h.pass(w, r, plane)
 }
 
 // fail answers with a Status, in the encoding that the client asked for.

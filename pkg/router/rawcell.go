@@ -62,7 +62,7 @@ func (h *handler) serveRaw(w http.ResponseWriter, r *http.Request, state *feed.S
 		h.rawWrite(w, r, plane, info)
 		return
 	}
-	plane.ServeHTTP(w, r)
+	h.pass(w, r, plane)
 }
 
 // rawWrite sends a raw write of something that is backed up, and puts it into the ledger before it passes the answer

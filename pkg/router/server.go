@@ -82,6 +82,8 @@ const (
 	registrationTimeout = 5 * time.Second
 	// drainTimeout is how long a stopping router lets requests finish.
 	drainTimeout = 20 * time.Second
+	// lastWrites is more than what a cell may take for a write, finished or given up.
+	lastWrites = 65 * time.Second
 )
 
 // Run serves until ctx ends, then lets the requests in flight finish and returns nil.
@@ -159,7 +161,18 @@ func Run(ctx context.Context, config Config) error {
 	}
 	config.Ready("https://" + serving.Listener.Addr().String())
 	<-stopped
+	finish(configuration, config.Logger)
 	return nil
+}
+
+// finish waits for the writes that outlast the drain. A router whose Lease is gone has none in flight: that is what a
+// rebalance relies on.
+func finish(configuration *feed.Feed, logger *slog.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), lastWrites)
+	defer cancel()
+	if !configuration.Finished(ctx) {
+		logger.Error("writes are still in flight, giving up", "after", lastWrites)
+	}
 }
 
 // openAuditLog begins the audit log, if there is to be one. The function that it returns ends it.

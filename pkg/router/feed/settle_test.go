@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"testing"
@@ -70,6 +71,38 @@ func TestAnEpochIsAcknowledgedWhenAllEarlierWritesAreFinished(t *testing.T) {
 		expect("a write of window 2 is in flight", Epoch{2, 2})
 		newest.End()
 		expect("nothing is in flight", Epoch{3, 2})
+	})
+}
+
+// A router that stops keeps its Lease until its writes are finished, in whatever configuration they began.
+func TestFinishedWaitsForTheWritesOfAllConfigurations(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &Feed{config: Config{Settled: func(Epoch) {}, Logger: slog.New(slog.DiscardHandler)}}
+		f.publish(mustState(t, nil, nil))
+		older := f.Begin()
+		f.publish(mustState(t, nil, f.State()))
+		newer := f.Begin()
+		if older == newer {
+			t.Fatal("both writes began in one configuration")
+		}
+		finished := make(chan bool, 1)
+		go func() { finished <- f.Finished(t.Context()) }()
+		newer.End()
+		synctest.Wait()
+		if len(finished) > 0 {
+			t.Error("finished while a write of the older configuration is not")
+		}
+		older.End()
+		if !<-finished {
+			t.Error("not finished when all writes are")
+		}
+		given, cancel := context.WithCancel(t.Context())
+		last := f.Begin()
+		cancel()
+		if f.Finished(given) {
+			t.Error("finished in spite of a write in flight")
+		}
+		last.End()
 	})
 }
 

@@ -30,6 +30,8 @@ type State struct {
 	idle   chan struct{}
 	// settled is closed once no write holds an older State.
 	settled chan struct{}
+	// unfinished counts the writes of this State and of all others of its Feed.
+	unfinished *unfinished
 }
 
 // Epoch is what a router can acknowledge of a configuration.
@@ -42,6 +44,7 @@ func (s *State) epoch() Epoch { return Epoch{s.Snapshot.Epoch, s.Snapshot.Window
 
 // End is called when a write that [Feed.Begin] let begin is finished, whatever became of it.
 func (s *State) End() {
+	defer s.unfinished.end()
 	if s.writes.Add(-1) > 0 {
 		return
 	}
@@ -136,6 +139,10 @@ func newState(ring *v1alpha1.Ring, saved []routing.SavedCell, rcp *upstream.Cont
 	s := &State{
 		Snapshot: snapshot, rcp: rcp, cells: make(map[string]cell, len(saved)),
 		replaced: make(chan struct{}), idle: make(chan struct{}, 1), settled: make(chan struct{}),
+		unfinished: newUnfinished(),
+	}
+	if previous != nil {
+		s.unfinished = previous.unfinished
 	}
 	for _, sc := range saved {
 		name := sc.Cell.Name
