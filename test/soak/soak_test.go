@@ -35,8 +35,9 @@ func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m)) }
 const (
 	writers    = 16
 	namespaces = 4
-	// settle is how long the caches may take to catch up at the end.
-	settle = time.Minute
+	// settle is how long the caches may take to catch up at the end. An informer that was refused several times, as by a
+	// router that restarts, waits up to a minute before it asks again: the backoff of client-go's reflector.
+	settle = 90 * time.Second
 )
 
 // followed are the resources with informers, and of what class they are.
