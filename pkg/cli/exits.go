@@ -47,6 +47,7 @@ func ownExitCodes() map[string]codes {
 	const unconfirmed = "needs a confirmation and there is no terminal; nothing was changed"
 	const nothingRuns = "no rebalance runs; nothing was changed"
 	change := codes{exit.Refused: refused}
+	notASandbox := codes{exit.Refused: "that is no cell of a sandbox of this machine; nothing was changed"}
 	return map[string]codes{
 		"where": {
 			exit.Findings: "with --live: reality differs from the map",
@@ -89,6 +90,8 @@ func ownExitCodes() map[string]codes {
 		"remove":           {exit.Refused: refused, exit.NeedsConfirmation: unconfirmed},
 		"sandbox up":       {exit.Refused: refused}, "sandbox down": change, "sandbox ls": {},
 		"sandbox cell add": {exit.Refused: refused}, "sandbox cell remove": change,
+		"sandbox chaos kill": notASandbox, "sandbox chaos pause": notASandbox, "sandbox chaos partition": notASandbox,
+		"sandbox chaos restart": notASandbox, "sandbox chaos resume": notASandbox,
 		"router forget": {exit.Refused: "the router is alive; nothing was changed"},
 		"router run": {
 			exit.OK:      "ended by SIGTERM, after the requests in flight",

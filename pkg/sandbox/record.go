@@ -41,6 +41,8 @@ type cellRecord struct {
 	Joined bool `json:"joined"`
 	// Removing is set once the federation has forgotten the cell.
 	Removing bool `json:"removing,omitempty"`
+	// Partitioned is set while the federation looks for the cell where it is not.
+	Partitioned bool `json:"partitioned,omitempty"`
 }
 
 // readRecord returns an empty record where there is none.

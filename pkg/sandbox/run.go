@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -64,6 +65,9 @@ func (r *run) startPlane(ctx context.Context, part string) error {
 	plane.Binary = r.binary
 	return r.m.step(part, func() (State, string, error) {
 		r.note(part)
+		if _, err := daemon.Signal(r.lockPath(part), syscall.SIGCONT); err != nil {
+			return Failed, "", err // one that was paused would never be ready
+		}
 		result, err := plane.Start(ctx)
 		if err != nil {
 			return Failed, "", r.explain(part, err)
@@ -146,6 +150,11 @@ func (r *run) moveCells(ctx context.Context, rcp *rest.Config) error {
 		}
 		if err := replaceCredentials(ctx, rcp, name, kubeconfig); err != nil {
 			return fmt.Errorf("tell the federation the new address of %s: %w", name, err)
+		}
+	}
+	for _, cell := range r.Cells {
+		if _, err := r.heal(ctx, cell.Name); err != nil {
+			return fmt.Errorf("tell the federation the address of %s again: %w", cell.Name, err)
 		}
 	}
 	return nil

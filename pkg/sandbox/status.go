@@ -10,7 +10,7 @@ import (
 type Status struct {
 	Name  string `json:"name"`
 	State Health `json:"state"`
-	// CellsUp of the Cells run.
+	// CellsUp of the Cells run, and are neither paused nor partitioned.
 	CellsUp int    `json:"cellsUp"`
 	Cells   []Part `json:"cells"`
 	RCP     Part   `json:"rcp"`
@@ -23,12 +23,15 @@ type Status struct {
 
 // Part is one process of a sandbox.
 type Part struct {
-	Name    string `json:"name"`
-	Up      bool   `json:"up"`
-	PID     int    `json:"pid,omitempty"`
-	Address string `json:"address,omitempty"`
-	Context string `json:"context,omitempty"`
-	Log     string `json:"log"`
+	Name string `json:"name"`
+	Up   bool   `json:"up"`
+	// Paused is a process that is up and stopped, Partitioned a cell that the federation does not reach.
+	Paused      bool   `json:"paused,omitempty"`
+	Partitioned bool   `json:"partitioned,omitempty"`
+	PID         int    `json:"pid,omitempty"`
+	Address     string `json:"address,omitempty"`
+	Context     string `json:"context,omitempty"`
+	Log         string `json:"log"`
 }
 
 // Health says how much of a sandbox runs.
@@ -111,7 +114,7 @@ func (b *box) status() (Status, error) {
 }
 
 func count(p Part) int {
-	if p.Up {
+	if p.Up && !p.Paused && !p.Partitioned {
 		return 1
 	}
 	return 0
@@ -124,27 +127,23 @@ func (b *box) part(name string) (Part, error) {
 	}
 	holder, up, err := daemon.Inspect(b.lockPath(name))
 	if up {
-		p.Up, p.PID = true, holder.PID
+		p.Up, p.PID, p.Paused = true, holder.PID, paused(holder.PID)
+	}
+	if cell := b.cell(name); cell != nil {
+		p.Partitioned = cell.Partitioned
 	}
 	return p, err
 }
 
 // previousOf are the contexts that were current before the context named, where that is a sandbox's.
 func (m *Manager) previousOf(context string) []string {
-	names, err := m.Names()
+	name := m.SandboxOf(context)
+	if name == "" {
+		return nil
+	}
+	r, err := readRecord(m.dir(name))
 	if err != nil {
 		return nil
 	}
-	for _, name := range names {
-		r, err := readRecord(m.dir(name))
-		if err != nil {
-			continue
-		}
-		for _, own := range r.Kubeconfig.Contexts {
-			if own == context {
-				return r.Kubeconfig.Previous
-			}
-		}
-	}
-	return nil
+	return r.Kubeconfig.Previous
 }

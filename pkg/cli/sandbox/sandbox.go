@@ -34,7 +34,7 @@ func NewCommand(env *command.Env) *cobra.Command {
 		Example: "  " + env.Program + " sandbox cell add cell-4",
 	}
 	cell.AddCommand(newCellAdd(env), newCellRemove(env))
-	cmd.AddCommand(newUp(env), newDown(env), newLs(env), cell)
+	cmd.AddCommand(newUp(env), newDown(env), newLs(env), cell, newChaos(env))
 	return cmd
 }
 
