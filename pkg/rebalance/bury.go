@@ -15,6 +15,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
+	"github.com/kubecell/kubectl-cell/pkg/routers"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
 
@@ -52,8 +53,8 @@ func Bury(ctx context.Context, rcp *rest.Config, now clock.PassiveClock) (int, e
 	if !atRest(ring, runs) {
 		return 0, nil
 	}
-	routers, err := Routers(ctx, kube)
-	if err != nil || len(Blocking(routers, ring.Status.Epoch, 0)) > 0 {
+	all, err := routers.List(ctx, kube)
+	if err != nil || len(routers.Blocking(all, ring.Status.Epoch, 0)) > 0 {
 		return 0, err
 	}
 	return buryAll(ctx, rcp, ring, graces(ring, runs), now)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
+	"github.com/kubecell/kubectl-cell/pkg/routers"
 )
 
 func TestTransitions(t *testing.T) {
@@ -143,7 +144,7 @@ func TestChangesAreToldOnceAndAsJSON(t *testing.T) {
 	run := &v1alpha1.Rebalance{ObjectMeta: metav1.ObjectMeta{Name: "r-8"}, Spec: v1alpha1.RebalanceSpec{Window: 50}}
 	tr := newTracker(&run.Status, "it")
 	tr.phase(v1alpha1.RebalanceMoving)
-	tr.waiting([]Router{{Name: "router-x", Epoch: 6}})
+	tr.waiting([]routers.Router{{Name: "router-x", Epoch: 6}})
 	p := pair{"a", "b"}
 	tr.begun(p)
 	tr.ended(p, "ns/x", time.Second, &v1alpha1.UnitFailure{Key: "ns/x", From: "a", To: "b", Step: "Exists", Message: "taken", Attempts: 1}, false)

@@ -24,6 +24,8 @@ type pass struct {
 	ended  chan outcome
 	// superseded: the Ring is in another epoch. Nothing begins any more; what waits for its barrier is undone.
 	superseded atomic.Bool
+	// changed has a token when superseded was set from outside.
+	changed chan struct{}
 
 	// The rest is serve's alone.
 	lanes    []*lane
@@ -50,7 +52,7 @@ type outcome struct {
 }
 
 func newPass(r *run, mover *migration.Mover, found *migration.Found) *pass {
-	p := &pass{run: r, ended: make(chan outcome), throttle: newThrottle(), toStep: -1}
+	p := &pass{run: r, ended: make(chan outcome), changed: make(chan struct{}), throttle: newThrottle(), toStep: -1}
 	epoch := mover.Epoch
 	r.barrier.pass = func(ctx context.Context) error { return r.pass(ctx, epoch) }
 	p.adopt(mover)
@@ -101,6 +103,9 @@ func (p *pass) serve(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	leaving := p.Leaving
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	go p.watchEpoch(watching, p.mover.Load().Epoch) // ends with serve
 	for {
 		now := time.Now()
 		changed := p.follow(now)
@@ -118,6 +123,7 @@ func (p *pass) serve(ctx context.Context) error {
 		case o := <-p.ended:
 			p.take(o, time.Now())
 		case <-changed:
+		case <-p.changed:
 		case <-leaving:
 			leaving = nil // it is looked at in each round
 		case <-timer.C:

@@ -77,5 +77,5 @@ func (r *run) pass(ctx context.Context, epoch int64) error {
 	if err != nil {
 		return err
 	}
-	return r.routers.await(ctx, ring.Status.Epoch, ring.Status.Window)
+	return r.routers.Await(ctx, ring.Status.Epoch, ring.Status.Window)
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/lease"
+	"github.com/kubecell/kubectl-cell/pkg/routers"
 )
 
 var (
@@ -30,7 +32,7 @@ type run struct {
 	kube    kubernetes.Interface
 	client  *client.Client
 	logger  *slog.Logger
-	routers *crowd
+	routers *routers.Crowd
 	tracker *tracker
 	publish *publisher
 	wishes  *wishes
@@ -64,7 +66,7 @@ func (d *Driver) drive(ctx context.Context, kube kubernetes.Interface, kubecell 
 		record: &recorder{kube: kube, driver: d.Identity, logger: r.logger},
 	}
 	r.barrier = &barrier{}
-	if r.routers, err = newCrowd(kube, r.tracker.waiting); err != nil {
+	if r.routers, err = routers.NewCrowd(kube, r.tracker.waiting); err != nil {
 		return err
 	}
 	r.tracker.condition(v1alpha1.ConditionDriven, true, "LeaseHeld", "")
@@ -85,7 +87,7 @@ func (r *run) attended(ctx context.Context) error {
 		})
 		stop(err) // the run was deleted, or beside has ended
 	})
-	r.routers.start(beside)
+	r.routers.Start(beside)
 	err := r.toTheEnd(working)
 	if err != nil && context.Cause(working) != nil {
 		err = context.Cause(working)
@@ -94,14 +96,14 @@ func (r *run) attended(ctx context.Context) error {
 	r.leave(ctx, err)
 	end()
 	others.Wait()
-	r.routers.wait()
+	r.routers.Wait()
 	stop(nil)
 	return err
 }
 
 // leave says that nobody drives, where there is time to say so.
 func (r *run) leave(ctx context.Context, err error) {
-	if err == nil || errors.Is(context.Cause(ctx), errLeaseLost) {
+	if err == nil || errors.Is(context.Cause(ctx), lease.ErrLost) {
 		return
 	}
 	r.tracker.condition(v1alpha1.ConditionDriven, false, "GaveUp", err.Error())
@@ -147,7 +149,13 @@ func (r *run) toTheEnd(ctx context.Context) error {
 
 // complain shows why the run does not go on.
 func (r *run) complain(err error) {
-	r.logger.Warn("the rebalance cannot go on, trying again", "err", err)
+	if !errors.Is(err, errFailover) { // which is nothing to worry about
+		r.logger.Warn("the rebalance cannot go on, trying again", "err", err)
+	}
+	if errors.Is(err, errFailover) {
+		r.tracker.condition(v1alpha1.ConditionCellsUsable, false, reasonFailover, err.Error())
+		return
+	}
 	var cells *cellsError
 	if errors.As(err, &cells) {
 		r.tracker.unusable(cells.problems)
@@ -159,6 +167,10 @@ func (r *run) complain(err error) {
 // phase does what the Ring's phase asks for, and takes the run to the next one.
 func (r *run) phase(ctx context.Context) (ended bool, err error) {
 	s := r.known().Status
+	if err := standstill(&s); err != nil {
+		return false, err
+	}
+	r.tracker.moves()
 	switch {
 	case s.Rebalance != r.name && s.Phase != v1alpha1.RingStable:
 		return false, exit.Refusedf("the ring is in the hands of rebalance %s", s.Rebalance).WithHint("kubectl cell rebalance status")
@@ -182,7 +194,7 @@ func (r *run) phase(ctx context.Context) (ended bool, err error) {
 		step.shown = v1alpha1.RebalanceAborting
 	}
 	r.tracker.phase(step.shown)
-	if err := r.unlessAborted(ctx, func(ctx context.Context) error { return r.routers.await(ctx, s.Epoch, 0) }); err != nil {
+	if err := r.unlessAborted(ctx, func(ctx context.Context) error { return r.routers.Await(ctx, s.Epoch, 0) }); err != nil {
 		return false, err
 	}
 	r.tracker.waiting(nil)

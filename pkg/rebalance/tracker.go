@@ -11,6 +11,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
+	"github.com/kubecell/kubectl-cell/pkg/routers"
 )
 
 const (
@@ -232,13 +233,13 @@ func (t *tracker) unusable(problems map[string]error) {
 }
 
 // waiting says for which routers the run waits.
-func (t *tracker) waiting(routers []Router) {
-	if len(routers) == 0 {
+func (t *tracker) waiting(blocking []routers.Router) {
+	if len(blocking) == 0 {
 		t.condition(v1alpha1.ConditionRoutersAcknowledged, true, "Acknowledged", "")
 		return
 	}
 	var names []string
-	for _, r := range routers {
+	for _, r := range blocking {
 		age := "never renewed"
 		if !r.Renewed.IsZero() {
 			age = "last seen " + time.Since(r.Renewed).Round(time.Second).String() + " ago"

@@ -17,7 +17,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/cli/completion"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/printers"
-	"github.com/kubecell/kubectl-cell/pkg/rebalance"
+	"github.com/kubecell/kubectl-cell/pkg/routers"
 )
 
 // Forgotten is the data of `router forget -o json`.
@@ -121,12 +121,12 @@ func (o *forgetOptions) age(lease *coordinationv1.Lease) string {
 
 // unknown is fine where nothing is left to forget; a name that is close to another is a slip.
 func (o *forgetOptions) unknown(ctx context.Context, fed *command.Federation) error {
-	routers, err := rebalance.Routers(ctx, fed.Kube)
+	all, err := routers.List(ctx, fed.Kube)
 	if err != nil {
 		return err
 	}
 	result := Forgotten{Name: o.name, DryRun: o.dryRun}
-	if slices.ContainsFunc(routers, func(r rebalance.Router) bool { return r.Name == o.name }) {
+	if slices.ContainsFunc(all, func(r routers.Router) bool { return r.Name == o.name }) {
 		return exit.Refusedf("router %s has just registered again: it is alive", o.name).WithHint("%s status", o.env.Program)
 	}
 	return o.print(result, nil)
@@ -163,12 +163,12 @@ func completeRouters(env *command.Env) cobra.CompletionFunc {
 		if err != nil {
 			return nil, err
 		}
-		routers, err := rebalance.Routers(ctx, fed.Kube)
+		all, err := routers.List(ctx, fed.Kube)
 		if err != nil {
 			return nil, err
 		}
 		var out []cobra.Completion
-		for _, r := range routers {
+		for _, r := range all {
 			seen := "never seen"
 			if !r.Renewed.IsZero() {
 				seen = "seen " + duration.HumanDuration(env.Clock.Since(r.Renewed)) + " ago"

@@ -1,4 +1,10 @@
-package rebalance
+// Package routers follows the registered routers, and waits until they acknowledge what the Ring says.
+//
+// A router registers with a Lease, and says on it which epoch and window it acknowledges: it serves them, and every
+// write that it had begun in earlier ones is finished. Who changes the Ring waits for that with a [Crowd].
+//
+// Not promised: that a router which does not acknowledge is dead. Whoever goes on without it says so by its name.
+package routers
 
 import (
 	"context"
@@ -34,10 +40,13 @@ type Router struct {
 	Window int64 `json:"window"`
 	// Renewed is when it last showed that it lives; zero where it never did.
 	Renewed time.Time `json:"renewed"`
+	// AdminURL is the base of its admin port, empty where it has none.
+	AdminURL string `json:"adminURL,omitempty"`
 }
 
 func routerOf(lease *coordinationv1.Lease) Router {
-	r := Router{Name: lease.Name, Epoch: number(lease, v1alpha1.AnnotationEpoch), Window: number(lease, v1alpha1.AnnotationWindow)}
+	r := Router{Name: lease.Name, Epoch: number(lease, v1alpha1.AnnotationEpoch),
+		Window: number(lease, v1alpha1.AnnotationWindow), AdminURL: lease.Annotations[v1alpha1.AnnotationAdminURL]}
 	if lease.Spec.RenewTime != nil {
 		r.Renewed = lease.Spec.RenewTime.Time
 	}
@@ -65,9 +74,9 @@ func Blocking(routers []Router, epoch, window int64) []Router {
 	return out
 }
 
-// Routers reads the registered routers from the RCP. One that has died is among them until its Lease is
+// List reads the registered routers from the RCP. One that has died is among them until its Lease is
 // deleted.
-func Routers(ctx context.Context, kube kubernetes.Interface) ([]Router, error) {
+func List(ctx context.Context, kube kubernetes.Interface) ([]Router, error) {
 	list, err := kube.CoordinationV1().Leases(v1alpha1.Namespace).List(ctx, metav1.ListOptions{LabelSelector: routerSelector})
 	if err != nil {
 		return nil, fmt.Errorf("list the routers' leases: %w", err)
@@ -79,22 +88,23 @@ func Routers(ctx context.Context, kube kubernetes.Interface) ([]Router, error) {
 	return out, nil
 }
 
-// crowd follows the routers' Leases.
-type crowd struct {
+// Crowd follows the routers' Leases.
+type Crowd struct {
 	kube    kubernetes.Interface
 	leases  cache.SharedIndexInformer
 	stopped sync.WaitGroup
-	// report is told who is waited for, nobody in the end. One wait at a time reports.
-	report func([]Router)
+	report  func([]Router)
 
 	mu      sync.Mutex
 	changed chan struct{} // guarded by mu; closed at the next change
 }
 
-func newCrowd(kube kubernetes.Interface, report func([]Router)) (*crowd, error) {
+// NewCrowd returns a Crowd that does nothing before [Crowd.Start]. report is told who is waited for, nobody in the
+// end. One wait at a time reports.
+func NewCrowd(kube kubernetes.Interface, report func([]Router)) (*Crowd, error) {
 	factory := informers.NewSharedInformerFactoryWithOptions(kube, 0, informers.WithNamespace(v1alpha1.Namespace),
 		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = routerSelector }))
-	c := &crowd{kube: kube, report: report, leases: factory.Coordination().V1().Leases().Informer(), changed: make(chan struct{})}
+	c := &Crowd{kube: kube, report: report, leases: factory.Coordination().V1().Leases().Informer(), changed: make(chan struct{})}
 	_, err := c.leases.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc: func(any) { c.wake() }, UpdateFunc: func(any, any) { c.wake() }, DeleteFunc: func(any) { c.wake() },
 	})
@@ -104,39 +114,43 @@ func newCrowd(kube kubernetes.Interface, report func([]Router)) (*crowd, error) 
 	return c, nil
 }
 
-// start follows until ctx ends; wait returns then.
-func (c *crowd) start(ctx context.Context) {
+// Start follows until ctx ends; [Crowd.Wait] returns then.
+func (c *Crowd) Start(ctx context.Context) {
 	c.stopped.Go(func() { c.leases.RunWithContext(ctx) })
 }
 
-func (c *crowd) wait() { c.stopped.Wait() }
+// Wait returns when everything that Start began has ended.
+func (c *Crowd) Wait() { c.stopped.Wait() }
 
-func (c *crowd) wake() {
+func (c *Crowd) wake() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	close(c.changed)
 	c.changed = make(chan struct{})
 }
 
-func (c *crowd) next() <-chan struct{} {
+func (c *Crowd) next() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.changed
 }
 
-// await returns when every registered router acknowledges the epoch and the window, which the Ring has
-// already. What was seen of the Leases decides when to ask; a list that is made then decides: a router that
+// Await returns when every registered router, but those to ignore, acknowledges the epoch and the window, which the
+// Ring has already. What was seen of the Leases decides when to ask; a list that is made then decides: a router that
 // it does not have registers later, and reads the Ring after that.
-func (c *crowd) await(ctx context.Context, epoch, window int64) error {
+func (c *Crowd) Await(ctx context.Context, epoch, window int64, ignore ...string) error {
 	tick := time.NewTicker(reportEvery)
 	defer tick.Stop()
 	told := false
+	blocking := func(routers []Router) []Router {
+		return slices.DeleteFunc(Blocking(routers, epoch, window), func(r Router) bool { return slices.Contains(ignore, r.Name) })
+	}
 	for {
 		changed := c.next()
 		var failure error
-		if c.leases.HasSynced() && len(Blocking(c.seen(), epoch, window)) == 0 {
-			routers, err := Routers(ctx, c.kube)
-			if err == nil && len(Blocking(routers, epoch, window)) == 0 {
+		if c.leases.HasSynced() && len(blocking(c.seen())) == 0 {
+			routers, err := List(ctx, c.kube)
+			if err == nil && len(blocking(routers)) == 0 {
 				if told {
 					c.report(nil)
 				}
@@ -149,15 +163,15 @@ func (c *crowd) await(ctx context.Context, epoch, window int64) error {
 			return errors.Join(fmt.Errorf("wait for the routers: %w", context.Cause(ctx)), failure)
 		case <-changed:
 		case <-tick.C:
-			if blocking := Blocking(c.seen(), epoch, window); len(blocking) > 0 {
-				c.report(blocking)
+			if left := blocking(c.seen()); len(left) > 0 {
+				c.report(left)
 				told = true
 			}
 		}
 	}
 }
 
-func (c *crowd) seen() []Router {
+func (c *Crowd) seen() []Router {
 	var out []Router
 	for _, object := range c.leases.GetStore().List() {
 		if lease, ok := object.(*coordinationv1.Lease); ok {
