@@ -20,7 +20,7 @@ SOAK ?= 2m
 RACE ?= $(if $(shell command -v gcc cc clang 2>/dev/null),-race)
 # Real control planes share this machine: two packages at a time keep it busy, more starve each other.
 TESTFLAGS ?= -p 2 -timeout 20m
-# Packages in which goroutines share memory. The soak is one too: a watch stood still there once, and why is not known yet.
+# Packages in which goroutines share memory. The router of the soak is a process of its own, without the detector.
 RACED ?= ./pkg/router/... ./pkg/configuration/... ./pkg/replication/... ./pkg/backup/... ./pkg/federation/...
 
 # All packages of test/conformance but the one that compiles Kubernetes' specs, which takes minutes.

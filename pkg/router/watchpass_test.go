@@ -2,17 +2,21 @@ package router_test
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/client-go/rest"
 )
 
 // A router that stops ends the watches that it passes on, in order: it would wait for them until its patience ends,
-// and nobody could connect meanwhile. The test would find the streams broken off then.
+// and nobody could connect meanwhile.
 func TestAStoppingRouterEndsPassedOnWatches(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
 	b := newBed(t)
 	ns := b.namespace(t, "pass")
 	router, stop := startRouter(t, b.rcp, t.TempDir())
@@ -22,7 +26,7 @@ func TestAStoppingRouterEndsPassedOnWatches(t *testing.T) {
 	}
 	var streams []*bufio.Reader
 	for _, path := range paths {
-		stream := openStream(t, router, path)
+		stream := openStream(ctx, t, router, path)
 		// It is there: the first event came.
 		if line, err := stream.ReadString('\n'); err != nil || !strings.Contains(line, ns) {
 			t.Fatalf("GET %s: %q, %v", path, line, err)
@@ -38,13 +42,13 @@ func TestAStoppingRouterEndsPassedOnWatches(t *testing.T) {
 }
 
 // openStream asks for path and returns what the answer says.
-func openStream(t *testing.T, config *rest.Config, path string) *bufio.Reader {
+func openStream(ctx context.Context, t *testing.T, config *rest.Config, path string) *bufio.Reader {
 	t.Helper()
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, config.Host+path, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, config.Host+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,8 +36,8 @@ func TestASlowClientIsDroppedAndHoldsNobodyUp(t *testing.T) {
 	defer reader.Stop()
 	cell, _ := b.cellOf(t, ns, "large")
 	merged := fmt.Sprintf("/api/v1/namespaces/%s/configmaps?watch=true", ns)
-	openStream(t, config, merged)
-	openStream(t, config, "/cells/"+cell+merged)
+	openStream(t.Context(), t, config, merged)
+	openStream(t.Context(), t, config, "/cells/"+cell+merged)
 	conn := dialTLS(t, config)
 	if _, err := io.WriteString(conn, "GET "+merged+" HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 		t.Fatal(err)

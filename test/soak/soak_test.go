@@ -78,6 +78,7 @@ func TestInformersSurviveRestarts(t *testing.T) {
 	}
 
 	truth := readTruth(t, s)
+	began := time.Now()
 	for _, f := range watched {
 		want := f.part(truth[f.resource])
 		err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, settle, true, func(context.Context) (bool, error) {
@@ -89,7 +90,7 @@ func TestInformersSurviveRestarts(t *testing.T) {
 		for _, v := range f.violations() {
 			t.Errorf("%s: %s", f, v)
 		}
-		t.Logf("%s: %d objects, %d events, listed %d times", f, len(want), f.events.Load(), f.lists.Load())
+		t.Logf("%s: %d objects after %s, %d events, listed %d times", f, len(want), time.Since(began).Round(time.Millisecond), f.events.Load(), f.lists.Load())
 	}
 }
 
@@ -149,6 +150,7 @@ func end(t *testing.T, s *sandboxtest.Sandbox, find func(sandbox.Status) sandbox
 	if !part.Up || part.PID == 0 {
 		t.Fatalf("%s does not run", part.Name)
 	}
+	began := time.Now()
 	if err := syscall.Kill(part.PID, signal); err != nil {
 		t.Fatalf("stop %s: %v", part.Name, err)
 	}
@@ -158,14 +160,17 @@ func end(t *testing.T, s *sandboxtest.Sandbox, find func(sandbox.Status) sandbox
 	if err != nil {
 		t.Fatalf("%s did not end: %v", part.Name, err)
 	}
+	t.Logf("%s ended %s after %s", part.Name, time.Since(began).Round(time.Millisecond), signal)
 }
 
 func up(t *testing.T, s *sandboxtest.Sandbox) {
 	t.Helper()
+	began := time.Now()
 	_, err := s.Manager.Up(t.Context(), sandbox.UpOptions{Name: s.Name, Cells: 3, KubeconfigFiles: []string{s.Kubeconfig}})
 	if err != nil {
 		t.Fatalf("start what does not run: %v", err)
 	}
+	t.Logf("everything runs again after %s", time.Since(began).Round(time.Millisecond))
 }
 
 // snapshot is where the ring places everything.
