@@ -3,6 +3,7 @@ package cli_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/ptr"
@@ -21,6 +23,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/client"
+	"github.com/kubecell/kubectl-cell/pkg/daemon"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
@@ -40,7 +43,7 @@ func TestScriptsWithCells(t *testing.T) {
 			testscript.Run(t, testscript.Params{
 				Files: []string{script}, Setup: b.setup, UpdateScripts: *update, RequireUniqueNames: true,
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"cell": runCell, "repeat": repeat, "pick": pick, "ring": b.setRing, "create": b.create, "lease": b.lease,
+					"cell": runCell, "repeat": repeat, "pick": pick, "ring": b.setRing, "create": b.create, "lease": b.lease, "crash": crash,
 				},
 			})
 		})
@@ -75,6 +78,7 @@ func (b *bed) lease(ts *testscript.TestScript, _ bool, args []string) {
 // bed is a federation that was founded with cell-1 to cell-3.
 type bed struct {
 	kubeconfig []byte
+	ca         []byte // of the clients of the RCP
 	client     *client.Client
 	kube       kubernetes.Interface
 	planes     map[string]dynamic.Interface
@@ -84,6 +88,7 @@ func newBed(t *testing.T) *bed {
 	t.Helper()
 	configs := planes.Configs(t)
 	b := &bed{kubeconfig: sandboxtest.Kubeconfig(t, configs[0]), planes: map[string]dynamic.Interface{}}
+	b.ca = configs[0].CAData
 	var err error
 	if b.client, err = client.New(configs[0]); err != nil {
 		t.Fatal(err)
@@ -119,7 +124,47 @@ func (b *bed) setup(env *testscript.Env) error {
 	}
 	path := filepath.Join(env.WorkDir, "kubeconfig")
 	env.Setenv("KUBECONFIG", path)
+	if err := os.WriteFile(filepath.Join(env.WorkDir, "ca.crt"), b.ca, 0o600); err != nil {
+		return err
+	}
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	env.Setenv("PORT", port)
 	return os.WriteFile(path, b.kubeconfig, 0o600)
+}
+
+// freePort is one at which nobody listens on loopback.
+func freePort() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer listener.Close()
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	return port, err
+}
+
+// crash is the command of scripts that kills the daemon of a state directory and waits until it is gone:
+//
+//	crash DIR
+func crash(ts *testscript.TestScript, _ bool, args []string) {
+	path := filepath.Join(ts.MkAbs(args[0]), "lock")
+	holder, held, err := daemon.Inspect(path)
+	ts.Check(err)
+	if !held {
+		ts.Fatalf("nobody holds %s", path)
+	}
+	process, err := os.FindProcess(holder.PID)
+	ts.Check(err)
+	ts.Check(process.Kill())
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	ts.Check(wait.PollUntilContextCancel(ctx, 10*time.Millisecond, true, func(context.Context) (bool, error) {
+		_, held, err := daemon.Inspect(path)
+		return !held, err
+	}))
 }
 
 // setRing is the command of scripts that replaces the Ring's spec and status by those of a file:

@@ -46,8 +46,15 @@ func ownExitCodes() map[string]codes {
 	const refused = "refused by a check; nothing was changed"
 	const unconfirmed = "needs a confirmation and there is no terminal; nothing was changed"
 	const nothingRuns = "no rebalance runs; nothing was changed"
+	const unready = "an error, or it was not ready in time; nothing is left running"
 	change := codes{exit.Refused: refused}
 	notASandbox := codes{exit.Refused: "that is no cell of a sandbox of this machine; nothing was changed"}
+	start := codes{exit.OK: "it is ready, or was running already", exit.Failure: unready}
+	restart := codes{
+		exit.OK: "it is ready again", exit.Failure: unready,
+		exit.Refused: "a service manager started it and would start it again; nothing was changed",
+	}
+	daemonStatus := codes{exit.Findings: "with --exit-status: it is not Up"}
 	return map[string]codes{
 		"where": {
 			exit.Findings: "with --live: reality differs from the map",
@@ -101,6 +108,8 @@ func ownExitCodes() map[string]codes {
 			exit.OK:      "ended by SIGTERM, after giving the lease up",
 			exit.Refused: "another backup daemon uses the state directory",
 		},
+		"router start": start, "router stop": {}, "router restart": restart, "router status": daemonStatus, "router logs": {},
+		"backup start": start, "backup stop": {}, "backup restart": restart, "backup status": daemonStatus, "backup logs": {},
 		"explain": {}, "version": {exit.Failure: "an error, or no server answered; the client's version is printed all the same"},
 		"options":         {},
 		"completion bash": {}, "completion zsh": {}, "completion fish": {}, "completion powershell": {},

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/cli"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
+	"github.com/kubecell/kubectl-cell/pkg/daemon"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
@@ -47,7 +48,21 @@ func isolate(env *testscript.Env) error {
 	env.Setenv("KUBECTL_CELL_HOME", env.WorkDir+"/state")
 	kubeconfig := filepath.Join(env.WorkDir, "no-servers")
 	env.Setenv("KUBECONFIG", kubeconfig)
+	_, cell, err := sandboxtest.Binaries()
+	if err != nil {
+		return err
+	}
+	env.Setenv("KUBECELL_BINARY", cell) // which daemons are started from
+	env.Defer(func() { endDaemons(filepath.Join(env.WorkDir, "state")) })
 	return os.WriteFile(kubeconfig, []byte("apiVersion: v1\nkind: Config\n"), 0o600)
+}
+
+// endDaemons ends those that a script has left running below a state directory.
+func endDaemons(stateDir string) {
+	for _, name := range []string{"router", "backup"} {
+		// One that does not end now ends with the test process.
+		_, _ = daemon.Stop(context.Background(), filepath.Join(stateDir, name, command.LockName), 0)
+	}
 }
 
 // runCell is the command of scripts that runs kubectl cell in this process:
@@ -76,6 +91,8 @@ func runCell(ts *testscript.TestScript, _ bool, args []string) {
 		Clock:     clocktesting.NewFakePassiveClock(scriptTime()),
 		Getenv:    ts.Getenv,
 		Program:   "kubectl cell",
+
+		DieWithParent: true,
 	}
 	argv0 := "kubectl-cell"
 	if ts.Getenv("ARGV0") != "" {

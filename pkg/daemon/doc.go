@@ -9,6 +9,8 @@
 // first of all, and prints a line "ready URL" on standard output when it can be used. On the outside
 // [Start], [Stop] and [Inspect] need nothing but the path of the lock.
 //
-// Not promised: that the log of a running daemon is ever cut; a log is put aside when it is large at
-// the next start.
+// A log is put aside when it is large at the next start. A daemon that runs for months cuts its own by
+// writing through a [RotatingFile]; [Tail] and [Follow] read either kind.
+//
+// Not promised: that what a process writes past its RotatingFile, on standard error, is ever cut.
 package daemon

@@ -17,8 +17,14 @@ type Holder struct {
 	StartTime time.Time `json:"startTime"`
 	// Address is the URL under which the daemon serves, once it is known.
 	Address string `json:"address,omitempty"`
+	// Admin is the base URL of health and metrics, once it is known; empty where there is none.
+	Admin string `json:"admin,omitempty"`
 	// Version is the daemon's build version.
 	Version string `json:"version,omitempty"`
+	// Log is the file to which the daemon writes; empty where it writes to standard error alone.
+	Log string `json:"log,omitempty"`
+	// Supervisor is who starts the daemon again when it ends, such as "systemd"; empty for nobody.
+	Supervisor string `json:"supervisor,omitempty"`
 }
 
 // Lock is held until Release, or until the process ends.

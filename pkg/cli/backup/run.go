@@ -7,13 +7,16 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/backup"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
+	"github.com/kubecell/kubectl-cell/pkg/cli/launch"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 )
 
@@ -25,11 +28,35 @@ func NewCommand(env *command.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backup",
 		Short: "Run the daemon that keeps the cells true to each other",
-		Example: "  # Work in the foreground\n  " + env.Program + " backup run --rcp-kubeconfig rcp.conf" +
+		Example: "  # Work in the background\n  " + env.Program + " backup start --rcp-kubeconfig rcp.conf\n\n" +
+			"  # Work in the foreground\n  " + env.Program + " backup run --rcp-kubeconfig rcp.conf" +
 			" --state-dir /var/lib/kubectl-cell/backup",
 	}
 	cmd.AddCommand(newRun(env))
+	cmd.AddCommand(launch.Commands(program(env))...)
 	return cmd
+}
+
+// program is the daemon as the commands that start and watch it see it.
+func program(env *command.Env) launch.Program {
+	return launch.Program{
+		Env: env, Name: "backup", Noun: "backup daemon", Required: "--rcp-kubeconfig FILE",
+		Flags:   func(flags *pflag.FlagSet) launch.Runner { return newOptions(env, flags) },
+		Examine: examine,
+	}
+}
+
+// examine asks a daemon whether it works or stands by.
+func examine(ctx context.Context, ask launch.Ask, status *launch.Status) error {
+	metrics, err := ask(ctx, "/metrics")
+	if err != nil {
+		return err
+	}
+	status.Role = "standby"
+	if strings.Contains(string(metrics), "\nkubecell_backup_leader 1\n") {
+		status.Role = "leader"
+	}
+	return nil
 }
 
 // runOptions are the flags of "backup run".
@@ -38,10 +65,19 @@ type runOptions struct {
 	listen string
 }
 
-func newRun(env *command.Env) *cobra.Command {
+// newOptions are the options of "run", whose flags are added to a set.
+func newOptions(env *command.Env, flags *pflag.FlagSet) *runOptions {
 	o := &runOptions{Daemon: command.Daemon{Env: env, Command: "backup", Another: "backup daemon", Each: "daemon"}}
+	o.AddFlags(flags, "directory for the lock")
+	flags.StringVar(&o.listen, "listen", defaultListen,
+		"host:port of /healthz, /livez, /readyz, /metrics and /debug/pprof over plain HTTP, without authentication:"+
+			" whoever reaches it may read them all, so keep it on loopback; port 0: a free one")
+	return o
+}
+
+func newRun(env *command.Env) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "run --rcp-kubeconfig FILE --state-dir DIR",
+		Use:   "run --rcp-kubeconfig FILE",
 		Short: "Work in the foreground until SIGTERM",
 		Long: `Work in the foreground until SIGTERM.
 
@@ -52,16 +88,13 @@ of several, the one that holds the Lease kubecell-backup in kubecell-system work
 others stand by.
 
 One line "ready URL" on standard output says where health, metrics and profiles are; logs are
-JSON on standard error.`,
+JSON on standard error, or in --log-file. A service manager that listens at NOTIFY_SOCKET is
+told the same. SIGHUP opens the log file anew; certificates and tokens that the kubeconfig
+names as files are followed, and need no signal.`,
 		Example: "  " + env.Program + " backup run --rcp-kubeconfig rcp.conf --state-dir /var/lib/kubectl-cell/backup",
 		Args:    cobra.NoArgs,
-		RunE:    command.RunE(o),
 	}
-	flags := cmd.Flags()
-	o.AddFlags(flags, "directory for the lock")
-	flags.StringVar(&o.listen, "listen", defaultListen,
-		"host:port of /healthz, /livez, /readyz, /metrics and /debug/pprof over plain HTTP, without authentication:"+
-			" whoever reaches it may read them all, so keep it on loopback; port 0: a free one")
+	cmd.RunE = command.RunE(newOptions(env, cmd.Flags()))
 	return cmd
 }
 
@@ -83,14 +116,17 @@ func (o *runOptions) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("name this machine: %w", err)
 	}
-	return o.Daemon.Run(func(rcp *rest.Config, logger *slog.Logger, ready func(url string)) error {
+	return o.Daemon.Run(ctx, func(rcp *rest.Config, logger *slog.Logger, ready func(url string)) error {
 		return backup.Run(ctx, backup.Config{
 			RCP:      rcp,
 			Identity: host + "_" + string(uuid.NewUUID()),
 			Listen:   o.listen,
 			Logger:   logger,
 			Now:      o.Env.Clock.Now,
-			Ready:    ready,
+			Ready: func(url string) {
+				o.Admin = url
+				ready(url)
+			},
 		})
 	})
 }

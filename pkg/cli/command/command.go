@@ -34,6 +34,11 @@ type Env struct {
 	Interactive bool
 	// Program is what the user typed to get here, such as "kubectl cell"; hints begin with it.
 	Program string
+	// Hangup has SIGHUP call a function instead of ending the command, for daemons; nil where there are no
+	// signals.
+	Hangup func(func())
+	// DieWithParent ties daemons that a command starts to this process, for tests.
+	DieWithParent bool
 }
 
 // Federation is the connection to the server that serves the Ring: the RCP or a router.

@@ -1,11 +1,14 @@
 package command
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/rest"
@@ -14,14 +17,21 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/daemon"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox"
 	"github.com/kubecell/kubectl-cell/pkg/version"
 )
 
-// lockName of a daemon's lock below its state directory.
-const lockName = "lock"
+// LockName of a daemon's lock below its state directory.
+const LockName = "lock"
+
+// defaultLogSize in MiB at which a daemon puts its log aside.
+const defaultLogSize = 64
 
 // Daemon is what the commands that run a daemon in the foreground have in common: access to the RCP, a
-// state directory with a lock, logs as JSON on standard error, and a line when the daemon is ready.
+// state directory with a lock, a log as JSON, a line when the daemon is ready, and word to a service manager.
+//
+// SIGHUP does not end a daemon: it opens its log file anew. There is nothing else to load again, since the
+// files that a daemon is given are followed.
 type Daemon struct {
 	Env *Env
 	// Command is the one that the daemon belongs to, such as "router".
@@ -30,36 +40,67 @@ type Daemon struct {
 	Another, Each string
 	// StateDir holds the lock and what the daemon keeps.
 	StateDir string
+	// Admin is the base URL of health and metrics. Work sets it before it says that it is ready.
+	Admin string
 
 	kubeconfig string
 	context    string
+	logFile    string
+	logSize    int
 }
 
 // AddFlags adds the flags of all daemons. stateDir says what the state directory holds.
 func (d *Daemon) AddFlags(flags *pflag.FlagSet, stateDir string) {
 	flags.StringVar(&d.kubeconfig, "rcp-kubeconfig", "", "kubeconfig of the router control plane (required)")
 	flags.StringVar(&d.context, "rcp-context", "", "context in that kubeconfig; its current one where empty")
-	flags.StringVar(&d.StateDir, "state-dir", "", stateDir+" (required)")
+	flags.StringVar(&d.StateDir, "state-dir", "",
+		stateDir+fmt.Sprintf("; where empty, %s below $%s, else below $XDG_STATE_HOME/kubectl-cell", d.Command, sandbox.HomeEnv))
+	flags.StringVar(&d.logFile, "log-file", "", "file to append the log to, opened anew at SIGHUP; standard error where empty")
+	flags.IntVar(&d.logSize, "log-max-size", defaultLogSize,
+		"size in MiB at which that file is put aside under its name and "+daemon.PreviousLog+", replacing the one before")
 }
+
+// PathFlags are those of the flags of all daemons whose values are paths.
+func PathFlags() []string { return []string{"rcp-kubeconfig", "state-dir", "log-file"} }
 
 // Usagef is an error in how the command was called.
 func (d *Daemon) Usagef(format string, args ...any) error {
 	return exit.Usagef(format, args...).WithHint("%s %s run --help", d.Env.Program, d.Command)
 }
 
-// Require refuses required flags that were not given. The pairs are flags and their values.
-func (d *Daemon) Require(others ...[2]string) error {
-	required := append([][2]string{{"rcp-kubeconfig", d.kubeconfig}}, others...)
-	for _, r := range append(required, [2]string{"state-dir", d.StateDir}) {
+// Require refuses required flags that were not given, and chooses the state directory where none was. The
+// pairs are flags and their values.
+func (d *Daemon) Require(others ...[2]string) (err error) {
+	for _, r := range append([][2]string{{"rcp-kubeconfig", d.kubeconfig}}, others...) {
 		if r[1] == "" {
 			return d.Usagef("--%s is required", r[0])
 		}
 	}
-	return nil
+	if d.logSize < 1 {
+		return d.Usagef("--log-max-size must be 1 or more")
+	}
+	d.StateDir, err = DaemonDir(d.Env, d.Command, d.StateDir)
+	return err
 }
 
-// Run holds the lock while work runs, which calls ready with its URL once it can be used.
-func (d *Daemon) Run(work func(rcp *rest.Config, logger *slog.Logger, ready func(url string)) error) error {
+// DaemonDir is the state directory of the daemon of a command: the one given, else one below that of kubectl cell.
+func DaemonDir(env *Env, name, given string) (string, error) {
+	if given != "" {
+		return filepath.Abs(given)
+	}
+	home, err := sandbox.StateDir(env.Getenv)
+	return filepath.Join(home, name), err
+}
+
+// Directory is the state directory, once it is known.
+func (d *Daemon) Directory() string { return d.StateDir }
+
+// LogFile is the file that the daemon writes its log to, or "".
+func (d *Daemon) LogFile() string { return d.logFile }
+
+// Run holds the lock while work runs, which calls ready with its URL once it can be used. ctx is work's; its end
+// is the beginning of the daemon's.
+func (d *Daemon) Run(ctx context.Context, work func(rcp *rest.Config, logger *slog.Logger, ready func(url string)) error) (err error) {
 	config, err := d.rcpConfig()
 	if err != nil {
 		return err
@@ -68,13 +109,46 @@ func (d *Daemon) Run(work func(rcp *rest.Config, logger *slog.Logger, ready func
 	if err != nil {
 		return err
 	}
-	logger := slog.New(slog.NewJSONHandler(d.Env.ErrOut, nil))
+	defer func() { err = errors.Join(err, lock.Release()) }()
+	holder := daemon.Holder{
+		PID: os.Getpid(), StartTime: d.Env.Clock.Now(), Version: version.Get().Version, Log: d.logFile, Supervisor: d.supervisor(),
+	}
+	// Whoever starts a second one, or wants this one to end, finds it before it is ready, too.
+	if err := lock.Record(holder); err != nil {
+		return Unusable(d.StateDir, err)
+	}
+	out, closeLog, err := d.openLog()
+	if err != nil {
+		return err
+	}
+	defer closeLog()
+	logger := slog.New(slog.NewJSONHandler(out, nil))
 	klog.SetSlogLogger(logger)
-	err = work(config, logger, func(url string) {
-		d.record(lock, logger, url)
+	defer context.AfterFunc(ctx, func() { d.notify(logger, daemon.NotifyStopping) })()
+	return work(config, logger, func(url string) {
+		holder.Address, holder.Admin = url, d.Admin
+		if err := lock.Record(holder); err != nil {
+			logger.Error("cannot write the lock file", "err", err)
+		}
 		fmt.Fprintf(d.Env.Out, "%s%s\n", daemon.ReadyPrefix, url)
+		d.notify(logger, daemon.NotifyReady)
 	})
-	return errors.Join(err, lock.Release())
+}
+
+// supervisor is who starts the daemon again, as far as it can be known.
+func (d *Daemon) supervisor() string {
+	if d.Env.Getenv(daemon.NotifySocketEnv) != "" {
+		return "systemd"
+	}
+	return ""
+}
+
+// notify tells the service manager, if there is one. A word that does not arrive ends no daemon.
+func (d *Daemon) notify(logger *slog.Logger, state string) {
+	ctx := context.Background() // also the end is told
+	if err := daemon.Notify(ctx, d.Env.Getenv(daemon.NotifySocketEnv), state); err != nil {
+		logger.Warn("cannot tell the service manager", "state", state, "err", err)
+	}
 }
 
 func (d *Daemon) rcpConfig() (*rest.Config, error) {
@@ -91,21 +165,48 @@ func (d *Daemon) rcpConfig() (*rest.Config, error) {
 
 func (d *Daemon) lock() (*daemon.Lock, error) {
 	if err := os.MkdirAll(d.StateDir, 0o700); err != nil {
-		return nil, fmt.Errorf("make state directory: %w", err)
+		return nil, Unusable(d.StateDir, err)
 	}
-	lock, err := daemon.AcquireLock(filepath.Join(d.StateDir, lockName))
+	lock, err := daemon.AcquireLock(filepath.Join(d.StateDir, LockName))
 	var held *daemon.HeldError
 	if errors.As(err, &held) {
 		return nil, exit.Refusedf("another %s (pid %d) uses the state directory %s", d.Another, held.Holder.PID, d.StateDir).
 			WithHint("give each %s a --state-dir of its own", d.Each)
 	}
-	return lock, err
+	if err != nil {
+		return nil, Unusable(d.StateDir, err)
+	}
+	return lock, nil
 }
 
-// record tells whoever inspects the lock where the daemon serves.
-func (d *Daemon) record(lock *daemon.Lock, logger *slog.Logger, url string) {
-	holder := daemon.Holder{PID: os.Getpid(), StartTime: d.Env.Clock.Now(), Address: url, Version: version.Get().Version}
-	if err := lock.Record(holder); err != nil {
-		logger.Error("cannot write the lock file", "err", err)
+// Unusable is the error of a state directory that cannot be written to.
+func Unusable(dir string, err error) error {
+	failed := exit.Errorf(exit.Failure, "state directory %s cannot be used: %w", dir, err)
+	if errors.Is(err, syscall.ENOSPC) {
+		return failed.WithHint("free some space (df -h %s), or choose another directory with --state-dir", dir)
 	}
+	return failed.WithHint("choose a directory that you own with --state-dir, or: export %s=$HOME/kubectl-cell", sandbox.HomeEnv)
+}
+
+// openLog returns where the log goes. From then on SIGHUP does not end the daemon, unless a person looks at it: then
+// it ends with the terminal.
+func (d *Daemon) openLog() (out io.Writer, closeLog func(), err error) {
+	reopen := func() error { return nil }
+	out, closeLog = d.Env.ErrOut, func() {}
+	if d.logFile != "" {
+		file, err := daemon.OpenRotating(d.logFile, int64(d.logSize)<<20, d.crashInto)
+		if err != nil {
+			return nil, nil, exit.Errorf(exit.Failure, "--log-file: %w", err).WithHint("choose a file that you may write to")
+		}
+		out, reopen = file, file.Reopen
+		closeLog = func() { _ = file.Close() } // all was written before
+	}
+	if d.Env.Hangup != nil && !d.Env.Interactive {
+		d.Env.Hangup(func() {
+			if err := reopen(); err != nil {
+				fmt.Fprintf(d.Env.ErrOut, "error: %v\n", err)
+			}
+		})
+	}
+	return out, closeLog, nil
 }

@@ -3,7 +3,9 @@ package router
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -15,6 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
+	"github.com/kubecell/kubectl-cell/pkg/cli/launch"
 	"github.com/kubecell/kubectl-cell/pkg/router"
 )
 
@@ -33,11 +36,44 @@ func NewCommand(env *command.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "router",
 		Short: "Run the proxy that makes all cells look like one Kubernetes API",
-		Example: "  # Serve in the foreground\n  " + env.Program + " router run --rcp-kubeconfig rcp.conf" +
+		Example: "  # Serve in the background\n  " + env.Program + " router start --rcp-kubeconfig rcp.conf" +
+			" --client-ca-file ca.crt\n\n  # Serve in the foreground\n  " + env.Program + " router run --rcp-kubeconfig rcp.conf" +
 			" --client-ca-file ca.crt --state-dir /var/lib/kubectl-cell/router",
 	}
 	cmd.AddCommand(newRun(env), newForget(env))
+	cmd.AddCommand(launch.Commands(program(env))...)
 	return cmd
+}
+
+// program is the daemon as the commands that start and watch it see it.
+func program(env *command.Env) launch.Program {
+	return launch.Program{
+		Env: env, Name: "router", Noun: "router", Required: "--rcp-kubeconfig FILE --client-ca-file FILE",
+		Flags: func(flags *pflag.FlagSet) launch.Runner { return newOptions(env, flags) },
+		Paths: []string{
+			"client-ca-file", "authentication-config", "tls-cert-file", "tls-private-key-file", "audit-policy-file", "audit-log-path",
+		},
+		Examine: examine,
+	}
+}
+
+// examine asks a router what it sees of the cells.
+func examine(ctx context.Context, ask launch.Ask, status *launch.Status) error {
+	data, err := ask(ctx, "/cells")
+	if err != nil {
+		return err
+	}
+	var seen router.Views
+	if err := json.Unmarshal(data, &seen); err != nil {
+		return fmt.Errorf("read what the router says of the cells: %w", err)
+	}
+	status.Identity, status.Epoch, status.Cells, status.CellsUp = seen.Router, seen.Epoch, len(seen.Cells), 0
+	for _, cell := range seen.Cells {
+		if cell.Reachable {
+			status.CellsUp++
+		}
+	}
+	return nil
 }
 
 // runOptions are the flags of "router run".
@@ -52,7 +88,8 @@ type runOptions struct {
 	limits   router.Limits
 }
 
-func newRun(env *command.Env) *cobra.Command {
+// newOptions are the options of "run", whose flags are added to a set.
+func newOptions(env *command.Env, flags *pflag.FlagSet) *runOptions {
 	o := &runOptions{
 		Daemon:  command.Daemon{Env: env, Command: "router", Another: "router", Each: "router"},
 		serving: genericoptions.NewSecureServingOptions(),
@@ -61,27 +98,8 @@ func newRun(env *command.Env) *cobra.Command {
 	}
 	o.serving.ServerCert.PairName = "router"
 	o.serving.BindPort = defaultPort
-	cmd := &cobra.Command{
-		Use:   "run --rcp-kubeconfig FILE --client-ca-file FILE --state-dir DIR",
-		Short: "Serve in the foreground until SIGTERM",
-		Long: `Serve in the foreground until SIGTERM, which lets requests in flight finish.
-
-The router reads Ring and Cell from the router control plane and follows them. The last good
-configuration is kept in the state directory, so that it can start while that control plane is
-down. One line "ready URL" on standard output says that it serves; logs are JSON on standard
-error.
-
-Health, metrics, profiles, the router's view of the cells and its ledger are at --admin-listen,
-without authentication: they are there whatever else is down, and a failover reads them. A second
-router on one machine needs another port there.`,
-		Example: "  " + env.Program + " router run --rcp-kubeconfig rcp.conf --client-ca-file ca.crt" +
-			" --state-dir /var/lib/kubectl-cell/router --secure-port 6443",
-		Args: cobra.NoArgs,
-		RunE: command.RunE(o),
-	}
-	flags := cmd.Flags()
 	o.AddFlags(flags, "directory for the lock and the last good configuration")
-	flags.StringVar(&o.clientCA, "client-ca-file", "", "CA bundle of client certificates (required)")
+	flags.StringVar(&o.clientCA, "client-ca-file", "", "CA bundle of client certificates, followed when it changes (required)")
 	flags.StringVar(&o.authn, "authentication-config", "",
 		"AuthenticationConfiguration (apiserver.config.k8s.io): issuers whose JWTs are accepted; followed when it changes")
 	flags.StringVar(&o.admin, "admin-listen", defaultAdmin,
@@ -95,6 +113,32 @@ router on one machine needs another port there.`,
 		"writing requests in flight for one cell, from which on more are answered with 429; 0 for no limit")
 	addServingFlags(flags, o.serving)
 	addAuditFlags(flags, o.audit)
+	return o
+}
+
+func newRun(env *command.Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "run --rcp-kubeconfig FILE --client-ca-file FILE",
+		Short: "Serve in the foreground until SIGTERM",
+		Long: `Serve in the foreground until SIGTERM, which lets requests in flight finish.
+
+The router reads Ring and Cell from the router control plane and follows them. The last good
+configuration is kept in the state directory, so that it can start while that control plane is
+down. One line "ready URL" on standard output says that it serves; logs are JSON on standard
+error, or in --log-file. A service manager that listens at NOTIFY_SOCKET is told the same.
+
+Health, metrics, profiles, the router's view of the cells and its ledger are at --admin-listen,
+without authentication: they are there whatever else is down, and a failover reads them. A second
+router on one machine needs another port there.
+
+Ring and Cells, certificates, the client CA and the authentication configuration are followed: a
+change needs no restart and no signal. SIGHUP opens the log file anew. Flags, the audit policy and
+the address in the kubeconfig are read at the start.`,
+		Example: "  " + env.Program + " router run --rcp-kubeconfig rcp.conf --client-ca-file ca.crt" +
+			" --state-dir /var/lib/kubectl-cell/router --secure-port 6443",
+		Args: cobra.NoArgs,
+	}
+	cmd.RunE = command.RunE(newOptions(env, cmd.Flags()))
 	return cmd
 }
 
@@ -166,7 +210,7 @@ func (o *runOptions) Run(ctx context.Context) error {
 	if o.Env.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	return o.Daemon.Run(func(rcp *rest.Config, logger *slog.Logger, ready func(url string)) error {
+	return o.Daemon.Run(ctx, func(rcp *rest.Config, logger *slog.Logger, ready func(url string)) error {
 		return router.Run(ctx, router.Config{
 			RCP:          rcp,
 			Serving:      o.serving,
@@ -178,6 +222,7 @@ func (o *runOptions) Run(ctx context.Context) error {
 			AuthenticationConfig: o.authn,
 			AdminListen:          o.admin,
 			AdminURL:             o.adminURL,
+			AdminReady:           func(url string) { o.Admin = url },
 			Audit:                o.audit,
 			Limits:               o.limits,
 		})
