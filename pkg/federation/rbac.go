@@ -46,7 +46,7 @@ func manifests() []resourceObject {
 		{namespaces, &corev1.Namespace{TypeMeta: typeMeta("v1", "Namespace"), ObjectMeta: meta("", v1alpha1.Namespace)}},
 		{clusterRoles, clusterRole(RoleViewer, rule(v1alpha1.GroupName, read(), "*"))},
 		{clusterRoles, clusterRole(RoleAdmin, rule(v1alpha1.GroupName, []string{"*"}, "*"),
-			rule("", []string{"create"}, "events"))},
+			rule("", []string{"create"}, "events"), rule("", read(), "resourcequotas"))},
 		{clusterRoles, clusterRole(RoleRouter, routerRules()...)},
 		{clusterRoleBindings, &rbacv1.ClusterRoleBinding{
 			TypeMeta: rbacType("ClusterRoleBinding"), ObjectMeta: meta("", RoleRouter),
@@ -57,10 +57,11 @@ func manifests() []resourceObject {
 			TypeMeta: rbacType("ClusterRoleBinding"), ObjectMeta: meta("", RoleBackup),
 			RoleRef: roleRef("ClusterRole", RoleBackup), Subjects: group(GroupBackup),
 		}},
-		{roles, role(RoleAdmin, rule("", []string{"*"}, "secrets"), rule("coordination.k8s.io", []string{"*"}, "leases"))},
+		{roles, role(RoleAdmin, rule("", []string{"*"}, "secrets", "configmaps"), rule("coordination.k8s.io", []string{"*"}, "leases"))},
 		{roles, role(RoleViewer, rule("coordination.k8s.io", read(), "leases"))},
 		{roles, role(RoleRouter,
-			rule("", read(), "secrets", "configmaps"),
+			rule("", read(), "secrets"),
+			rule("", append(read(), "create", "update", "delete"), "configmaps"), // the records of quotas
 			rule("coordination.k8s.io", append(read(), "create", "update", "patch", "delete"), "leases"))},
 		{roleBindings, &rbacv1.RoleBinding{
 			TypeMeta: rbacType("RoleBinding"), ObjectMeta: meta(v1alpha1.Namespace, RoleRouter),
@@ -68,6 +69,7 @@ func manifests() []resourceObject {
 		}},
 		{roles, role(RoleBackup,
 			rule("", read(), "secrets"),
+			rule("", append(read(), "create", "update", "delete"), "configmaps"), // the records of quotas
 			rule("coordination.k8s.io", append(read(), "create", "update", "patch"), "leases"))},
 		{roleBindings, &rbacv1.RoleBinding{
 			TypeMeta: rbacType("RoleBinding"), ObjectMeta: meta(v1alpha1.Namespace, RoleBackup),
@@ -108,11 +110,12 @@ func backupRules() []rbacv1.PolicyRule {
 	return append(out, replicatedRules()...)
 }
 
-// replicatedRules allow to read the sources of Replicated objects, and to set the finalizer of those
-// that wait for cells.
+// replicatedRules allow to read the sources of Replicated objects, to set the finalizer of those that wait for
+// cells, and to say on quotas what all cells use.
 func replicatedRules() []rbacv1.PolicyRule {
 	out := []rbacv1.PolicyRule{
 		rule("", []string{"patch"}, "namespaces"),
+		rule("", []string{"update"}, "resourcequotas/status"),
 		rule("apiextensions.k8s.io", []string{"patch"}, "customresourcedefinitions"),
 	}
 	for _, r := range placement.DefaultRules() {

@@ -35,6 +35,9 @@ type Mover struct {
 	// Barrier returns when every write that a router began before the call has ended. It may be nil
 	// where nobody but the mover writes.
 	Barrier func(ctx context.Context) error
+	// Room is asked where a cell has refused a copy because it would exceed a quota there, which it states by part of
+	// the whole: true where it was given more. nil where nobody divides quotas.
+	Room func(ctx context.Context, cell, namespace string, refusal error) bool
 	// Step is told of each step, in the goroutine that moves; nil for nobody.
 	Step func(Step)
 	// Clock dates the marks.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -80,7 +81,7 @@ func (r *run) know(ctx context.Context, i *item) error {
 
 // create makes the copy. Where a Service asks for what another one has, the cell gives out something else.
 func (r *run) create(ctx context.Context, i *item) (*document, error) {
-	for {
+	for refused := 0; ; {
 		body, err := r.body(i, "")
 		if err != nil {
 			return nil, err
@@ -100,11 +101,36 @@ func (r *run) create(ctx context.Context, i *item) (*document, error) {
 		if apierrors.IsAlreadyExists(err) {
 			return nil, err
 		}
+		if err != nil && refused < tries && r.makeRoom(ctx, i, err) {
+			refused++
+			if pause(ctx, time.Duration(refused)*lookAgain) {
+				continue // the apiserver sees a moment later that it may
+			}
+		}
 		if err != nil {
 			return nil, judge(&i.Object, r.to.Name, "create", err)
 		}
 		r.step(Created, &i.Object)
 		return made, nil
+	}
+}
+
+// makeRoom is true where a quota has refused the copy, and does not any more. The copy counts in the new cell, and
+// until its tombstone is buried the original in the old one.
+func (r *run) makeRoom(ctx context.Context, i *item, err error) bool {
+	return r.Room != nil && apierrors.IsForbidden(err) && strings.Contains(err.Error(), "exceeded quota: ") &&
+		r.Room(ctx, r.to.Name, i.Namespace, err)
+}
+
+// pause is false where ctx has ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
 	}
 }
 

@@ -92,7 +92,7 @@ func (r *run) mover(ctx context.Context) (*migration.Mover, error) {
 		return nil, err
 	}
 	return &migration.Mover{
-		Cells: cells, Rebalance: r.name, Epoch: s.Epoch, Clock: clock.RealClock{},
+		Cells: cells, Rebalance: r.name, Epoch: s.Epoch, Clock: clock.RealClock{}, Room: r.room,
 	}, nil
 }
 

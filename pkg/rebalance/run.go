@@ -38,6 +38,8 @@ type run struct {
 	wishes  *wishes
 	fleet   *fleet
 	barrier *barrier
+	// rooms has one copy after the other ask for room in a quota.
+	rooms sync.Mutex
 
 	mu   sync.Mutex
 	ring *v1alpha1.Ring // as it was written or read last, guarded by mu

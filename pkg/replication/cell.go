@@ -91,7 +91,7 @@ func (s *cellSync) stop() {
 // setShares has quotas divided otherwise from now on.
 func (s *cellSync) setShares(shares Shares) {
 	if before := s.shares.Swap(&shares); !before.Equal(shares) {
-		s.compareSoon(schema.GroupVersionResource{Version: "v1", Resource: "resourcequotas"})
+		s.compareSoon(quotas)
 	}
 }
 
@@ -134,6 +134,7 @@ func (s *cellSync) followCopies(ctx context.Context, resource schema.GroupVersio
 				return
 			}
 			s.queue.AddAfter(o, settle)
+			s.c.divideSoon(o)
 			if gone && s.c.isWaiting(o) {
 				s.c.releases.Add(o)
 			}

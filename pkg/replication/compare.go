@@ -53,7 +53,10 @@ func (c *comparison) compare(ctx context.Context, resource schema.GroupVersionRe
 			return
 		}
 		objects++
-		if leaving(copied) || !Same(c.cell.part(source), copied) {
+		if IsQuota(o) {
+			source = c.cell.Shares.asDivided(source, copied)
+		}
+		if leaving(copied) || !Same(source, copied) {
 			differs(o, true)
 		}
 	})

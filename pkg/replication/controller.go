@@ -69,10 +69,12 @@ type ControllerConfig struct {
 //	  both: a list, at first and after a gap ──▶ compare the whole resource ──▶ queue of that cell
 //	cell: comparisons, repairs, watches ──▶ standing ──▶ verdict, where it is another one ──▶ Report
 //	  being deleted, in any of both ──▶ releases ─▶ ask all cells ──▶ finalizer taken off in the RCP
+//	  a quota, in any of both ────────▶ divisions ─▶ Quotas.Settle ──▶ parts in the cells, sum of use in the RCP
 //
 // Triggers: any change of a source or a copy; a list of either; a new [State]; every ten minutes.
 // Reads: the Replicated resources of the RCP and of every cell.
-// Writes: copies in the cells; finalizers, and the condition CellsRemaining, in the RCP.
+// Writes: copies in the cells; in the RCP finalizers, the condition CellsRemaining, the records of quotas and what
+// is used of them.
 // Why it may run twice: each look at an object reads both sides anew and writes with preconditions. It
 // runs in one daemon by a Lease all the same, since two do the same work twice.
 // After a crash: the next one begins with lists, which compare everything.
@@ -84,8 +86,12 @@ type Controller struct {
 	meta   metadata.Interface
 	// rediscover asks for the resources to be looked up again.
 	rediscover chan struct{}
-	releases   workqueue.TypedRateLimitingInterface[Object]
-	running    sync.WaitGroup
+	// divideAll asks for all quotas to be divided anew.
+	divideAll chan struct{}
+	releases  workqueue.TypedRateLimitingInterface[Object]
+	// divisions are the quotas that are to be divided anew.
+	divisions workqueue.TypedRateLimitingInterface[Object]
+	running   sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows
 	state   *State
@@ -110,7 +116,9 @@ func NewController(config ControllerConfig) (*Controller, error) {
 	c := &Controller{
 		config:     config,
 		rediscover: make(chan struct{}, 1),
+		divideAll:  make(chan struct{}, 1),
 		releases:   newQueue(),
+		divisions:  newQueue(),
 		cells:      map[string]*cellSync{},
 		sources:    map[schema.GroupVersionResource]*source{},
 		waiting:    map[Object]bool{},
@@ -131,11 +139,16 @@ func NewController(config ControllerConfig) (*Controller, error) {
 func (c *Controller) Run(ctx context.Context, states <-chan *State) error {
 	defer c.running.Wait()
 	defer c.releases.ShutDown()
+	defer c.divisions.ShutDown()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	for range releaseWorkers {
 		c.running.Go(func() { c.releaseLoop(ctx) })
 	}
+	for range divideWorkers {
+		c.running.Go(func() { c.divideLoop(ctx) })
+	}
+	c.running.Go(func() { c.divideAllLoop(ctx) })
 	if c.config.Report != nil {
 		c.running.Go(func() { c.reportLoop(ctx) })
 	}
@@ -197,6 +210,7 @@ func (c *Controller) adopt(ctx context.Context, state *State) {
 	for o := range c.waiting {
 		c.releases.Add(o)
 	}
+	c.divideAllSoon()
 }
 
 // followAll has the sources of every Replicated resource followed, and their copies in every cell.
@@ -243,6 +257,9 @@ func (c *Controller) followSource(ctx context.Context, resource schema.GroupVers
 				c.noteLeaving(resource, object)
 			}
 			s.closed.Do(func() { close(s.once) })
+			if resource == quotas {
+				c.divideAllSoon()
+			}
 			for _, cell := range c.cellList() {
 				cell.compareSoon(resource)
 			}
@@ -253,6 +270,7 @@ func (c *Controller) followSource(ctx context.Context, resource schema.GroupVers
 				for _, cell := range c.cellList() {
 					cell.queue.AddAfter(o, settle)
 				}
+				c.divideSoon(o)
 				if IsDefinition(o) {
 					c.discoverSoon()
 				}

@@ -357,6 +357,7 @@ func TestTheSystemsNamespacesWaitForNobody(t *testing.T) {
 
 func TestAQuotaIsDivided(t *testing.T) {
 	b := newBed(t)
+	b.rcp.makeOwnNamespace(t)
 	b.makeEverywhere(t, "quota")
 	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "q"}}
 	quota.Spec.Hard = corev1.ResourceList{"pods": resource.MustParse("9"), "requests.cpu": resource.MustParse("1")}
@@ -370,6 +371,27 @@ func TestAQuotaIsDivided(t *testing.T) {
 	b.awaitPods(t, "cell-1", "9")
 	b.setCells(t, "cell-1", "cell-2")
 	b.awaitPods(t, "cell-1", "5")
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "one"}}
+	pod.Spec.Containers = []corev1.Container{{Name: "c", Image: "i", Resources: corev1.ResourceRequirements{
+		Requests: corev1.ResourceList{"cpu": resource.MustParse("300m")},
+	}}}
+	await(t, "pod in cell-2", func(ctx context.Context) string {
+		if _, err := b.cells["cell-2"].kube.CoreV1().Pods("quota").Create(ctx, pod, metav1.CreateOptions{}); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	await(t, "what the RCP shows", func(ctx context.Context) string {
+		q, err := quotas.Get(ctx, "q", metav1.GetOptions{})
+		if err != nil {
+			return err.Error()
+		}
+		pods, cpu := q.Status.Used["pods"], q.Status.Used["requests.cpu"]
+		if pods.String() != "1" || cpu.String() != "300m" {
+			return fmt.Sprintf("%s pods, %s cpu", pods.String(), cpu.String())
+		}
+		return ""
+	})
 	whole := `{"metadata":{"annotations":{"` + v1alpha1.AnnotationQuota + `":"` + v1alpha1.QuotaWhole + `"}}}`
 	if _, err := quotas.Patch(t.Context(), "q", types.MergePatchType, []byte(whole), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)

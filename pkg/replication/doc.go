@@ -5,7 +5,7 @@
 // to judge and to serve its share of the workloads. The RCP is the only source. A copy is written by
 // server-side apply as field manager "kubecell", so that what a cell adds for itself (status,
 // finalizers, an annotation of its own controllers) is left to it, and what disappears from the
-// source disappears from the copy. A quota is divided among the cells; see [Shares].
+// source disappears from the copy. A quota is divided among the cells; see [Quotas].
 //
 // Every control plane makes some of these objects for itself: the default service account, the
 // namespace kube-system, the bootstrap cluster roles. One that says the same as the source is left

@@ -50,6 +50,9 @@ func push(ctx context.Context, rcp dynamic.Interface, cell Cell, o Object, delet
 	if Excluded(o) {
 		return nil
 	}
+	if IsQuota(o) {
+		return pushQuota(ctx, rcp, cell, o, deletes, note)
+	}
 	for {
 		copied, err := find(ctx, cell.Client, o)
 		if err != nil {
@@ -117,7 +120,6 @@ func reconcile(ctx context.Context, cell Cell, o Object, source, copied *unstruc
 		}
 		return deleted, remove(ctx, cell.Client, o, copied)
 	}
-	source = cell.part(source)
 	foreign := copied != nil && copyOf(copied) != "" && copyOf(copied) != string(source.GetUID())
 	switch {
 	case copied != nil && copied.GetDeletionTimestamp() != nil:

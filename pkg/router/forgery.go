@@ -40,6 +40,7 @@ func reservedMarks() []mark {
 		{false, v1alpha1.LabelBackupCell},
 		{true, v1alpha1.AnnotationReplicatedFrom},
 		{true, v1alpha1.AnnotationPlacementEpoch},
+		{true, v1alpha1.AnnotationQuotaPart},
 	}
 }
 

@@ -46,6 +46,8 @@ type handler struct {
 	// streams says which requests may last for ever.
 	streams  request.LongRunningRequestCheck
 	inFlight inFlight
+	// quotas has requests for room in the same quota wait for one another.
+	quotas quotaLocks
 	// ledger remembers the writes that were acknowledged.
 	ledger  *ledger.Ledger
 	metrics *metrics.Metrics
@@ -149,6 +151,7 @@ func (h *handler) act(w http.ResponseWriter, r *http.Request, state *feed.State,
 	}
 	switch to.Action {
 	case route.Forward:
+		h.withTotals(r, state, info)
 		h.serveFrom(w, r, state, info, to.Source)
 	case route.Place:
 		h.place(w, r, func(w http.ResponseWriter, r *http.Request, name string) {

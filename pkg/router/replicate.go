@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -154,6 +155,14 @@ func push(ctx context.Context, state *feed.State, objects []replication.Object) 
 	if err != nil {
 		return []string{err.Error()}
 	}
+	var out []string
+	objects = slices.DeleteFunc(slices.Clone(objects), func(o replication.Object) bool {
+		if !replication.IsQuota(o) {
+			return false
+		}
+		out = append(out, pushQuota(ctx, state, o)...) // in all cells at once, since one has what another has not
+		return true
+	})
 	cells := state.Snapshot.Table.Cells()
 	failures := make([]string, len(cells))
 	var pushed sync.WaitGroup
@@ -166,7 +175,6 @@ func push(ctx context.Context, state *feed.State, objects []replication.Object) 
 		})
 	}
 	pushed.Wait()
-	var out []string
 	for _, failure := range failures {
 		if failure != "" {
 			out = append(out, failure)

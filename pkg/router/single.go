@@ -105,18 +105,25 @@ func (h *handler) exchange(w http.ResponseWriter, r *http.Request, state *feed.S
 		return nil
 	}
 	accounted := !to.dryRun && keepsAccount(w, r, state, info, to.source)
-	answer, err := plane.Send(r, changes) //nolint:bodyclose // the exchange closes it
-	if err != nil {
-		h.noAnswer(w, r, to.source, err)
-		return nil
-	}
-	x := &exchange{h: h, r: r, info: info, plane: plane, slot: slot, asYAML: asYAML, accounted: accounted, answer: answer, of: of}
-	if err := x.look(); err != nil {
+	var space room
+	defer space.end()
+	for {
+		answer, err := plane.Send(r, changes) //nolint:bodyclose // the exchange closes it
+		if err != nil {
+			h.noAnswer(w, r, to.source, err)
+			return nil
+		}
+		x := &exchange{h: h, r: r, info: info, plane: plane, slot: slot, asYAML: asYAML, accounted: accounted, answer: answer, of: of}
+		if err := x.look(); err != nil {
+			x.discard()
+			h.noAnswer(w, r, to.source, fmt.Errorf("read its answer: %w", err))
+			return nil
+		}
+		if !space.make(x, state) {
+			return x
+		}
 		x.discard()
-		h.noAnswer(w, r, to.source, fmt.Errorf("read its answer: %w", err))
-		return nil
 	}
-	return x
 }
 
 // singleChanges is what the control plane gets in the place of what the client sent.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/fence"
+	"github.com/kubecell/kubectl-cell/pkg/quota"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
 	"github.com/kubecell/kubectl-cell/pkg/router/stream"
 	"github.com/kubecell/kubectl-cell/pkg/router/upstream"
@@ -66,6 +67,10 @@ type exchange struct {
 	of *metav1.PartialObjectMetadata
 	// seen is what the answer says of the object.
 	seen seen
+	// over is what the cell says of its part of a quota that would be exceeded, nil where it says nothing of that.
+	// busy is true where it failed to count, and full is the refusal by all cells, nil where only one refuses.
+	over, full *quota.Refusal
+	busy       bool
 	// out is the answer's body as the client gets it, in a buffer of the handler's; nil where it is passed on unread.
 	out *[]byte
 }
@@ -139,6 +144,12 @@ func (x *exchange) lookAtRefusal() error {
 		x.seen = taken
 	case !conflict && bytes.Contains(body, []byte(fence.MessagePrefix)):
 		x.seen = fenced
+	case conflict:
+		x.busy = busyQuota(x.info, body)
+	default:
+		if over, ok := quota.ParseRefusal(body); ok {
+			x.over = &over
+		}
 	}
 	rest := x.answer.Body
 	x.answer.Body = struct {
@@ -160,6 +171,10 @@ func (x *exchange) discard() {
 // answerTo passes the answer on, with the versions of its objects as the router shows them. Refusals and whatever is
 // no object pass untouched.
 func (x *exchange) answerTo(w http.ResponseWriter) {
+	if x.full != nil {
+		x.refuse(w)
+		return
+	}
 	if x.out == nil {
 		x.plane.Pass(w, x.answer)
 		return

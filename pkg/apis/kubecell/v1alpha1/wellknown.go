@@ -119,12 +119,15 @@ const AnnotationQuota = GroupName + "/quota"
 
 // Values of [AnnotationQuota].
 const (
-	// QuotaDivided gives each cell a part in proportion to its weight: all parts together are the
-	// whole.
+	// QuotaDivided gives each cell a part that follows what it uses: all parts together are the whole.
 	QuotaDivided = "Divided"
 	// QuotaWhole gives each cell the whole, so that all cells together may admit a multiple of it.
 	QuotaWhole = "Whole"
 )
+
+// AnnotationQuotaPart on a cell's copy of a divided ResourceQuota is the generation of the part that it
+// states; see pkg/quota.
+const AnnotationQuotaPart = GroupName + "/quota-part"
 
 // RebalanceStatus is a value of [LabelRebalanceStatus]: the state of one object's migration, kept
 // on the object itself so that no router needs an index of what has moved.
