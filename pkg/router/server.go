@@ -133,8 +133,7 @@ func Run(ctx context.Context, config Config) error {
 		return err
 	}
 	defer closeLog()
-	h.authz = access
-	h.metrics = newMetrics(configuration.State, h.ledger)
+	h.authz, h.metrics = access, newMetrics(configuration.State, h.ledger)
 	closePort, err := h.openAdminPort(ctx, config, registered)
 	if err != nil {
 		return err

@@ -22,7 +22,7 @@ func (h *handler) pass(w http.ResponseWriter, r *http.Request, plane *upstream.C
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(h.stopping, cancel)()
-	answer, err := plane.Send(r.WithContext(ctx), upstream.Changes{})
+	answer, err := plane.Send(r.WithContext(ctx), upstream.Changes{}) //nolint:bodyclose // Pass closes it
 	if err != nil {
 		h.noAnswer(w, r, plane.Name(), err)
 		return
