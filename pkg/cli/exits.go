@@ -109,6 +109,7 @@ func ownExitCodes() map[string]codes {
 			exit.Refused: "another backup daemon uses the state directory",
 		},
 		"router start": start, "router stop": {}, "router restart": restart, "router status": daemonStatus, "router logs": {},
+		"router export systemd": {}, "router export deployment": {}, "backup export systemd": {}, "backup export deployment": {},
 		"backup start": start, "backup stop": {}, "backup restart": restart, "backup status": daemonStatus, "backup logs": {},
 		"explain": {}, "version": {exit.Failure: "an error, or no server answered; the client's version is printed all the same"},
 		"options":         {},

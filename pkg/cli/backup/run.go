@@ -18,7 +18,11 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/cli/launch"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/federation"
 )
+
+// podPort of health and metrics in a pod, where nobody else listens on loopback.
+const podPort = 8097
 
 // defaultListen keeps health, metrics and profiles on this machine, where nobody has asked for more.
 const defaultListen = "127.0.0.1:8097"
@@ -43,6 +47,10 @@ func program(env *command.Env) launch.Program {
 		Env: env, Name: "backup", Noun: "backup daemon", Required: "--rcp-kubeconfig FILE",
 		Flags:   func(flags *pflag.FlagSet) launch.Runner { return newOptions(env, flags) },
 		Examine: examine,
+		Pods: launch.Pods{
+			Role: federation.RoleBackup, PortName: "admin", Port: podPort, AdminPort: podPort, ServicePort: podPort,
+			Flags: []string{fmt.Sprintf("--listen=:%d", podPort)},
+		},
 	}
 }
 

@@ -52,6 +52,8 @@ type Program struct {
 	// Paths are those flags beside [command.PathFlags] whose values are paths: the daemon is started with
 	// absolute ones, since it may be restarted from elsewhere.
 	Paths []string
+	// Pods is how it runs in pods.
+	Pods Pods
 	// Examine adds what only this daemon can tell of itself.
 	Examine func(ctx context.Context, ask Ask, status *Status) error
 }
@@ -65,9 +67,9 @@ const (
 	maxAnswer = 8 << 20
 )
 
-// Commands are start, stop, restart, status and logs.
+// Commands are start, stop, restart, status, logs and export.
 func Commands(p Program) []*cobra.Command {
-	return []*cobra.Command{newStart(p), newStop(p), newRestart(p), newStatus(p), newLogs(p)}
+	return []*cobra.Command{newStart(p), newStop(p), newRestart(p), newStatus(p), newLogs(p), newExport(p)}
 }
 
 // example is a command line of this program, indented, below a remark.

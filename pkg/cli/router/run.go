@@ -18,6 +18,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/cli/launch"
+	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/router"
 )
 
@@ -54,6 +55,29 @@ func program(env *command.Env) launch.Program {
 			"client-ca-file", "authentication-config", "tls-cert-file", "tls-private-key-file", "audit-policy-file", "audit-log-path",
 		},
 		Examine: examine,
+		Pods:    pods(),
+	}
+}
+
+// podAdminPort of a router in a pod.
+const podAdminPort = 6444
+
+// pods is how a router runs in pods: all of them with one serving certificate, since they have one address.
+func pods() launch.Pods {
+	return launch.Pods{
+		Role: federation.RoleRouter, PortName: "https", Port: defaultPort, ServicePort: 443, AdminPort: podAdminPort,
+		Flags: []string{
+			"--client-ca-file=/etc/kubectl-cell/client-ca/ca.crt",
+			"--tls-cert-file=/etc/kubectl-cell/tls/tls.crt", "--tls-private-key-file=/etc/kubectl-cell/tls/tls.key",
+			fmt.Sprintf("--secure-port=%d", defaultPort),
+			fmt.Sprintf("--admin-listen=:%d", podAdminPort), "--admin-url=" + launch.PodURL(podAdminPort),
+		},
+		Sources: []launch.Source{
+			{Flag: "client-ca-configmap", Name: "kubecell-client-ca", Folder: "client-ca",
+				Content: "the CA bundle of client certificates under the key ca.crt"},
+			{Flag: "tls-secret", Name: "kubecell-router-tls", Secret: true, Folder: "tls",
+				Content: "the serving certificate of the routers (type kubernetes.io/tls)"},
+		},
 	}
 }
 

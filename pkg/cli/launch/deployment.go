@@ -1,0 +1,151 @@
+package launch
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/cli/command"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+)
+
+// Pods is how a daemon runs in pods.
+type Pods struct {
+	// Role is the name of the roles in the router control plane that `init` installs for it.
+	Role string
+	// ServicePort leads to Port, which is called PortName. PortName is "admin" where the daemon serves nothing else.
+	PortName          string
+	ServicePort, Port int32
+	// AdminPort is that of health and metrics.
+	AdminPort int32
+	// Flags of `run` beside those that every daemon gets.
+	Flags []string
+	// Sources are what is mounted for these flags.
+	Sources []Source
+}
+
+// Source is a ConfigMap or Secret that has to be made by people, and where it is mounted.
+type Source struct {
+	// Flag names another one; Name is the usual one.
+	Flag, Name string
+	// Secret tells a Secret from a ConfigMap.
+	Secret bool
+	// Folder below /etc/kubectl-cell.
+	Folder string
+	// Content is for messages.
+	Content string
+}
+
+type deploymentOptions struct {
+	program     Program
+	image       string
+	replicas    int32
+	rcpSecret   string
+	serviceType string
+	sources     []string
+	extra       []string
+	namespace   string
+}
+
+const minReplicas = 1
+
+func newExportDeployment(p Program) *cobra.Command {
+	o := &deploymentOptions{program: p, sources: make([]string, len(p.Pods.Sources))}
+	cmd := &cobra.Command{
+		Use:   "deployment --image IMAGE [-- FLAGS OF run]",
+		Short: "Print the manifests of a Deployment that runs the " + p.Noun,
+		Long: "Print the manifests of a Deployment that runs the " + p.Noun + ": Namespace, ServiceAccount, bindings\n" +
+			"to the roles that `init` has installed and to nothing else, Deployment with probes,\n" +
+			"PodDisruptionBudget, Service and NetworkPolicy. The pods run without root, on a read-only file system,\n" +
+			"without capabilities.\n\n" +
+			"They are meant for the router control plane itself, where the ServiceAccount is their identity. For any\n" +
+			"other cluster put a kubeconfig of the router control plane into a Secret (key \"kubeconfig\") and name it\n" +
+			"with --rcp-secret. The image is any that holds kubectl-cell on its PATH: see the runbook.",
+		Example: p.example("Into the router control plane", "export deployment --image registry.example/kubectl-cell:v1") + " | kubectl apply -f -\n\n" +
+			p.example("With a flag of `run`", "export deployment --image registry.example/kubectl-cell:v1 -- -v=2"),
+		RunE: command.RunE(o),
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.image, "image", "", "image that holds kubectl-cell (required)")
+	flags.Int32Var(&o.replicas, "replicas", 2, "number of pods")
+	flags.StringVar(&o.rcpSecret, "rcp-secret", "", "Secret with a kubeconfig of the router control plane; where empty, the pods run in that")
+	flags.StringVar(&o.serviceType, "service-type", string(corev1.ServiceTypeClusterIP), "type of the Service: ClusterIP, NodePort or LoadBalancer")
+	for i, source := range p.Pods.Sources {
+		kind := "ConfigMap"
+		if source.Secret {
+			kind = "Secret"
+		}
+		flags.StringVar(&o.sources[i], source.Flag, source.Name, kind+" with "+source.Content)
+	}
+	return cmd
+}
+
+// Complete checks the flags, and those of `run` behind --.
+func (o *deploymentOptions) Complete(args []string) error {
+	p := o.program
+	usage := func(format string, args ...any) error {
+		return exit.Usagef(format, args...).WithHint("%s %s export deployment --help", p.Env.Program, p.Name)
+	}
+	if o.image == "" {
+		return usage("--image is required")
+	}
+	if o.replicas < minReplicas {
+		return usage("--replicas must be %d or more", minReplicas)
+	}
+	types := []corev1.ServiceType{corev1.ServiceTypeClusterIP, corev1.ServiceTypeNodePort, corev1.ServiceTypeLoadBalancer}
+	if !slices.Contains(types, corev1.ServiceType(o.serviceType)) {
+		return usage("--service-type %q is unknown", o.serviceType)
+	}
+	names := slices.Clone(o.sources)
+	if o.rcpSecret != "" {
+		names = append(names, o.rcpSecret)
+	}
+	for _, name := range names {
+		if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
+			return usage("%q is no name of an object: %s", name, problems[0])
+		}
+	}
+	o.namespace = v1alpha1.Namespace
+	if given := p.Env.Flags.Namespace; given != nil && *given != "" {
+		o.namespace = *given
+	}
+	o.extra = args
+	known := pflag.NewFlagSet("run", pflag.ContinueOnError)
+	p.Flags(known)
+	known.IntP(verbosity, verbosity, 0, "") // of all commands
+	if err := known.Parse(args); err != nil {
+		return usage("flags of %s run behind --: %w", p.Name, err)
+	}
+	if known.NArg() > 0 {
+		return usage("unexpected argument %q", known.Arg(0))
+	}
+	return nil
+}
+
+// Run prints the manifests.
+func (o *deploymentOptions) Run(context.Context) error {
+	data, err := encode(o.manifests())
+	if err != nil {
+		return err
+	}
+	if _, err := o.program.Env.Out.Write(data); err != nil {
+		return fmt.Errorf("print manifests: %w", err)
+	}
+	for i, source := range o.program.Pods.Sources {
+		kind := "configmap"
+		if source.Secret {
+			kind = "secret"
+		}
+		fmt.Fprintf(o.program.Env.ErrOut, "needed beforehand: %s %s/%s with %s\n", kind, o.namespace, o.sources[i], source.Content)
+	}
+	if o.rcpSecret != "" {
+		fmt.Fprintf(o.program.Env.ErrOut, "needed beforehand: secret %s/%s with a kubeconfig under the key kubeconfig\n", o.namespace, o.rcpSecret)
+	}
+	return nil
+}
