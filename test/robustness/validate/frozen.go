@@ -1,0 +1,44 @@
+package validate
+
+import (
+	"fmt"
+
+	"github.com/kubecell/kubectl-cell/test/robustness/history"
+)
+
+// Frozen says which objects were changed in a cell by somebody else while the driver had them marked: the content of one
+// that is migrating, and anything of one that has migrated. cells are watches of the cells themselves. Scale passes the
+// fence by its nature, so that the replicas of one that is migrating may change until the routers have acknowledged.
+func Frozen(cells []history.Told) []string {
+	var out []string
+	for _, cell := range cells {
+		last := map[string]history.Event{}
+		for _, e := range cell.Events {
+			before, known := last[e.Key]
+			switch {
+			case e.Type == history.Relisted:
+				clear(last)
+			case e.Key == "":
+			case e.Type == history.Deleted:
+				delete(last, e.Key)
+			default:
+				last[e.Key] = e
+				if known && thawed(before, e) {
+					out = append(out, fmt.Sprintf("%s in %s: %s %+v became %s %+v", e.Key, cell.Name, before.Status, before.State, e.Status, e.State))
+				}
+			}
+		}
+	}
+	return out
+}
+
+func thawed(before, now history.Event) bool {
+	switch before.Status {
+	case history.Migrating:
+		return (now.Status == history.Migrating || now.Status == history.Migrated) && before.State.Mark != now.State.Mark
+	case history.Migrated:
+		return now.Status == history.Migrated &&
+			(before.State.Mark != now.State.Mark || before.State.Replicas != now.State.Replicas)
+	}
+	return false
+}
