@@ -2,6 +2,7 @@ package router
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -26,6 +27,9 @@ import (
 // groupOperators may set this project's marks through a router, to mend by hand what is broken. Nobody is
 // in it unless an administrator says so, not even the group system:masters.
 const groupOperators = "kubecell:operators"
+
+// errStale is what an apiserver says of a write of an object that has changed since.
+var errStale = errors.New("the object has been modified; please apply your changes to the latest version and try again")
 
 // mark is a label or annotation of this project's own, by which objects are found, hidden and moved.
 type mark struct {
@@ -73,6 +77,8 @@ type guarded struct {
 	// moved is false where nothing can have been moved to, so that no object has marks that could be dropped
 	// without being named: at the RCP, and as long as the ring is the first one.
 	moved bool
+	// translate makes the control plane's versions of those in the body; nil where they are its own.
+	translate func(version string) (string, error)
 }
 
 // guard refuses a write that would change a mark of this project's on the object itself, and returns the body
@@ -80,7 +86,8 @@ type guarded struct {
 //
 // A client that reads and writes back sends the marks along, and passes. One that replaces the whole object, or
 // applies it, and does not know of marks, keeps them: they are carried over into its body. A patch that would
-// take them away, by name or with all labels or annotations, is refused.
+// take them away, by name or with all labels or annotations, is refused. One that is about an object as it was before
+// it moved, or before another one got its name, is told so: it forges nothing.
 //
 // To look at the live object is a trip to the control plane. It is made where the body names a mark, and, once
 // the ring has moved something, for what could drop one.
@@ -108,14 +115,40 @@ func (h *handler) guard(r *http.Request, plane *upstream.ControlPlane, g guarded
 	}
 	for _, c := range claims {
 		if !c.holds(live) {
-			resource := schema.GroupResource{Group: g.info.APIGroup, Resource: g.info.Resource}
-			return nil, apierrors.NewForbidden(resource, g.info.Name, fmt.Errorf("the %s is for the federation alone to set", c.mark))
+			return nil, g.refusal(c, live)
 		}
 	}
 	if missing := g.missing(live, claims); carries && len(missing) > 0 {
 		return withMarks(g.media, g.body, live, missing)
 	}
 	return g.body, nil
+}
+
+// refusal is the answer to a claim that does not hold.
+func (g *guarded) refusal(c claim, live metav1.Object) error {
+	resource := schema.GroupResource{Group: g.info.APIGroup, Resource: g.info.Resource}
+	switch {
+	case g.stale(live):
+		return apierrors.NewConflict(resource, g.info.Name, errStale)
+	case live.GetUID() == "" && g.info.Verb == "update":
+		return apierrors.NewNotFound(resource, g.info.Name)
+	}
+	return apierrors.NewForbidden(resource, g.info.Name, fmt.Errorf("the %s is for the federation alone to set", c.mark))
+}
+
+// stale says whether the body names, as its condition, a version that the live object does not have.
+func (g *guarded) stale(live metav1.Object) bool {
+	stale := false
+	_, err := wire.RewriteVersions(g.media, g.body, func(named string) (string, error) {
+		own := named
+		var err error
+		if g.translate != nil {
+			own, err = g.translate(named)
+		}
+		stale = stale || own != "0" && live.GetUID() != "" && own != live.GetResourceVersion()
+		return own, err
+	})
+	return err == nil && stale
 }
 
 // replaces says whether the body is all that will be left of the object, or of what its manager has applied.

@@ -202,6 +202,51 @@ func TestAReplacedObjectKeepsItsMarks(t *testing.T) {
 	b.wantMarks(t, "a null for a mark", ns, "x")
 }
 
+// TestAWriteOfAnObjectAsItWasIsNoForgery writes back what was read before the object moved, or before another one got
+// its name: the marks in it are not those of now, and the answer is an apiserver's.
+func TestAWriteOfAnObjectAsItWasIsNoForgery(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "stalemarks")
+	b.marked(t, ns, "x")
+	b.moved(t)
+	for _, encoding := range []string{runtime.ContentTypeJSON, runtime.ContentTypeProtobuf} {
+		config := rest.CopyConfig(b.router)
+		config.ContentType = encoding
+		maps := kube(t, config).CoreV1().ConfigMaps(ns)
+		now, err := maps.Get(t.Context(), "x", getOptions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		was := now.DeepCopy()
+		was.Annotations[epochMark] = "5"
+		if _, err := maps.Update(t.Context(), was, metav1.UpdateOptions{}); !apierrors.IsForbidden(err) {
+			t.Errorf("%s: a forged mark: %v; want forbidden", encoding, err)
+		}
+		earlier := shown(t, now.ResourceVersion)
+		earlier.Epoch, earlier.Raw = 5, earlier.Raw-1
+		was.ResourceVersion = earlier.String()
+		if _, err := maps.Update(t.Context(), was, metav1.UpdateOptions{}); !apierrors.IsConflict(err) {
+			t.Errorf("%s: as it was: %v; want a conflict", encoding, err)
+		}
+		delete(was.Annotations, epochMark)
+		was.Labels[statusMark] = "migrated"
+		if _, err := maps.Update(t.Context(), was, metav1.UpdateOptions{}); !apierrors.IsConflict(err) {
+			t.Errorf("%s: as it was, with another label: %v; want a conflict", encoding, err)
+		}
+		was.Name = "gone"
+		if _, err := maps.Update(t.Context(), was, metav1.UpdateOptions{}); !apierrors.IsNotFound(err) {
+			t.Errorf("%s: of an object that is gone: %v; want not found", encoding, err)
+		}
+		b.wantMarks(t, encoding, ns, "x")
+	}
+	stale := `{"metadata":{"resourceVersion":"1001","annotations":{"kubecell.io/placement-epoch":"5"}}}`
+	path := "/api/v1/namespaces/" + ns + "/configmaps/x"
+	if code, answer := b.send(t, http.MethodPatch, path, "application/merge-patch+json", stale); code != http.StatusConflict {
+		t.Errorf("a patch of it as it was: %d %s; want 409", code, answer)
+	}
+	b.wantMarks(t, "a patch", ns, "x")
+}
+
 // TestAppliedMarksStay: a manager that once applied a mark, and alone owns it, applies without it.
 func TestAppliedMarksStay(t *testing.T) {
 	b := newBed(t)

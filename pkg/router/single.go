@@ -157,6 +157,7 @@ func (h *handler) singleChanges(w http.ResponseWriter, r *http.Request, state *f
 	body, err = h.guard(r, plane, guarded{
 		info: info, media: media, body: body,
 		manager: r.URL.Query().Get("fieldManager"), moved: plane.Name() != route.RCP && state.Snapshot.Epoch > 1,
+		translate: precondition(slot),
 	})
 	if err != nil {
 		return changes, false, err
