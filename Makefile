@@ -16,6 +16,9 @@ KUBECTL_LDFLAGS := -s -w -X k8s.io/component-base/version.gitVersion=v1.36.3
 
 # How long make soak writes.
 SOAK ?= 2m
+# How many runs make robustness makes, and the seed of the first; 0 draws one.
+SEEDS ?= 3
+SEED ?= 0
 # The race detector needs a C compiler; without one the tests run all the same.
 RACE ?= $(if $(shell command -v gcc cc clang 2>/dev/null),-race)
 # Real control planes share this machine: two packages at a time keep it busy, more starve each other.
@@ -64,6 +67,11 @@ race: build ## run the tests of what is concurrent under the race detector
 .PHONY: soak
 soak: build ## informers through two restarts of the router and the death of a cell: three minutes
 	go test ./test/soak -count=1 -v -timeout 20m -args -duration $(SOAK)
+
+.PHONY: robustness
+robustness: build ## rebalances under clients and faults, every history judged: six minutes for each of SEEDS (3)
+	go test ./test/robustness -count=1 -v -timeout 3h -run TestRebalance -args -seed $(SEED) -seeds $(SEEDS) -steps 0 \
+		-stages join,leave,weights -faults kill,router,crash,stop,cell,pause,abort,direct,random
 
 .PHONY: conformance
 conformance: build ## Kubernetes' own specs, directly and through the router: 15 minutes (CONFORMANCE=--short: 3)

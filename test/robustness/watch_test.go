@@ -1,0 +1,100 @@
+package robustness
+
+import (
+	"context"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/kubecell/kubectl-cell/test/robustness/history"
+)
+
+// retryAfter is how long watchers and pollers wait when something is away.
+const retryAfter = 100 * time.Millisecond
+
+// watcher follows one kind in one place, as client-go's reflectors do: it lists, watches from there, opens the watch
+// again from the last version that it saw, and lists again where that is gone.
+type watcher struct {
+	access
+	kind   schema.GroupVersionResource
+	stream *history.Stream
+
+	position string
+	// exact says that the position is that of a list or a bookmark.
+	exact bool
+}
+
+func (b *bed) watch(a access, kind schema.GroupVersionResource) *watcher {
+	return &watcher{access: a, kind: kind, stream: b.record.Stream(a.name + " " + kind.Resource)}
+}
+
+func (w *watcher) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := w.once(ctx); isGone(err) {
+			w.position = ""
+		} else if err != nil {
+			sleep(ctx, retryAfter)
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// once lists where there is no position, and watches until the watch ends.
+func (w *watcher) once(ctx context.Context) error {
+	r := w.client.Resource(w.kind).Namespace(namespace)
+	if w.position == "" {
+		list, err := r.List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		w.listed(list)
+	}
+	stream, err := r.Watch(ctx, metav1.ListOptions{ResourceVersion: w.position, AllowWatchBookmarks: true})
+	if err != nil {
+		return err
+	}
+	defer stream.Stop()
+	if !w.exact {
+		w.stream.Add(history.Event{Type: history.Resumed})
+	}
+	for event := range stream.ResultChan() {
+		if event.Type == watch.Error {
+			return apierrors.FromObject(event.Object)
+		}
+		w.told(event.Type, event.Object.(*unstructured.Unstructured))
+	}
+	return nil
+}
+
+func (w *watcher) listed(list *unstructured.UnstructuredList) {
+	items := map[string]history.State{}
+	for i := range list.Items {
+		if key, ok := w.key(&list.Items[i]); ok {
+			items[key] = stateOf(key, &list.Items[i])
+		}
+	}
+	w.stream.Add(history.Event{Type: history.Relisted, Items: items})
+	w.position, w.exact = list.GetResourceVersion(), true
+}
+
+func (w *watcher) told(kind watch.EventType, o *unstructured.Unstructured) {
+	w.position, w.exact = o.GetResourceVersion(), kind == watch.Bookmark
+	if key, ok := w.key(o); ok && !w.exact {
+		w.stream.Add(history.Event{Type: history.EventType(kind), Key: key, State: stateOf(key, o), Status: statusOf(o)})
+	}
+}
+
+// key is false for objects that are not of the proof.
+func (w *watcher) key(o *unstructured.Unstructured) (string, bool) {
+	return keyOf(w.kind, o.GetName()), o.GetAnnotations()[born] != ""
+}
