@@ -61,6 +61,7 @@ func TestInformersSurviveRestarts(t *testing.T) {
 	s := sandboxtest.Up(t, 3)
 	all := makeNamespaces(t, s)
 	watched := startInformers(t, s, all)
+	writing := time.Now()
 	written, stop := startWriters(t, s, all)
 
 	part := *duration / 4
@@ -72,7 +73,9 @@ func TestInformersSurviveRestarts(t *testing.T) {
 	restartRouter(t, s)
 	await(t, part)
 	stop()
-	t.Logf("%d writes in %s, %d refused", written.done.Load(), *duration, written.failed.Load())
+	took := time.Since(writing)
+	t.Logf("%d writes in %s, with all restarts: %.0f a second; %d refused",
+		written.done.Load(), took.Round(time.Second), float64(written.done.Load())/took.Seconds(), written.failed.Load())
 	if written.done.Load() == 0 {
 		t.Fatal("nothing was written")
 	}

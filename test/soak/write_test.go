@@ -22,7 +22,7 @@ const (
 	pause = 50 * time.Millisecond
 )
 
-// writer makes, changes and deletes objects whose names are its own.
+// writer makes, changes and deletes objects whose names are its own, so that it knows what there is.
 type writer struct {
 	client     dynamic.Interface
 	random     *rand.Rand
@@ -30,20 +30,26 @@ type writer struct {
 	own        int
 	written    *counts
 	round      int
+	there      map[target]bool
+}
+
+// target is one object of a writer.
+type target struct {
+	resource        schema.GroupVersionResource
+	namespace, name string
 }
 
 func (w *writer) run(ctx context.Context) {
-	resources := followed()
+	w.there = map[target]bool{}
+	resources := load()
 	for ctx.Err() == nil {
 		w.round++
-		resource := resources[w.random.IntN(len(resources))]
-		if resource.Resource == "namespaces" {
-			continue // these stay
+		at := target{
+			resource:  resources[w.random.IntN(len(resources))],
+			namespace: w.namespaces[w.random.IntN(len(w.namespaces))],
+			name:      fmt.Sprintf("w%d-%d", w.own, w.random.IntN(keys)),
 		}
-		name := fmt.Sprintf("w%d-%d", w.own, w.random.IntN(keys))
-		namespace := w.namespaces[w.random.IntN(len(w.namespaces))]
-		client := w.client.Resource(resource).Namespace(namespace)
-		err := w.write(ctx, client, resource, namespace, name)
+		err := w.write(ctx, at)
 		switch {
 		case err == nil:
 			w.written.done.Add(1)
@@ -58,34 +64,52 @@ func (w *writer) run(ctx context.Context) {
 	}
 }
 
-// write makes the object where it is missing, and else changes or deletes it.
-func (w *writer) write(ctx context.Context, client dynamic.ResourceInterface, resource schema.GroupVersionResource, namespace, name string) error {
+// load are the resources to write, each as often as it is to be written. One write of a replicated resource is one in
+// each control plane, and controllers answer one of a service or a deployment with several of their own.
+func load() []schema.GroupVersionResource {
+	var out []schema.GroupVersionResource
+	for _, resource := range followed() {
+		times := 1
+		switch resource.Resource {
+		case "namespaces":
+			times = 0 // these stay
+		case "configmaps", "secrets", "events":
+			times = 4
+		}
+		for range times {
+			out = append(out, resource)
+		}
+	}
+	return out
+}
+
+// write makes the object where it is missing, and else changes or deletes it. A write that failed may have been done:
+// what is there is asked for, then, by writing again.
+func (w *writer) write(ctx context.Context, at target) error {
+	client := w.client.Resource(at.resource).Namespace(at.namespace)
+	if !w.there[at] {
+		_, err := client.Create(ctx, newObject(at.resource, at.namespace, at.name), metav1.CreateOptions{})
+		w.there[at] = err == nil || apierrors.IsAlreadyExists(err)
+		return err
+	}
+	var err error
 	switch w.random.IntN(4) {
 	case 0:
 		now := int64(0)
-		return ignoreNotFound(client.Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: &now}))
+		err = client.Delete(ctx, at.name, metav1.DeleteOptions{GracePeriodSeconds: &now})
+		w.there[at] = err != nil
 	case 1:
-		patch := fmt.Sprintf(`{"metadata":{"annotations":{"round":%q}}}`, strconv.Itoa(w.round))
-		_, err := client.Patch(ctx, name, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
-		return ignoreNotFound(err)
-	case 2:
-		o, err := client.Get(ctx, name, metav1.GetOptions{})
-		if err == nil {
+		var o *unstructured.Unstructured
+		if o, err = client.Get(ctx, at.name, metav1.GetOptions{}); err == nil {
 			o.SetLabels(map[string]string{"round": strconv.Itoa(w.round)})
 			_, err = client.Update(ctx, o, metav1.UpdateOptions{})
 		}
-		return ignoreNotFound(err)
+	default:
+		patch := fmt.Sprintf(`{"metadata":{"annotations":{"round":%q}}}`, strconv.Itoa(w.round))
+		_, err = client.Patch(ctx, at.name, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
 	}
-	_, err := client.Create(ctx, newObject(resource, namespace, name), metav1.CreateOptions{})
-	if apierrors.IsAlreadyExists(err) {
-		return nil
-	}
-	return err
-}
-
-func ignoreNotFound(err error) error {
 	if apierrors.IsNotFound(err) {
-		return nil
+		w.there[at] = false
 	}
 	return err
 }
