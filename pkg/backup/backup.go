@@ -1,8 +1,9 @@
 // Package backup is the backup daemon: what keeps the cells of a federation true to each other, beside
 // the requests that routers answer.
 //
-// It hosts the [replication.Controller], and a [rebalance.Driver] that takes over runs which nobody drives any
-// more and deletes tombstones in time. Any number of daemons may run; the one that holds the Lease
+// It hosts the [mirror.Mirror], which keeps an envelope of every workload in its backup cell; the
+// [replication.Controller]; and a [rebalance.Driver] that takes over runs which nobody drives any more and deletes
+// tombstones in time. Any number of daemons may run; the one that holds the Lease
 // "kubecell-backup" in kubecell-system works, the others stand by and take over within the Lease's
 // duration, or at once when the holder ends in order. Whatever two of them do at the same time, for a
 // moment after a holder lost touch with the router control plane (RCP), is safe: everything is written
@@ -13,7 +14,7 @@
 //
 // Not promised: that anything is repaired while the RCP is down; it holds the sources.
 //
-// Start reading at [Run], then [replication.Controller].
+// Start reading at [Run], then [mirror.Mirror] and [replication.Controller].
 package backup
 
 import (
@@ -30,6 +31,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/adminport"
+	"github.com/kubecell/kubectl-cell/pkg/backup/mirror"
 	"github.com/kubecell/kubectl-cell/pkg/replication"
 )
 
@@ -54,6 +56,12 @@ type Config struct {
 
 const defaultLease = 15 * time.Second
 
+// metrics are those of the parts.
+type metrics struct {
+	replication *replication.Metrics
+	mirror      *mirror.Metrics
+}
+
 // Run works, or stands by, until ctx ends. Then it gives the Lease up and returns nil.
 func Run(ctx context.Context, config Config) error {
 	if config.LeaseDuration == 0 {
@@ -68,7 +76,7 @@ func Run(ctx context.Context, config Config) error {
 		Name: "kubecell_backup_leader", Help: "1 while this daemon holds the Lease and works, else 0.",
 	})
 	registry.MustRegister(leading)
-	metrics := replication.NewMetrics(registry)
+	counted := &metrics{replication: replication.NewMetrics(registry), mirror: mirror.NewMetrics(registry)}
 	health := http.NewServeMux()
 	healthz.InstallHandler(health)
 	healthz.InstallLivezHandler(health)
@@ -85,7 +93,7 @@ func Run(ctx context.Context, config Config) error {
 		err := lead(ctx, config, kube, func(ctx context.Context) {
 			leading.Set(1)
 			defer leading.Set(0)
-			if err := work(ctx, config, metrics); err != nil {
+			if err := work(ctx, config, kube, counted); err != nil {
 				config.Logger.Error("the work has ended, giving the lease up", "err", err)
 			}
 		})

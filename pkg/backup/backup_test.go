@@ -68,7 +68,11 @@ type requests struct {
 func (r *requests) add(request *http.Request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.counts[request.Method+" "+request.URL.Path]++
+	of := ""
+	if manager := request.URL.Query().Get("fieldManager"); manager != "" {
+		of = " by " + manager
+	}
+	r.counts[request.Method+" "+request.URL.Path+of]++
 }
 
 func (r *requests) count(request string) int {

@@ -50,11 +50,11 @@ func TestReplicatedCondition(t *testing.T) {
 	})
 	wantWork(t, rcp, cell, "afterwards")
 	second.stop()
-	if n := second.asked.count("PATCH " + cellPath + "/status"); n > 0 {
+	if n := second.asked.count("PATCH " + cellPath + "/status by kubecell-backup"); n > 0 {
 		t.Errorf("the second daemon wrote %d times what was there", n)
 	}
 	// An earlier test may have left the first of the four.
-	if n := first.asked.count("PATCH " + cellPath + "/status"); n < 3 || n > 4 {
+	if n := first.asked.count("PATCH " + cellPath + "/status by kubecell-backup"); n < 3 || n > 4 {
 		t.Errorf("the first daemon wrote %d times; want once for each of four changes", n)
 	}
 

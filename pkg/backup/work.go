@@ -5,9 +5,14 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/backup/mirror"
 	"github.com/kubecell/kubectl-cell/pkg/cells"
 	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/configuration"
@@ -16,16 +21,18 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
 
-// work is what the holder of the Lease does until ctx ends.
-func work(ctx context.Context, config Config, metrics *replication.Metrics) error {
+// duties are what the holder of the Lease has to do.
+type duties struct {
+	config  Config
+	metrics *metrics
+	kube    kubernetes.Interface
+	client  *client.Client
+	source  *configuration.Follower
+}
+
+// work does all of it until ctx ends, or until the RCP's objects cannot be followed.
+func work(ctx context.Context, config Config, kube kubernetes.Interface, metrics *metrics) error {
 	cells, err := client.New(config.RCP)
-	if err != nil {
-		return err
-	}
-	r := reporter{client: cells, now: config.Now}
-	controller, err := replication.NewController(replication.ControllerConfig{
-		RCP: config.RCP, Logger: config.Logger, Metrics: metrics, Now: config.Now, Report: r.report,
-	})
 	if err != nil {
 		return err
 	}
@@ -33,35 +40,126 @@ func work(ctx context.Context, config Config, metrics *replication.Metrics) erro
 	if err != nil {
 		return err
 	}
-	f := &follower{source: source, logger: config.Logger}
+	d := &duties{config: config, metrics: metrics, kube: kube, client: cells, source: source}
+	replicate, err := d.replication()
+	if err != nil {
+		return err
+	}
+	keep, err := d.mirror()
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	var following sync.WaitGroup
 	defer following.Wait()
 	defer source.Wait()
 	defer cancel()
 	source.Start(ctx)
-	states := make(chan *replication.State)
-	following.Go(func() { f.run(ctx, states) })
-	driver := &rebalance.Driver{
-		RCP: config.RCP, Identity: config.Identity, LeaseDuration: config.LeaseDuration, Logger: config.Logger,
-	}
+	f := &follower{source: source, logger: config.Logger}
+	replicated, mirrored := make(chan *replication.State), make(chan *replication.State)
+	following.Go(func() { f.run(ctx, replicated, mirrored) })
+	following.Go(func() { d.drive(ctx) })
 	following.Go(func() {
-		if err := driver.Attend(ctx); err != nil {
-			config.Logger.Error("nobody takes over rebalances that are not driven", "err", err)
+		defer cancel() // one does not go on without the other
+		if err := keep(ctx, mirrored); err != nil {
+			config.Logger.Error("the backup has ended", "err", err)
 		}
 	})
-	return controller.Run(ctx, states)
+	return replicate(ctx, replicated)
+}
+
+func (d *duties) replication() (func(context.Context, <-chan *replication.State) error, error) {
+	r := reporter{client: d.client, now: d.config.Now}
+	controller, err := replication.NewController(replication.ControllerConfig{
+		RCP: d.config.RCP, Logger: d.config.Logger, Metrics: d.metrics.replication, Now: d.config.Now, Report: r.report,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return controller.Run, nil
+}
+
+// mirror is the part that keeps envelopes.
+func (d *duties) mirror() (func(context.Context, <-chan *replication.State) error, error) {
+	p := &publisher{configMaps: d.kube.CoreV1().ConfigMaps(v1alpha1.Namespace), now: d.config.Now}
+	r := &reporter{client: d.client, now: d.config.Now}
+	h := newHerald(d.kube, d.config.Logger, d.config.Now)
+	m, err := mirror.New(mirror.Config{
+		Ring: func(ctx context.Context) (*v1alpha1.Ring, error) {
+			return d.client.Rings().Get(ctx, v1alpha1.RingName, metav1.GetOptions{})
+		},
+		Publish: p.publish,
+		Report: func(ctx context.Context, report mirror.Report) error {
+			for _, cell := range d.source.Cells() {
+				if cell.Cell.Name == report.Cell {
+					return r.standing(ctx, cell.Cell.UID, report)
+				}
+			}
+			return nil
+		},
+		Remade: h.tell, Metrics: d.metrics.mirror, Logger: d.config.Logger, Now: d.config.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, states <-chan *replication.State) error {
+		var telling sync.WaitGroup
+		defer telling.Wait()
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		telling.Go(func() { h.run(ctx) })
+		telling.Go(func() { d.prune(ctx, p) })
+		return m.Run(ctx, states)
+	}, nil
+}
+
+// pruneEvery is how often the marks of cells that were removed are looked for.
+const pruneEvery = time.Minute
+
+// prune deletes the marks of cells that are gone, until ctx ends.
+func (d *duties) prune(ctx context.Context, p *publisher) {
+	ticker := time.NewTicker(pruneEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if !d.source.Synced() {
+			continue
+		}
+		cells := map[string]bool{}
+		for _, cell := range d.source.Cells() {
+			cells[cell.Cell.Name] = true
+		}
+		if err := p.prune(ctx, cells); err != nil && ctx.Err() == nil {
+			d.config.Logger.Warn("cannot delete the marks of cells that are gone", "err", err)
+		}
+	}
+}
+
+// drive takes over rebalances that nobody drives.
+func (d *duties) drive(ctx context.Context) {
+	driver := &rebalance.Driver{
+		RCP: d.config.RCP, Identity: d.config.Identity, LeaseDuration: d.config.LeaseDuration, Logger: d.config.Logger,
+	}
+	if err := driver.Attend(ctx); err != nil {
+		d.config.Logger.Error("nobody takes over rebalances that are not driven", "err", err)
+	}
 }
 
 // follower says which cells there are, at each change of the configuration in the RCP.
 type follower struct {
 	source *configuration.Follower
 	logger *slog.Logger
+	// last is what was told last: a table takes long to build, and most changes are of no layout.
+	last *routing.Snapshot
 }
 
 // run sends the newest state, once the RCP has answered and then at each change, until ctx ends. A ring
 // that makes no sense is not sent.
-func (f *follower) run(ctx context.Context, states chan<- *replication.State) {
+func (f *follower) run(ctx context.Context, states ...chan<- *replication.State) {
 	if !cache.WaitForCacheSync(ctx.Done(), f.source.Synced) {
 		return
 	}
@@ -70,10 +168,12 @@ func (f *follower) run(ctx context.Context, states chan<- *replication.State) {
 		if err != nil {
 			f.logger.Error("the configuration in the RCP is not usable, keeping the last good one", "err", err)
 		} else {
-			select {
-			case <-ctx.Done():
-				return
-			case states <- state:
+			for _, to := range states {
+				select {
+				case <-ctx.Done():
+					return
+				case to <- state:
+				}
 			}
 		}
 		select {
@@ -89,10 +189,11 @@ func (f *follower) state() (*replication.State, error) {
 	if err != nil {
 		return nil, err
 	}
-	snapshot, err := routing.FromRing(ring)
+	snapshot, err := routing.Successor(f.last, ring)
 	if err != nil {
 		return nil, err
 	}
+	f.last = snapshot
 	access := map[string]replication.Access{}
 	for _, cell := range f.source.Cells() {
 		if !snapshot.Unavailable[cell.Cell.Name] {

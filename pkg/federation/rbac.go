@@ -69,7 +69,7 @@ func manifests() []resourceObject {
 		}},
 		{roles, role(RoleBackup,
 			rule("", read(), "secrets"),
-			rule("", append(read(), "create", "update", "delete"), "configmaps"), // the records of quotas
+			rule("", append(read(), "create", "update", "delete"), "configmaps"), // the records of quotas, the marks of the backup
 			rule("coordination.k8s.io", append(read(), "create", "update", "patch"), "leases"))},
 		{roleBindings, &rbacv1.RoleBinding{
 			TypeMeta: rbacType("RoleBinding"), ObjectMeta: meta(v1alpha1.Namespace, RoleBackup),

@@ -13,6 +13,15 @@ import (
 // desired is the copy as it has to be, without marks: the source but for what a server sets, with the
 // owners that the new cell has.
 func (r *run) desired(ctx context.Context, i *item) (*document, error) {
+	d := r.bare(i)
+	if err := r.mapOwners(ctx, i, d.owners); err != nil {
+		return nil, err
+	}
+	return d, adapt(i.Resource, d, i.give)
+}
+
+// bare is the same with the owners of the old cell, and with what means something there alone.
+func (*run) bare(i *item) *document {
 	d := i.source.clone()
 	d.meta = map[string]json.RawMessage{}
 	for _, name := range []string{"name", "namespace", "generateName", "finalizers"} {
@@ -25,10 +34,7 @@ func (r *run) desired(ctx context.Context, i *item) (*document, error) {
 	if i.Resource.Status {
 		delete(d.fields, "status")
 	}
-	if err := r.mapOwners(ctx, i, d.owners); err != nil {
-		return nil, err
-	}
-	return d, adapt(i.Resource, d, i.give)
+	return d
 }
 
 // mapOwners gives owners the UIDs of the new cell.

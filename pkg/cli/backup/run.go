@@ -89,7 +89,8 @@ func newRun(env *command.Env) *cobra.Command {
 		Short: "Work in the foreground until SIGTERM",
 		Long: `Work in the foreground until SIGTERM.
 
-The daemon keeps the copies of namespaces, definitions, RBAC, quotas and whatever else is
+The daemon keeps an envelope of every workload in its backup cell, from which a failover
+makes it again. It keeps the copies of namespaces, definitions, RBAC, quotas and whatever else is
 Replicated in every cell equal to their sources in the router control plane, and lets a
 namespace that is being deleted go once every cell has emptied it. A federation needs one;
 of several, the one that holds the Lease kubecell-backup in kubecell-system works, and the

@@ -40,6 +40,57 @@ type CellCounts struct {
 	Tombstones int64 `json:"tombstones"`
 }
 
+// CellBackup is how the backup of a cell stands, as the backup daemon saw it last.
+type CellBackup struct {
+	// Time when it was so.
+	Time metav1.Time `json:"time"`
+	// Complete says that the daemon knows everything that the cell has.
+	// +optional
+	Complete bool `json:"complete,omitempty"`
+	// Objects have to have an envelope: workloads and what depends on them.
+	Objects int64 `json:"objects"`
+	// Pending of them have a change that is in no envelope yet.
+	Pending int64 `json:"pending"`
+	// Unprotected of them have no envelope that could be promoted.
+	Unprotected int64 `json:"unprotected"`
+	// UnprotectedObjects are the first twenty of these.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=20
+	// +optional
+	UnprotectedObjects []UnprotectedObject `json:"unprotectedObjects,omitempty"`
+	// Cells that hold its envelopes, by name.
+	// +listType=map
+	// +listMapKey=cell
+	// +kubebuilder:validation:MaxItems=256
+	// +optional
+	Cells []BackupPair `json:"cells,omitempty"`
+}
+
+// BackupPair is what one cell holds for another.
+type BackupPair struct {
+	// Cell that holds the envelopes.
+	Cell string `json:"cell"`
+	// Envelopes that it holds.
+	Envelopes int64 `json:"envelopes"`
+	// LagP50 and LagP99 are quantiles of the time from a change to its envelope, of the newest thousand.
+	// +optional
+	LagP50 *metav1.Duration `json:"lagP50,omitempty"`
+	// +optional
+	LagP99 *metav1.Duration `json:"lagP99,omitempty"`
+}
+
+// UnprotectedObject is one that a failover of its cell would lose, or could not make again.
+type UnprotectedObject struct {
+	// Object is "<resource>[.<group>] <namespace>/<name>".
+	Object string `json:"object"`
+	// Cell that would have to take it.
+	Cell string `json:"cell"`
+	// Reason is one word: TooLarge or Refused.
+	Reason string `json:"reason"`
+	// +optional
+	Message string `json:"message,omitempty"`
+}
+
 // CellStatus is what the federation has seen of a cell.
 type CellStatus struct {
 	// Version is the cell's Kubernetes version, such as "v1.36.3".
@@ -53,6 +104,10 @@ type CellStatus struct {
 	// BackupLag is the age of the oldest write of this cell that is not in its backup cell yet.
 	// +optional
 	BackupLag *metav1.Duration `json:"backupLag,omitempty"`
+
+	// Backup of the cell's objects.
+	// +optional
+	Backup *CellBackup `json:"backup,omitempty"`
 
 	// Conditions: Reachable, Fenced, Replicated, Frozen, Ready.
 	// +listType=map

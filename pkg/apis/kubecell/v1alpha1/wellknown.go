@@ -73,6 +73,10 @@ const EnvelopeType = GroupName + "/workload-backup"
 const (
 	ComponentMarks = "backup-marks"
 	MarksKey       = "marks"
+	// UnprotectedKey is the key for the objects that marks pass without an envelope, as a list in JSON.
+	UnprotectedKey = "unprotected"
+	// MarksPrefix, before the name of the cell, makes that of the config map.
+	MarksPrefix = "kubecell-marks-"
 )
 
 // MoverFieldManager is the managedFields name of the writes that move an object. Its entries are taken

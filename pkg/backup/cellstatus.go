@@ -1,0 +1,67 @@
+package backup
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/backup/mirror"
+)
+
+const (
+	// mirrorManager of what the mirror reports: an apply by it leaves the conditions alone.
+	mirrorManager = "kubecell-backup-mirror"
+	// shownUnprotected is how many unprotected objects a Cell names.
+	shownUnprotected = 20
+)
+
+// standing writes how the backup of a cell stands on the Cell of that UID.
+func (r *reporter) standing(ctx context.Context, uid types.UID, report mirror.Report) error {
+	lag := rounded(report.Oldest)
+	patch, err := json.Marshal(map[string]any{
+		"apiVersion": v1alpha1.GroupVersion().String(), "kind": "Cell",
+		"metadata": map[string]any{"name": report.Cell, "uid": uid},
+		"status": map[string]any{
+			"backupLag": lag,
+			"backup":    backupOf(report),
+			"counts":    v1alpha1.CellCounts{Workloads: report.Workloads, Envelopes: report.Envelopes, Tombstones: report.Tombstones},
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("encode status: %w", err)
+	}
+	force := true
+	_, err = r.client.Cells().Patch(ctx, report.Cell, types.ApplyPatchType, patch, metav1.PatchOptions{FieldManager: mirrorManager, Force: &force}, "status")
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return fmt.Errorf("write status of cell %s: %w", report.Cell, err)
+	}
+	return nil
+}
+
+func backupOf(report mirror.Report) *v1alpha1.CellBackup {
+	out := &v1alpha1.CellBackup{
+		Time: metav1.NewTime(report.Time), Complete: report.Complete, Objects: report.Objects, Pending: report.Pending,
+		Unprotected: int64(len(report.Unprotected)),
+	}
+	for _, u := range report.Unprotected[:min(len(report.Unprotected), shownUnprotected)] {
+		out.UnprotectedObjects = append(out.UnprotectedObjects, v1alpha1.UnprotectedObject{Object: u.Object, Cell: u.Backup, Reason: u.Reason, Message: u.Message})
+	}
+	for _, p := range report.Pairs {
+		pair := v1alpha1.BackupPair{Cell: p.Backup, Envelopes: p.Envelopes}
+		if p.Samples > 0 {
+			pair.LagP50, pair.LagP99 = rounded(p.P50), rounded(p.P99)
+		}
+		out.Cells = append(out.Cells, pair)
+	}
+	return out
+}
+
+func rounded(d time.Duration) *metav1.Duration {
+	return &metav1.Duration{Duration: d.Round(time.Millisecond)}
+}

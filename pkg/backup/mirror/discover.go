@@ -1,0 +1,99 @@
+package mirror
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
+
+	"github.com/kubecell/kubectl-cell/pkg/placement"
+)
+
+// resource is one to be mirrored.
+type resource struct {
+	schema.GroupVersionResource
+	namespaced bool
+	class      placement.Class
+	rule       placement.KeyRule
+}
+
+// discoverAll has every resource of the cells of the ring followed. It does not wait: a cell that hangs must not keep a new
+// state from being adopted.
+func (m *Mirror) discoverAll(ctx context.Context) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name, c := range m.cells {
+		if !m.members[name] || c.discovering {
+			continue
+		}
+		c.discovering = true
+		c.running.Go(func() {
+			m.discover(ctx, c)
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			c.discovering = false
+		})
+	}
+}
+
+// discover asks a cell what it serves, and follows what is new. What it does not serve any more is not followed
+// further, if it was able to say everything that it serves; the envelopes stay.
+func (m *Mirror) discover(ctx context.Context, c *cell) {
+	client, err := discovery.NewDiscoveryClientForConfig(c.config)
+	if err != nil {
+		m.config.Logger.Error("cannot build a discovery client", "cell", c.name, "err", err)
+		return
+	}
+	lists, err := client.ServerPreferredResources()
+	if err != nil {
+		m.config.Logger.Warn("cannot find out all that a cell serves, keeping to what is known", "cell", c.name, "err", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if ctx.Err() != nil || m.cells[c.name] != c || !m.members[c.name] {
+		return
+	}
+	wanted := map[streamKey]resource{}
+	for _, list := range lists {
+		gv, parseErr := schema.ParseGroupVersion(list.GroupVersion)
+		if parseErr != nil {
+			continue
+		}
+		for _, r := range list.APIResources {
+			class, rule := m.snapshot().Classes.Of(gv.Group, r.Name, "")
+			if class != placement.Sharded && class != placement.Dependent || strings.Contains(r.Name, "/") ||
+				!slices.Contains(r.Verbs, "list") || !slices.Contains(r.Verbs, "watch") || !slices.Contains(r.Verbs, "create") {
+				continue
+			}
+			wanted[streamKey{gv.Group, r.Name}] = resource{gv.WithResource(r.Name), r.Namespaced, class, rule}
+		}
+	}
+	for key, s := range c.streams {
+		if now, there := wanted[key]; there && now == s.of() || !there && err != nil {
+			delete(wanted, key)
+			continue
+		}
+		m.dropStream(c, key)
+	}
+	for key, r := range wanted {
+		m.follow(ctx, c, key, r)
+	}
+	if err == nil {
+		c.discovered = true
+		c.complete()
+	}
+}
+
+func (s *stream) of() resource { return resource{s.resource, s.namespaced, s.class, s.rule} }
+
+func (m *Mirror) follow(ctx context.Context, c *cell, key streamKey, r resource) {
+	ctx, stop := context.WithCancel(ctx)
+	s := &stream{
+		cell: c, resource: r.GroupVersionResource, namespaced: r.namespaced, class: r.class, rule: r.rule, stop: stop,
+		progress: newProgress(), records: map[name]*holder{},
+	}
+	c.streams[key] = s
+	c.running.Go(func() { s.run(ctx) })
+}

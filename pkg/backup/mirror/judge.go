@@ -1,0 +1,223 @@
+package mirror
+
+import (
+	"slices"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/placement"
+)
+
+// action is what is to be done with the envelope of an object in one cell.
+type action int
+
+const (
+	nothing action = iota
+	// write makes or replaces it.
+	write
+	// verify reads it: somebody else has written it.
+	verify
+	// remove deletes it, if its object is confirmed to be gone or to have another envelope.
+	remove
+)
+
+// decision is what follows from all that is known of an object. It is made anew each time, under the mirror's lock.
+type decision struct {
+	// primary is the record that counts, nil for none; unit and homes are its.
+	primary *record
+	unit    string
+	homes   []string
+	// actions by cell.
+	actions map[string]action
+	// blocked says why an envelope that is needed cannot be written now, empty where nothing is in the way.
+	blocked string
+	// stored says that every envelope is as it has to be, or named as unprotected.
+	stored bool
+}
+
+// judge decides what is to be done for an object. It asks nobody.
+func (m *Mirror) judge(it *item) decision {
+	d := decision{actions: map[string]action{}}
+	d.primary, d.unit = m.primary(it)
+	if d.primary == nil {
+		m.judgeAbsent(it, &d)
+		return d
+	}
+	if d.unit == "" {
+		return d // its owner is yet to come
+	}
+	d.homes = homes(m.snapshot(), d.primary.stream.cell.name, d.unit)
+	d.stored = true
+	given := it.refusal.standsFor(d.primary) && !it.refusal.stored
+	for _, home := range d.homes {
+		switch what := m.judgeHome(it, &d, home); {
+		case what == nothing:
+		case given && what == write:
+			d.stored = d.stored && it.refusal.listed
+		default:
+			d.actions[home], d.stored = what, false
+		}
+	}
+	if d.blocked != "" {
+		d.stored = false
+	}
+	if !d.stored || given {
+		return d
+	}
+	for _, cell := range m.cells {
+		if e := cell.index[it.name]; e != nil && !slices.Contains(d.homes, cell.name) && m.ours(e) {
+			d.actions[cell.name] = remove
+		}
+	}
+	return d
+}
+
+// judgeHome looks at the envelope in one home of the primary.
+func (m *Mirror) judgeHome(it *item, d *decision, home string) action {
+	cell := m.cells[home]
+	if cell == nil || !cell.indexed {
+		d.blocked = "cell " + home + " does not answer"
+		return nothing
+	}
+	e := cell.index[it.name]
+	switch {
+	case e == nil:
+		return write
+	case e.problem != "" && e.promoted == "":
+		return write
+	case e.suspect:
+		return verify
+	case !m.ours(e):
+		d.blocked = "the envelope of the object in cell " + e.source + ", which was failed over, is still to be promoted"
+		return nothing
+	case e.holds(d.primary, d.unit):
+		return nothing
+	}
+	return write
+}
+
+// judgeAbsent looks for envelopes of what does not count anywhere.
+func (m *Mirror) judgeAbsent(it *item, d *decision) {
+	var arriving, left bool
+	for _, r := range it.records {
+		arriving = arriving || !r.gone && r.status == v1alpha1.Incoming
+		left = left || !r.gone && r.status == v1alpha1.Migrated
+	}
+	if arriving && left {
+		return // it is about to count
+	}
+	d.stored = true
+	for _, cell := range m.cells {
+		if e := cell.index[it.name]; e != nil && m.ours(e) && m.readable(it, e) {
+			d.actions[cell.name], d.stored = remove, false
+		}
+	}
+}
+
+// ours says whether an envelope is the mirror's to change: its source is a cell that lives, and it was not promoted.
+func (m *Mirror) ours(e *entry) bool {
+	snap := m.snapshot()
+	return e.promoted == "" && e.problem == "" && !snap.Unavailable[e.source] && !snap.Promoting[e.source]
+}
+
+// readable says whether every cell that could have the object of an envelope has said what it has of that resource.
+func (m *Mirror) readable(it *item, e *entry) bool {
+	for _, name := range m.asked(e) {
+		cell := m.cells[name]
+		if cell == nil {
+			return false
+		}
+		if !m.members[name] {
+			continue // it is asked before the deletion
+		}
+		s := cell.streams[streamKey{it.id.group, it.id.resource}]
+		if s == nil || !s.listed {
+			return false
+		}
+	}
+	return true
+}
+
+// asked are the cells that may have the object of an envelope.
+func (m *Mirror) asked(e *entry) []string {
+	out := []string{e.source}
+	if place, placed := m.snapshot().Table.LookupKey(e.unit); placed {
+		for _, cell := range []string{place.Old(), place.New()} {
+			if !slices.Contains(out, cell) {
+				out = append(out, cell)
+			}
+		}
+	}
+	return out
+}
+
+// primary is the record that counts, with its unit: "" where that is not known yet.
+//
+// While a key moves, the object in the cell that it moves from counts unless it has left. Of several copies of a
+// Dependent the one in the cell of its unit counts.
+func (m *Mirror) primary(it *item) (*record, string) {
+	var best *record
+	var bestUnit string
+	bestRank := 0
+	for name, r := range it.records {
+		if !r.shows() {
+			continue
+		}
+		unit := m.unitOf(it, r)
+		rank := 1
+		if unit != "" {
+			if !counts(m.snapshot(), r.stream.class, name, unit) {
+				continue
+			}
+			if place, placed := m.snapshot().Table.LookupKey(unit); placed {
+				switch name {
+				case place.Old():
+					rank = 3
+				case place.New():
+					rank = 2
+				}
+			}
+		}
+		if rank > bestRank || rank == bestRank && best != nil && name < best.stream.cell.name {
+			best, bestUnit, bestRank = r, unit, rank
+		}
+	}
+	return best, bestUnit
+}
+
+// maxOwners bounds how far owners are followed.
+const maxOwners = 16
+
+// unitOf is the key of the unit that an object belongs to, "" while that cannot be told.
+func (m *Mirror) unitOf(it *item, r *record) string {
+	if r.stream.class == placement.Sharded {
+		if r.known == "" {
+			r.known = r.stream.rule.Key(it.id.namespace, it.id.name)
+		}
+		return r.known
+	}
+	if r.unit != "" {
+		r.known = r.unit
+		return r.unit
+	}
+	cell := r.stream.cell
+	for at, n := r, 0; n < maxOwners; n++ {
+		id, owner := cell.owner(at)
+		if owner == nil {
+			break
+		}
+		if owner.stream.class == placement.Sharded {
+			r.known = owner.stream.rule.Key(id.namespace, id.name)
+			return r.known
+		}
+		if owner.unit != "" {
+			r.known = owner.unit
+			return r.known
+		}
+		at = owner
+	}
+	// The owner is gone, or was never there. What was known of it still says where the envelope is.
+	if r.known == "" && cell.allListed() {
+		r.known = placement.NamespacedName.Key(it.id.namespace, it.id.name)
+	}
+	return r.known
+}

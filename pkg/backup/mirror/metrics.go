@@ -1,0 +1,55 @@
+package mirror
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Metrics are the counters of a [Mirror].
+type Metrics struct {
+	written, deleted, remade, failures, rehearsals *prometheus.CounterVec
+	lag                                            *prometheus.HistogramVec
+	objects, envelopes, pending, oldest            *prometheus.GaugeVec
+	unprotected, rate                              *prometheus.GaugeVec
+}
+
+// NewMetrics registers the counters; it panics where they are registered already.
+func NewMetrics(registry prometheus.Registerer) *Metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+		registry.MustRegister(c)
+		return c
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+		registry.MustRegister(g)
+		return g
+	}
+	m := &Metrics{
+		written:    counter("kubecell_backup_envelopes_written_total", "Envelopes that were made or replaced.", "source", "backup"),
+		deleted:    counter("kubecell_backup_envelopes_deleted_total", "Envelopes that were deleted: their objects are gone, or have others.", "source", "backup"),
+		remade:     counter("kubecell_backup_envelopes_remade_total", "Envelopes that somebody had deleted or changed, and that were made again.", "backup", "reason"),
+		failures:   counter("kubecell_backup_failures_total", "Attempts to bring an envelope up to date that failed and will be made again.", "backup"),
+		rehearsals: counter("kubecell_backup_rehearsals_total", "Promotions that were rehearsed by a dry run in the backup cell.", "backup", "result"),
+		lag: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "kubecell_backup_lag_seconds", Help: "Time from the event of a change to the envelope that has it.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}, []string{"source", "backup"}),
+		objects:     gauge("kubecell_backup_objects", "Objects that have to have an envelope.", "source"),
+		envelopes:   gauge("kubecell_backup_envelopes", "Envelopes in a cell.", "backup"),
+		pending:     gauge("kubecell_backup_pending", "Objects with a change that is in no envelope yet.", "source"),
+		oldest:      gauge("kubecell_backup_oldest_seconds", "For how long the oldest of these changes has been known; 0 where there is none.", "source"),
+		unprotected: gauge("kubecell_backup_unprotected", "Objects without an envelope that could be promoted.", "source"),
+		rate:        gauge("kubecell_backup_rate", "Requests a second that the daemon allows itself in a cell.", "backup"),
+	}
+	registry.MustRegister(m.lag)
+	return m
+}
+
+// forget drops the series of a cell that is gone.
+func (m *Metrics) forget(cell string) {
+	for _, labels := range []prometheus.Labels{{"source": cell}, {"backup": cell}} {
+		for _, vec := range []interface {
+			DeletePartialMatch(prometheus.Labels) int
+		}{m.written, m.deleted, m.remade, m.failures, m.rehearsals, m.lag, m.objects, m.envelopes, m.pending, m.oldest, m.unprotected, m.rate} {
+			vec.DeletePartialMatch(labels)
+		}
+	}
+}

@@ -1,0 +1,179 @@
+package mirror
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/placement"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
+)
+
+func TestProgressStopsBeforeTheFirstOpenEvent(t *testing.T) {
+	p := newProgress()
+	a, b := &record{}, &record{}
+	event := func(r *record, version int64) {
+		r.version, p.position = version, version
+		p.expect(r, version)
+	}
+	want := func(version int64, when string) {
+		t.Helper()
+		if got := p.reached(); got != version {
+			t.Errorf("%s: reached %d; want %d", when, got, version)
+		}
+	}
+	want(0, "at first")
+	event(a, 10)
+	event(b, 12)
+	want(9, "with both open")
+	event(a, 15)
+	p.settle(a, 10)
+	want(10, "with the first state of one stored and a newer one open")
+	p.settle(b, 12)
+	want(10, "with the newer one open")
+	if !p.settle(a, 15) {
+		t.Error("the newest state is stored and the record open")
+	}
+	want(15, "with all stored")
+	p.position = 40
+	want(40, "after a bookmark")
+	if p.settle(a, 15) {
+		t.Error("a record closed twice")
+	}
+}
+
+func TestPaceGivesWayAndComesBack(t *testing.T) {
+	now := time.Unix(0, 0)
+	p := newPace(func() time.Time { return now })
+	asked := func(d time.Duration) (n int) {
+		for end := now.Add(d); now.Before(end); n++ {
+			now = now.Add(p.reserve())
+		}
+		return n
+	}
+	if n := asked(10 * time.Second); n < 10*atFirst || n > 10*atFirst+2*burst {
+		t.Errorf("%d requests in 10 s; want about %d", n, 10*atFirst)
+	}
+	p.observe(0, apierrors.NewTooManyRequests("busy", 3))
+	if wait := p.reserve(); wait < 3*time.Second {
+		t.Errorf("after a 429 that asks for 3 s the next request waits for %v", wait)
+	}
+	p.observe(0, apierrors.NewTooManyRequests("busy", 0)) // says nothing new
+	if rate := p.current(); rate != atFirst/2 {
+		t.Errorf("rate %v after one slow-down; want half", rate)
+	}
+	for range 20 {
+		now = now.Add(calm)
+		p.observe(2*slow, nil)
+	}
+	if rate := p.current(); rate != slowest {
+		t.Errorf("rate %v of a cell that stays slow; want %d", rate, slowest)
+	}
+	for range 100_000 {
+		p.observe(time.Millisecond, nil)
+	}
+	if rate := p.current(); rate != fastest {
+		t.Errorf("rate %v of a cell that answers well; want %d", rate, fastest)
+	}
+	if _, overloaded := overload(errors.New("connection refused")); !overloaded {
+		t.Error("a cell that does not answer is asked as before")
+	}
+}
+
+func TestWhatChangedGoesBeforeWhatIsCompared(t *testing.T) {
+	l := &lanes{in: map[*item]bool{}}
+	items := map[string]*item{}
+	push := func(name string, urgent bool) {
+		it := &item{name: name}
+		it.urgent.Store(urgent)
+		items[name] = it
+		l.Push(it)
+	}
+	push("old-1", false)
+	push("old-2", false)
+	push("new-1", true)
+	items["old-2"].urgent.Store(true)
+	l.Touch(items["old-2"])
+	l.Touch(items["old-2"])
+	var got []string
+	for l.Len() > 0 {
+		got = append(got, l.Pop().name)
+	}
+	if want := []string{"new-1", "old-2", "old-1"}; !slices.Equal(got, want) {
+		t.Errorf("the order is %v; want %v", got, want)
+	}
+}
+
+// TestHomesAreWherePromotionLooks holds the homes of many keys against the ring without their cell.
+func TestHomesAreWherePromotionLooks(t *testing.T) {
+	without := func(cells []string, cell string) []string {
+		return slices.DeleteFunc(slices.Clone(cells), func(c string) bool { return c == cell })
+	}
+	snapshot := func(current, target []string) *routing.Snapshot {
+		ring := &v1alpha1.Ring{Status: v1alpha1.RingStatus{Epoch: 1, Current: layoutOf(current), Target: layoutOf(target)}}
+		snap, err := routing.FromRing(ring)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return snap
+	}
+	current, target := []string{"a", "b", "c", "d"}, []string{"b", "c", "d", "e"}
+	snap := snapshot(current, target)
+	for n := range 2000 {
+		key := placement.NamespacedName.Key("ns", string(rune('a'+n%26))+string(rune('a'+n/26%26))+string(rune('a'+n/676)))
+		place, _ := snap.Table.LookupKey(key)
+		for _, cell := range []string{place.Old(), place.New()} {
+			got := homes(snap, cell, key)
+			after, _ := snapshot(without(current, cell), without(target, cell)).Table.LookupKey(key)
+			if len(got) == 0 {
+				t.Fatalf("%s of %s has no home", key, cell)
+			}
+			for _, home := range got {
+				if home == cell || home != after.Old() && home != after.New() {
+					t.Fatalf("%s of %s (%s) has a home in %s; after it is gone, %s", key, cell, place, home, after)
+				}
+			}
+		}
+		for _, cell := range snap.Table.Cells() {
+			for _, home := range homes(snap, cell, key) {
+				if home == cell {
+					t.Fatalf("%s of %s has a home in its own cell", key, cell)
+				}
+			}
+		}
+	}
+	if got := homes(snapshot([]string{"a"}, nil), "a", "ns/x"); len(got) != 0 {
+		t.Errorf("homes %v where there is one cell", got)
+	}
+}
+
+func layoutOf(cells []string) *v1alpha1.RingLayout {
+	if cells == nil {
+		return nil
+	}
+	l := &v1alpha1.RingLayout{PointsPerWeight: 10}
+	for _, cell := range cells {
+		l.Members = append(l.Members, v1alpha1.RingMember{Cell: cell, Weight: 100})
+	}
+	return l
+}
+
+func TestQuantilesOfTheNewest(t *testing.T) {
+	s := &samples{}
+	if s.quantile(.5) != 0 {
+		t.Error("a quantile of nothing")
+	}
+	for n := range 3 * window {
+		s.add(time.Duration(n))
+	}
+	if p50 := s.quantile(.5); p50 != 2*window+window/2 {
+		t.Errorf("p50 is %d; want that of the newest %d", p50, window)
+	}
+	if p99 := s.quantile(.99); p99 < 3*window-20 {
+		t.Errorf("p99 is %d", p99)
+	}
+}

@@ -1,0 +1,179 @@
+package mirror
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kubecell/kubectl-cell/pkg/placement"
+)
+
+// listLimit is how many unprotected objects are named of a cell. Where there are more, no mark passes the others.
+const listLimit = 1000
+
+// Mark says how far the backup of a cell has come.
+type Mark struct {
+	// Cell, and the UID of its namespace kube-system.
+	Cell, ControlPlane string
+	// Epoch of the newest ring for which every object had its envelopes.
+	Epoch int64
+	// Resources are the versions up to which every event of a resource is in its envelope, or its object is among the
+	// unprotected ones.
+	Resources map[schema.GroupResource]int64
+	// Unprotected are the objects that have no envelope which could be promoted, by name.
+	Unprotected []Unprotected
+}
+
+// Unprotected is an object that a failover would lose, or not make again.
+type Unprotected struct {
+	// Object is "deployments.apps payments/checkout".
+	Object    string    `json:"object"`
+	Group     string    `json:"group,omitempty"`
+	Resource  string    `json:"resource"`
+	Namespace string    `json:"namespace,omitempty"`
+	Name      string    `json:"name"`
+	UID       string    `json:"uid"`
+	Backup    string    `json:"backup"`
+	Reason    string    `json:"reason"`
+	Message   string    `json:"message,omitempty"`
+	Since     time.Time `json:"since"`
+	// Envelope says that there is one.
+	Envelope bool `json:"envelope,omitempty"`
+}
+
+// equal compares all but times.
+func (k *Mark) equal(other *Mark) bool {
+	return other != nil && k.ControlPlane == other.ControlPlane && k.Epoch == other.Epoch &&
+		maps.Equal(k.Resources, other.Resources) && slices.Equal(k.Unprotected, other.Unprotected)
+}
+
+// publishLoop publishes marks that have changed until ctx ends.
+func (m *Mirror) publishLoop(ctx context.Context) {
+	published := map[string]*Mark{}
+	ticker := time.NewTicker(m.config.PublishEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		for _, mark := range m.marks() {
+			if mark.equal(published[mark.Cell]) {
+				continue
+			}
+			if err := m.config.Publish(ctx, mark); err != nil {
+				if ctx.Err() == nil {
+					m.config.Logger.Warn("cannot publish how far the backup has come, trying again", "cell", mark.Cell, "err", err)
+				}
+				continue
+			}
+			published[mark.Cell] = &mark
+		}
+	}
+}
+
+// marks are those of all cells that have anything to say.
+func (m *Mirror) marks() []Mark {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.state == nil {
+		return nil
+	}
+	unprotected := m.unprotected()
+	var out []Mark
+	for name, c := range m.cells {
+		if !m.members[name] || c.settled == 0 {
+			// What an earlier daemon has published stands until everything is known: the list of unprotected objects
+			// would be short.
+			continue
+		}
+		mark := Mark{
+			Cell: name, ControlPlane: m.snapshot().ControlPlanes[name], Epoch: c.settled,
+			Resources: map[schema.GroupResource]int64{}, Unprotected: unprotected[name],
+		}
+		for key, s := range c.streams {
+			if at := s.progress.reached(); s.listed && at > 0 && m.backedUp() {
+				mark.Resources[schema.GroupResource{Group: key.group, Resource: key.resource}] = at
+			}
+		}
+		out = append(out, mark)
+	}
+	return out
+}
+
+// backedUp says whether there is a cell for backups at all.
+func (m *Mirror) backedUp() bool {
+	ring := m.snapshot().Table.Current()
+	return ring != nil && len(ring.Members()) > 1
+}
+
+// unprotected names the objects without a use in a failover, by the cells that have them. Those that are named hold up
+// their marks no longer.
+func (m *Mirror) unprotected() map[string][]Unprotected {
+	out := map[string][]Unprotected{}
+	for _, it := range m.refused() {
+		f := it.refusal
+		primary, _ := m.primary(it)
+		cell := primary.stream.cell.name
+		if len(out[cell]) == listLimit {
+			continue
+		}
+		out[cell] = append(out[cell], Unprotected{
+			Object: it.id.String(), Group: it.id.group, Resource: it.id.resource, Namespace: it.id.namespace, Name: it.id.name,
+			UID: string(f.uid), Backup: f.cell, Reason: f.reason, Message: clip(f.message), Since: f.since.UTC(), Envelope: f.stored,
+		})
+		if !f.listed {
+			f.listed = true
+			m.schedule(it, false)
+		}
+	}
+	return out
+}
+
+// refused are the items with a refusal that still stands, in order.
+func (m *Mirror) refused() []*item {
+	var out []*item
+	for it := range m.suspects {
+		primary, _ := m.primary(it)
+		if primary == nil || !it.refusal.standsFor(primary) {
+			if primary == nil || it.refusal == nil || it.refusal.uid != primary.uid {
+				it.refusal = nil
+				delete(m.suspects, it)
+			}
+			continue
+		}
+		out = append(out, it)
+	}
+	slices.SortFunc(out, func(a, b *item) int { return strings.Compare(a.id.String(), b.id.String()) })
+	return out
+}
+
+// clip keeps what a cell says short: a thousand of these go into one object.
+func clip(message string) string {
+	const most = 300
+	if len(message) <= most {
+		return message
+	}
+	return strings.ToValidUTF8(message[:most], "") + "…"
+}
+
+// shardedUnits counts the units of a cell.
+func (c *cell) shardedUnits() int64 {
+	units := map[string]struct{}{}
+	for _, s := range c.streams {
+		if s.class != placement.Sharded {
+			continue
+		}
+		for _, h := range s.records {
+			if primary, unit := c.m.primary(h.item); primary == h.record {
+				units[unit] = struct{}{}
+			}
+		}
+	}
+	return int64(len(units))
+}

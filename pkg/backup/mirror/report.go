@@ -1,0 +1,128 @@
+package mirror
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+)
+
+// Report is how the backup of a cell stands.
+type Report struct {
+	Cell string
+	Time time.Time
+	// Workloads are the units that live in the cell, Envelopes what it holds for others, Tombstones what has moved away.
+	Workloads, Envelopes, Tombstones int64
+	// Objects have to have an envelope, Pending of them have a change that is in none yet. Oldest is for how long the
+	// oldest of these has been known.
+	Objects, Pending int64
+	Oldest           time.Duration
+	// Complete says that everything that the cell has is known.
+	Complete bool
+	// Unprotected are the objects without an envelope that could be promoted.
+	Unprotected []Unprotected
+	Pairs       []Pair
+}
+
+// Pair is what one cell holds for another.
+type Pair struct {
+	Backup    string
+	Envelopes int64
+	// P50 and P99 of the newest lags; Samples is how many there ever were.
+	P50, P99 time.Duration
+	Samples  int64
+}
+
+// reportLoop reports until ctx ends.
+func (m *Mirror) reportLoop(ctx context.Context) {
+	ticker := time.NewTicker(m.config.ReportEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		for _, report := range m.reports() {
+			if err := m.config.Report(ctx, report); err != nil && ctx.Err() == nil {
+				m.config.Logger.Warn("cannot report how the backup of a cell stands", "cell", report.Cell, "err", err)
+			}
+		}
+	}
+}
+
+func (m *Mirror) reports() []Report {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.state == nil {
+		return nil
+	}
+	pairs := map[string]map[string]int64{}
+	for name, c := range m.cells {
+		for _, e := range c.index {
+			if pairs[e.source] == nil {
+				pairs[e.source] = map[string]int64{}
+			}
+			pairs[e.source][name]++
+		}
+		m.config.Metrics.rate.WithLabelValues(name).Set(c.pace.current())
+		m.config.Metrics.envelopes.WithLabelValues(name).Set(float64(len(c.index)))
+	}
+	unprotected := m.unprotected()
+	var out []Report
+	for name, c := range m.cells {
+		if m.members[name] {
+			out = append(out, c.report(pairs[name], unprotected[name]))
+		}
+	}
+	slices.SortFunc(out, func(a, b Report) int { return cmp.Compare(a.Cell, b.Cell) })
+	return out
+}
+
+func (c *cell) report(pairs map[string]int64, unprotected []Unprotected) Report {
+	now := c.m.config.Now()
+	r := Report{
+		Cell: c.name, Time: now, Workloads: c.shardedUnits(), Envelopes: int64(len(c.index)), Complete: c.allListed(),
+		Unprotected: unprotected,
+	}
+	for _, s := range c.streams {
+		for _, h := range s.records {
+			switch h.record.status {
+			case v1alpha1.Migrated:
+				r.Tombstones++
+			case v1alpha1.Incoming:
+			default:
+				r.Objects++
+			}
+		}
+		for open := range s.progress.open {
+			r.Pending++
+			r.Oldest = max(r.Oldest, now.Sub(open.since))
+		}
+	}
+	for home := range c.lags {
+		if _, there := pairs[home]; !there && c.m.cells[home] != nil {
+			r.Pairs = append(r.Pairs, c.pair(home, 0))
+		}
+	}
+	for home, envelopes := range pairs {
+		r.Pairs = append(r.Pairs, c.pair(home, envelopes))
+	}
+	slices.SortFunc(r.Pairs, func(a, b Pair) int { return cmp.Compare(a.Backup, b.Backup) })
+	metrics := c.m.config.Metrics
+	metrics.objects.WithLabelValues(c.name).Set(float64(r.Objects))
+	metrics.pending.WithLabelValues(c.name).Set(float64(r.Pending))
+	metrics.oldest.WithLabelValues(c.name).Set(r.Oldest.Seconds())
+	metrics.unprotected.WithLabelValues(c.name).Set(float64(len(r.Unprotected)))
+	return r
+}
+
+func (c *cell) pair(home string, envelopes int64) Pair {
+	p := Pair{Backup: home, Envelopes: envelopes}
+	if s := c.lags[home]; s != nil {
+		p.P50, p.P99, p.Samples = s.quantile(.5), s.quantile(.99), s.count
+	}
+	return p
+}

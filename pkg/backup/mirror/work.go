@@ -1,0 +1,324 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/envelope"
+)
+
+// errAgain says that what was to be done is out of date: it is judged anew.
+var errAgain = errors.New("it was changed meanwhile")
+
+// work does what there is to do in the cell until the queue is shut down.
+func (c *cell) work(ctx context.Context) {
+	for {
+		it, shutdown := c.queue.Get()
+		if shutdown {
+			return
+		}
+		err := c.do(ctx, it)
+		c.queue.Done(it)
+		switch {
+		case ctx.Err() != nil:
+		case err == nil:
+			c.queue.Forget(it)
+		default:
+			if !errors.Is(err, errAgain) {
+				c.m.config.Metrics.failures.WithLabelValues(c.name).Inc()
+				c.m.config.Logger.Warn("cannot bring an envelope up to date, trying again", "cell", c.name, "object", it.id.String(), "err", err)
+			}
+			c.queue.AddRateLimited(it)
+		}
+	}
+}
+
+// task is what there is to do for one envelope, as it was when the mirror was asked.
+type task struct {
+	do     action
+	entry  *entry // nil where there is none
+	source *stream
+	record record // a copy of the primary, of which entry is to be the envelope
+	unit   string
+	epoch  int64
+	// asked are the cells that may have the object of an envelope that is to be removed.
+	asked []string
+}
+
+// task asks what to do, and keeps events of the envelope back meanwhile.
+func (c *cell) task(it *item) task {
+	c.m.mu.Lock()
+	defer c.m.mu.Unlock()
+	d := c.m.judge(it)
+	t := task{do: d.actions[c.name], entry: c.index[it.name], unit: d.unit, epoch: c.m.snapshot().Epoch}
+	if t.do == nothing {
+		return t
+	}
+	if d.primary != nil {
+		t.record, t.source = *d.primary, d.primary.stream
+	}
+	if t.do == remove {
+		t.asked = c.m.asked(t.entry)
+		if d.primary != nil {
+			t.asked = nil // its envelopes are elsewhere
+		}
+	}
+	c.busy[it.name] = nil
+	return t
+}
+
+// done takes what became of a task. found is the envelope as it is now, nil where there is none; known says whether that
+// is so.
+func (c *cell) done(it *item, found *entry, known bool) {
+	m := c.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	missed := c.busy[it.name]
+	delete(c.busy, it.name)
+	if known {
+		if found == nil {
+			delete(c.index, it.name)
+		} else {
+			c.index[it.name] = found
+			m.unsettle(it, found)
+		}
+	}
+	if missed != nil && missed.newer(c.index[it.name]) && (found != nil || !known) {
+		m.written(c, it.name, missed)
+	}
+	m.schedule(it, it.urgent.Load())
+}
+
+// do brings the envelope of an object in this cell up to date.
+func (c *cell) do(ctx context.Context, it *item) error {
+	t := c.task(it)
+	var found *entry
+	var err error
+	known := true
+	switch t.do {
+	case nothing:
+		return nil
+	case verify:
+		found, err = c.verify(ctx, it, &t)
+	case write:
+		found, err = c.write(ctx, it, &t)
+	case remove:
+		found, err = c.remove(ctx, it, &t)
+	}
+	if err != nil && !errors.Is(err, errAgain) {
+		known = false // whether something was written
+	}
+	c.done(it, found, known)
+	return err
+}
+
+// read asks for an envelope's metadata, nil where there is none.
+func (c *cell) read(ctx context.Context, it *item) (*entry, error) {
+	secret, err := c.envelope.Get(ctx, it.name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil //nolint:nilnil // absence is an answer
+	case err != nil:
+		return nil, fmt.Errorf("read the envelope: %w", err)
+	}
+	return entryOf(secret), nil
+}
+
+// verify reads an envelope that somebody else has written.
+func (c *cell) verify(ctx context.Context, it *item, t *task) (*entry, error) {
+	if err := c.pace.wait(ctx); err != nil {
+		return nil, err
+	}
+	secret, err := c.secrets.Get(ctx, it.name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil //nolint:nilnil // absence is an answer
+	case err != nil:
+		return nil, fmt.Errorf("read the envelope: %w", err)
+	}
+	found := entryOf(secret)
+	problem := ""
+	if _, err := envelope.Open(secret); err != nil {
+		problem = err.Error()
+	} else if t.source != nil && found.source == t.source.cell.name && found.version > t.record.version {
+		// It may be the router's, which was quicker than the watch. Or it is none.
+		problem, err = c.contradicts(ctx, it, t, found)
+		if err != nil {
+			return nil, err
+		}
+	}
+	if problem != "" {
+		found.problem = problem
+	}
+	return found, nil
+}
+
+// contradicts says in what an envelope is ahead of the object itself.
+func (c *cell) contradicts(ctx context.Context, it *item, t *task, found *entry) (string, error) {
+	_, meta, err := t.source.get(ctx, it.id)
+	switch {
+	case apierrors.IsNotFound(err):
+		return "", nil // the watch will tell
+	case err != nil:
+		return "", err
+	case versionOf(meta.ResourceVersion) < found.version:
+		return fmt.Sprintf("it says to have the version %d of its object, which is at %s", found.version, meta.ResourceVersion), nil
+	}
+	return "", nil
+}
+
+// get reads an object as its cell serves it.
+func (s *stream) get(ctx context.Context, id identity) ([]byte, *metadata, error) {
+	if err := s.cell.pace.wait(ctx); err != nil {
+		return nil, nil, err
+	}
+	began := s.cell.m.config.Now()
+	body, err := s.cell.raw.Get().AbsPath(s.objectPath(id.namespace, id.name)).Do(ctx).Raw()
+	s.cell.pace.observe(s.cell.m.config.Now().Sub(began), notOnly404(err))
+	if err != nil {
+		return nil, nil, fmt.Errorf("read it in cell %s: %w", s.cell.name, err)
+	}
+	meta, err := parseMetadata(body)
+	return body, meta, err
+}
+
+func notOnly404(err error) error {
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// write makes an envelope of what the primary is now.
+func (c *cell) write(ctx context.Context, it *item, t *task) (*entry, error) {
+	body := t.record.body
+	if body == nil {
+		var meta *metadata
+		var err error
+		body, meta, err = t.source.get(ctx, it.id)
+		switch {
+		case apierrors.IsNotFound(err):
+			return t.entry, errAgain // the watch will tell
+		case err != nil:
+			return nil, err
+		case meta.status() != t.record.status:
+			return t.entry, errAgain
+		}
+	}
+	secret, err := c.m.sealer.Seal(envelope.Source{
+		Resource: it.id.resource, Unit: t.unit, Cell: t.source.cell.name, BackupCell: c.name, Epoch: t.epoch, Written: c.m.config.Now(),
+	}, body)
+	if tooLarge := (*envelope.TooLargeError)(nil); errors.As(err, &tooLarge) {
+		c.m.refuse(it, &refusal{uid: t.record.uid, version: t.record.version, cell: c.name, reason: TooLarge, message: tooLarge.Error()})
+		return t.entry, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := c.pace.wait(ctx); err != nil {
+		return nil, err
+	}
+	began := c.m.config.Now()
+	stored, err := c.store(ctx, secret, t.entry)
+	c.pace.observe(c.m.config.Now().Sub(began), notOnlyConflict(err))
+	switch {
+	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), apierrors.IsNotFound(err) && t.entry != nil:
+		found, readErr := c.read(ctx, it)
+		if readErr != nil {
+			return nil, readErr
+		}
+		if found != nil && found.problem == "" && found.promoted == "" {
+			found.suspect = true
+		}
+		return found, errAgain
+	case apierrors.IsInvalid(err) && t.entry != nil:
+		// Somebody has made it immutable, or of another type.
+		if err := c.discard(ctx, it, t.entry); err != nil {
+			return nil, err
+		}
+		c.m.remade(c, it, RemadeCorrupt, "its Secret cannot be changed: "+err.Error())
+		return nil, errAgain
+	case err != nil:
+		return nil, fmt.Errorf("write the envelope: %w", err)
+	}
+	c.m.config.Metrics.written.WithLabelValues(t.source.cell.name, c.name).Inc()
+	if t.entry != nil && t.entry.problem != "" {
+		c.m.remade(c, it, RemadeCorrupt, t.entry.problem)
+	}
+	c.rehearse.want(it, t.record.uid, t.record.generation, t.record.version)
+	return entryOf(stored), nil
+}
+
+func notOnlyConflict(err error) error {
+	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) || apierrors.IsInvalid(err) {
+		return nil
+	}
+	return err
+}
+
+func (c *cell) store(ctx context.Context, secret *corev1.Secret, known *entry) (*corev1.Secret, error) {
+	if known == nil {
+		return c.secrets.Create(ctx, secret, metav1.CreateOptions{FieldManager: v1alpha1.FieldManager})
+	}
+	secret.UID, secret.ResourceVersion = known.secret, known.secretVersion
+	return c.secrets.Update(ctx, secret, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})
+}
+
+// discard deletes an envelope as it was seen.
+func (c *cell) discard(ctx context.Context, it *item, seen *entry) error {
+	err := c.envelope.Delete(ctx, it.name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{
+		UID: &seen.secret, ResourceVersion: &seen.secretVersion,
+	}})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case apierrors.IsConflict(err):
+		return errAgain
+	case err != nil:
+		return fmt.Errorf("delete the envelope: %w", err)
+	}
+	return nil
+}
+
+// remove deletes an envelope whose object is gone, or has its envelopes elsewhere.
+func (c *cell) remove(ctx context.Context, it *item, t *task) (*entry, error) {
+	if err := c.m.mayDelete(ctx, t.entry.source); err != nil {
+		return t.entry, err
+	}
+	for _, name := range t.asked {
+		if err := c.m.confirmGone(ctx, it, t.entry, name); err != nil {
+			return t.entry, err
+		}
+	}
+	if err := c.pace.wait(ctx); err != nil {
+		return nil, err
+	}
+	began := c.m.config.Now()
+	err := c.discard(ctx, it, t.entry)
+	c.pace.observe(c.m.config.Now().Sub(began), notOnlyAgain(err))
+	switch {
+	case errors.Is(err, errAgain):
+		found, readErr := c.read(ctx, it)
+		if readErr != nil {
+			return nil, readErr
+		}
+		return found, errAgain
+	case err != nil:
+		return nil, err
+	}
+	c.m.config.Metrics.deleted.WithLabelValues(t.entry.source, c.name).Inc()
+	return nil, nil //nolint:nilnil // it is gone
+}
+
+func notOnlyAgain(err error) error {
+	if errors.Is(err, errAgain) {
+		return nil
+	}
+	return err
+}
