@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"syscall"
 	"time"
 )
 
@@ -55,7 +54,7 @@ const probePatience = 100 * time.Millisecond
 func AcquireLock(path string) (*Lock, error) {
 	deadline := time.Now().Add(probePatience)
 	for {
-		lock, err := tryLock(path, syscall.LOCK_EX)
+		lock, err := tryLock(path, exclusive)
 		if lock != nil || err != nil {
 			return lock, err
 		}
@@ -67,8 +66,18 @@ func AcquireLock(path string) (*Lock, error) {
 	}
 }
 
+// mode of a lock.
+type mode int
+
+const (
+	// exclusive keeps everybody else from locking.
+	exclusive mode = iota
+	// shared keeps those from locking who want it for themselves alone.
+	shared
+)
+
 // tryLock returns nil, nil when the lock is held by another process.
-func tryLock(path string, how int) (*Lock, error) {
+func tryLock(path string, how mode) (*Lock, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w", err)
@@ -80,12 +89,11 @@ func tryLock(path string, how int) (*Lock, error) {
 	return lock, err
 }
 
-func lockFile(file *os.File, path string, how int) (*Lock, error) {
-	if err := syscall.Flock(int(file.Fd()), how|syscall.LOCK_NB); err != nil {
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, nil
-		}
+func lockFile(file *os.File, path string, how mode) (*Lock, error) {
+	if locked, err := lockHandle(file, how); err != nil {
 		return nil, fmt.Errorf("lock %s: %w", path, err)
+	} else if !locked {
+		return nil, nil
 	}
 	// The one who held it may have removed the file between our open and our lock; then this is
 	// the lock of a file that nobody else can find.
@@ -147,7 +155,7 @@ func Inspect(path string) (Holder, bool, error) {
 		return Holder{}, false, fmt.Errorf("inspect lock: %w", err)
 	}
 	defer file.Close()
-	lock, err := lockFile(file, path, syscall.LOCK_SH)
+	lock, err := lockFile(file, path, shared)
 	if err != nil {
 		return Holder{}, false, err
 	}
@@ -168,11 +176,6 @@ func readHolder(path string) (Holder, error) {
 		return Holder{}, nil
 	}
 	return h, nil
-}
-
-func alive(pid int) bool {
-	err := syscall.Kill(pid, 0)
-	return err == nil || errors.Is(err, syscall.EPERM)
 }
 
 // pause waits for d or the end of ctx; the conditions awaited in this package, a lock and a line in

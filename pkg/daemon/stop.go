@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"syscall"
 	"time"
 )
@@ -21,8 +22,11 @@ func Stop(ctx context.Context, lockPath string, grace time.Duration) (bool, erro
 		return false, err
 	}
 	defer process.Release()
-	_ = process.Signal(syscall.SIGTERM) // fails only if it has ended, which the lock tells
-	_ = process.Signal(syscall.SIGCONT)
+	// It fails where the process has ended, which the lock tells, and on systems that can only kill.
+	if err := process.Signal(syscall.SIGTERM); errors.Is(err, errors.ErrUnsupported) {
+		grace = 0
+	}
+	wake(process)
 	graceful, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()
 	if awaitRelease(graceful, lockPath, holder.PID) {

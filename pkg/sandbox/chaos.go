@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"syscall"
 
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -103,7 +102,7 @@ func (b *box) pause(cell string) (ChaosReport, error) {
 		return ChaosReport{}, errors.Join(err, notRunning(b.name, cell))
 	}
 	report := ChaosReport{Changed: !paused(holder.PID), Detail: fmt.Sprintf("pid %d is stopped", holder.PID)}
-	_, err = daemon.Signal(b.lockPath(cell), syscall.SIGSTOP)
+	_, err = daemon.Suspend(b.lockPath(cell))
 	return report, err
 }
 
@@ -167,7 +166,7 @@ func (b *box) resume(ctx context.Context, cell string) (ChaosReport, error) {
 		return ChaosReport{}, errors.Join(err, notRunning(b.name, cell))
 	}
 	report := ChaosReport{Changed: paused(holder.PID), Detail: fmt.Sprintf("pid %d goes on", holder.PID)}
-	if _, err := daemon.Signal(b.lockPath(cell), syscall.SIGCONT); err != nil {
+	if _, err := daemon.Resume(b.lockPath(cell)); err != nil {
 		return report, err
 	}
 	healed, err := b.heal(ctx, cell)

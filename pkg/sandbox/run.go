@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"syscall"
 
 	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -65,7 +64,7 @@ func (r *run) startPlane(ctx context.Context, part string) error {
 	plane.Binary = r.binary
 	return r.m.step(part, func() (State, string, error) {
 		r.note(part)
-		if _, err := daemon.Signal(r.lockPath(part), syscall.SIGCONT); err != nil {
+		if _, err := daemon.Resume(r.lockPath(part)); err != nil {
 			return Failed, "", err // one that was paused would never be ready
 		}
 		result, err := plane.Start(ctx)

@@ -1,11 +1,6 @@
 package sandbox
 
-import (
-	"fmt"
-	"syscall"
-
-	"github.com/kubecell/kubectl-cell/pkg/exit"
-)
+import "github.com/kubecell/kubectl-cell/pkg/exit"
 
 // neededSpace is what one control plane writes before its first user does: etcd allocates 64 MB
 // pieces of its log ahead, one in use and one in reserve.
@@ -27,12 +22,4 @@ func (b *box) checkSpace(n int) error {
 			WithHint("free some space, or choose a directory on another disk: export %s=/path", HomeEnv)
 	}
 	return nil
-}
-
-func freeSpace(dir string) (uint64, error) {
-	var stat syscall.Statfs_t
-	if err := syscall.Statfs(dir, &stat); err != nil {
-		return 0, fmt.Errorf("ask for free space of %s: %w", dir, err)
-	}
-	return uint64(stat.Bavail) * uint64(stat.Bsize), nil //nolint:unconvert // int64 on some systems
 }
