@@ -1,11 +1,13 @@
 package cli_test
 
 import (
+	"archive/zip"
 	"context"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,7 +45,7 @@ func TestScriptsWithCells(t *testing.T) {
 			testscript.Run(t, testscript.Params{
 				Files: []string{script}, Setup: b.setup, UpdateScripts: *update, RequireUniqueNames: true,
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"cell": runCell, "repeat": repeat, "pick": pick, "ring": b.setRing, "create": b.create, "lease": b.lease, "crash": crash,
+					"cell": runCell, "repeat": repeat, "pick": pick, "ring": b.setRing, "create": b.create, "lease": b.lease, "crash": crash, "unzip": unzip, "event": b.event,
 				},
 			})
 		})
@@ -165,6 +167,36 @@ func crash(ts *testscript.TestScript, _ bool, args []string) {
 		_, held, err := daemon.Inspect(path)
 		return !held, err
 	}))
+}
+
+// event is the command of scripts that makes an Event of a Deployment in a cell, which was seen so long ago by the
+// clock of the scripts; it is deleted at the end of the script.
+//
+//	event CELL NAMESPACE NAME TYPE REASON AGE MESSAGE
+func (b *bed) event(ts *testscript.TestScript, _ bool, args []string) {
+	ctx := context.Background()
+	age, err := time.ParseDuration(args[5])
+	ts.Check(err)
+	seen := scriptTime().Add(-age).Format(time.RFC3339)
+	name := args[2] + "." + strings.ToLower(args[4])
+	events := b.planes[args[0]].Resource(schema.GroupVersionResource{Version: "v1", Resource: "events"}).Namespace(args[1])
+	_, err = events.Create(ctx, &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Event", "metadata": map[string]any{"name": name},
+		"involvedObject": map[string]any{"kind": "Deployment", "name": args[2], "namespace": args[1]},
+		"type":           args[3], "reason": args[4], "message": strings.ReplaceAll(args[6], `\n`, "\n"), "firstTimestamp": seen, "lastTimestamp": seen,
+	}}, metav1.CreateOptions{})
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(events.Delete(ctx, name, metav1.DeleteOptions{})) })
+}
+
+// unzip is the command of scripts that extracts a zip file:
+//
+//	unzip FILE DIR
+func unzip(ts *testscript.TestScript, _ bool, args []string) {
+	archive, err := zip.OpenReader(ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer archive.Close()
+	ts.Check(os.CopyFS(ts.MkAbs(args[1]), archive))
 }
 
 // setRing is the command of scripts that replaces the Ring's spec and status by those of a file:

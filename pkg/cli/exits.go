@@ -113,6 +113,10 @@ func ownExitCodes() map[string]codes {
 		"backup start": start, "backup stop": {}, "backup restart": restart, "backup status": daemonStatus, "backup logs": {},
 		"explain": {}, "version": {exit.Failure: "an error, or no server answered; the client's version is printed all the same"},
 		"options":         {},
+		"top":             {},
+		"events":          {exit.Partial: "a cell could not be asked; the events of the others are shown"},
+		"doctor":          {exit.Findings: "something is wrong; warnings alone are no reason"},
+		"report":          {exit.Partial: "something could not be had; the file is written without it, and says so"},
 		"completion bash": {}, "completion zsh": {}, "completion fish": {}, "completion powershell": {},
 		"completion install": {exit.Refused: "there is a file of that name that is not from kubectl-cell"},
 	}

@@ -16,17 +16,21 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/cli/completion"
 	"github.com/kubecell/kubectl-cell/pkg/cli/diff"
+	"github.com/kubecell/kubectl-cell/pkg/cli/doctor"
 	"github.com/kubecell/kubectl-cell/pkg/cli/drain"
+	"github.com/kubecell/kubectl-cell/pkg/cli/events"
 	"github.com/kubecell/kubectl-cell/pkg/cli/explain"
 	"github.com/kubecell/kubectl-cell/pkg/cli/get"
 	"github.com/kubecell/kubectl-cell/pkg/cli/history"
 	"github.com/kubecell/kubectl-cell/pkg/cli/initcmd"
 	"github.com/kubecell/kubectl-cell/pkg/cli/rebalance"
 	"github.com/kubecell/kubectl-cell/pkg/cli/remove"
+	"github.com/kubecell/kubectl-cell/pkg/cli/report"
 	"github.com/kubecell/kubectl-cell/pkg/cli/router"
 	"github.com/kubecell/kubectl-cell/pkg/cli/sandbox"
 	"github.com/kubecell/kubectl-cell/pkg/cli/simulate"
 	"github.com/kubecell/kubectl-cell/pkg/cli/status"
+	"github.com/kubecell/kubectl-cell/pkg/cli/top"
 	"github.com/kubecell/kubectl-cell/pkg/cli/version"
 	"github.com/kubecell/kubectl-cell/pkg/cli/weight"
 	"github.com/kubecell/kubectl-cell/pkg/cli/where"
@@ -42,7 +46,7 @@ type group struct {
 func groups(env *command.Env) []group {
 	return []group{
 		{"inspect", "Inspect:", []*cobra.Command{
-			where.NewCommand(env), get.NewCommand(env), status.NewCommand(env), history.NewCommand(env),
+			where.NewCommand(env), get.NewCommand(env), status.NewCommand(env), top.NewCommand(env), events.NewCommand(env), history.NewCommand(env),
 		}},
 		{"plan", "Plan:", []*cobra.Command{
 			diff.NewCommand(env), simulate.NewCommand(env),
@@ -56,7 +60,7 @@ func groups(env *command.Env) []group {
 		}},
 		{"sandbox", "Sandbox:", []*cobra.Command{sandbox.NewCommand(env)}},
 		{"support", "Support:", []*cobra.Command{
-			explain.NewCommand(env), completion.NewCommand(env), version.NewCommand(env), newOptionsCommand(env),
+			doctor.NewCommand(env), report.NewCommand(env), explain.NewCommand(env), completion.NewCommand(env), version.NewCommand(env), newOptionsCommand(env),
 		}},
 	}
 }

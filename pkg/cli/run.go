@@ -17,11 +17,15 @@ import (
 const CompletionProgram = "kubectl_complete-cell"
 
 // ProgramName is what the user typed to get to a binary that is called argv0: kubectl looks for
-// "kubectl-cell" when somebody types "kubectl cell".
+// "kubectl-cell" when somebody types "kubectl cell", for "kubectl-kube_cell" after "kubectl kube-cell".
+// An index of plugins may install this one under another name.
 func ProgramName(argv0 string) string {
 	name := strings.TrimSuffix(filepath.Base(argv0), ".exe")
-	if name == "kubectl-cell" || name == CompletionProgram {
+	if name == CompletionProgram {
 		return "kubectl cell"
+	}
+	if plugin, ok := strings.CutPrefix(name, "kubectl-"); ok {
+		return "kubectl " + strings.ReplaceAll(strings.ReplaceAll(plugin, "-", " "), "_", "-")
 	}
 	return name
 }

@@ -70,6 +70,15 @@ func (e *Error) Error() string { return e.Err.Error() }
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// Find returns the Error that err carries, or nil.
+func Find(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return nil
+}
+
 // CodeOf returns the code that err carries, OK for nil, and Failure for any other error.
 func CodeOf(err error) Code {
 	if err == nil {

@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// oldestVersion is the first in which ValidatingAdmissionPolicy, the fence, is stable.
-	oldestVersion = "1.30.0"
+	// OldestVersion of a cell is the first in which ValidatingAdmissionPolicy, the fence, is stable.
+	OldestVersion = "1.30.0"
 	// maxSkew is the largest difference between the clocks of a cell and the RCP. Tokens and
 	// certificates tolerate minutes; grace periods and lags are compared to the second.
 	maxSkew = 10 * time.Second
@@ -101,8 +101,8 @@ func (c *connection) checkEndpoints(ctx context.Context, i *inspection, configs 
 		if err != nil {
 			return unreachable(i.cell.Name, config.Host, err)
 		}
-		if found, err := version.ParseSemantic(health.Version); err != nil || found.LessThan(version.MustParseSemantic(oldestVersion)) {
-			return exit.Refusedf("cell %s runs Kubernetes %s; it must be %s or newer", i.cell.Name, health.Version, oldestVersion).
+		if found, err := version.ParseSemantic(health.Version); err != nil || found.LessThan(version.MustParseSemantic(OldestVersion)) {
+			return exit.Refusedf("cell %s runs Kubernetes %s; it must be %s or newer", i.cell.Name, health.Version, OldestVersion).
 				WithHint("upgrade the control plane: earlier ones cannot refuse writes to a workload while it moves")
 		}
 		if skew := health.Skew(here); skew > maxSkew {

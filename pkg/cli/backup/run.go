@@ -37,12 +37,12 @@ func NewCommand(env *command.Env) *cobra.Command {
 			" --state-dir /var/lib/kubectl-cell/backup",
 	}
 	cmd.AddCommand(newRun(env))
-	cmd.AddCommand(launch.Commands(program(env))...)
+	cmd.AddCommand(launch.Commands(Program(env))...)
 	return cmd
 }
 
-// program is the daemon as the commands that start and watch it see it.
-func program(env *command.Env) launch.Program {
+// Program is the daemon as the commands that start and watch it see it.
+func Program(env *command.Env) launch.Program {
 	return launch.Program{
 		Env: env, Name: "backup", Noun: "backup daemon", Required: "--rcp-kubeconfig FILE",
 		Flags:   func(flags *pflag.FlagSet) launch.Runner { return newOptions(env, flags) },

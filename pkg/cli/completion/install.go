@@ -18,8 +18,8 @@ import (
 
 const (
 	pluginName = "kubectl-cell"
-	// fileName is what kubectl runs to complete `kubectl cell`.
-	fileName = "kubectl_complete-cell"
+	// FileName is what kubectl runs to complete `kubectl cell`.
+	FileName = "kubectl_complete-cell"
 )
 
 // Script is the content of kubectl_complete-cell.
@@ -40,7 +40,7 @@ func newInstallCommand(env *command.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "install",
 		Short: "Let kubectl complete `kubectl cell`",
-		Long: "Let kubectl complete `kubectl cell`: put the program " + fileName + ", which kubectl asks, beside\n" +
+		Long: "Let kubectl complete `kubectl cell`: put the program " + FileName + ", which kubectl asks, beside\n" +
 			pluginName + " or into another folder of your PATH. It changes no other file.",
 		Example: "  # Beside " + pluginName + "\n  " + env.Program + " completion install\n\n" +
 			"  # Elsewhere\n  " + env.Program + " completion install --dir ~/.local/bin",
@@ -73,7 +73,7 @@ func (o *installOptions) Complete([]string) error {
 
 // Run writes the file. A file of the same content is left, one that is not ours is not touched.
 func (o *installOptions) Run(context.Context) error {
-	path := filepath.Join(o.dir, fileName)
+	path := filepath.Join(o.dir, FileName)
 	old, err := os.ReadFile(path)
 	switch {
 	case err == nil && string(old) == Script():
@@ -83,14 +83,14 @@ func (o *installOptions) Run(context.Context) error {
 		return exit.Refusedf("%s exists and is not from %s", path, pluginName).
 			WithHint("look at it; to replace it: rm %s && %s completion install", path, o.env.Program)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("look for %s: %w", fileName, err)
+		return fmt.Errorf("look for %s: %w", FileName, err)
 	}
 	if o.dryRun {
 		fmt.Fprintf(o.env.Out, "would write %s (dry run)\n", path)
 		return nil
 	}
 	if err := replace(path, []byte(Script())); err != nil {
-		return fmt.Errorf("install %s: %w", fileName, err)
+		return fmt.Errorf("install %s: %w", FileName, err)
 	}
 	fmt.Fprintf(o.env.Out, "installed %s\n", path)
 	if !slices.Contains(o.path(), filepath.Clean(o.dir)) {
@@ -102,7 +102,7 @@ func (o *installOptions) Run(context.Context) error {
 
 // replace writes an executable file whole or not at all.
 func replace(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+fileName+"-*")
+	f, err := os.CreateTemp(filepath.Dir(path), "."+FileName+"-*")
 	if err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func (o *installOptions) candidates() []string {
 }
 
 func writable(dir string) bool {
-	f, err := os.CreateTemp(dir, "."+fileName+"-*")
+	f, err := os.CreateTemp(dir, "."+FileName+"-*")
 	if err != nil {
 		return false
 	}

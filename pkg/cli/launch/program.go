@@ -59,8 +59,8 @@ type Program struct {
 }
 
 const (
-	// logName of the log below the state directory.
-	logName = "log"
+	// LogName of the log below the state directory.
+	LogName = "log"
 	// askTimeout is enough for an answer from the same machine.
 	askTimeout = 2 * time.Second
 	// maxAnswer bounds what is read of one, in bytes.
@@ -100,7 +100,7 @@ func (p Program) placeOf(flag string) (place, error) {
 func (l place) lock() string { return filepath.Join(l.dir, command.LockName) }
 
 // log is where the log is, unless a flag says otherwise.
-func (l place) log() string { return filepath.Join(l.dir, logName) }
+func (l place) log() string { return filepath.Join(l.dir, LogName) }
 
 // hint is a command line for this place.
 func (p Program) hint(l place, verb string) string {
@@ -112,8 +112,8 @@ func (p Program) stateDirFlag(flags *pflag.FlagSet, dir *string) {
 	flags.StringVar(dir, "state-dir", "", "State directory of the "+p.Noun+", where that is not the usual one")
 }
 
-// ask reads what the admin port at base answers.
-func ask(base string) Ask {
+// AskAt reads what the admin port at base answers.
+func AskAt(base string) Ask {
 	client := &http.Client{Timeout: askTimeout}
 	return func(ctx context.Context, path string) ([]byte, error) {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+path, nil)

@@ -17,8 +17,8 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 )
 
-// flagsFile below the state directory says with which flags the daemon was last started.
-const flagsFile = "flags.json"
+// FlagsFile below the state directory says with which flags the daemon was last started.
+const FlagsFile = "flags.json"
 
 // verbosity is the one flag of all commands that means something to a daemon.
 const verbosity = "v"
@@ -84,14 +84,14 @@ func (s settings) apply(flags *pflag.FlagSet) error {
 	return nil
 }
 
-// recorded is the content of flagsFile.
+// recorded is the content of FlagsFile.
 type recorded struct {
 	Flags settings `json:"flags"`
 }
 
 // readSettings returns nil where nothing was started in dir yet.
 func readSettings(dir string) (settings, error) {
-	path := filepath.Join(dir, flagsFile)
+	path := filepath.Join(dir, FlagsFile)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -112,7 +112,7 @@ func (s settings) write(dir string) error {
 	if err != nil {
 		return fmt.Errorf("keep the flags: %w", err)
 	}
-	file, err := os.CreateTemp(dir, "."+flagsFile+"-") // with mode 0600
+	file, err := os.CreateTemp(dir, "."+FlagsFile+"-") // with mode 0600
 	if err != nil {
 		return command.Unusable(dir, err)
 	}
@@ -122,7 +122,7 @@ func (s settings) write(dir string) error {
 		err = file.Sync()
 	}
 	if err = errors.Join(err, file.Close()); err == nil {
-		err = os.Rename(file.Name(), filepath.Join(dir, flagsFile))
+		err = os.Rename(file.Name(), filepath.Join(dir, FlagsFile))
 	}
 	if err != nil {
 		return command.Unusable(dir, err)

@@ -43,7 +43,7 @@ func newStart(p Program) *cobra.Command {
 		Long: "Start the " + p.Noun + " in the background, with the flags of `" + p.Name + " run`, and return when it is\n" +
 			"ready. If it is not in time, or ends, nothing is left running and the last lines of its log are shown.\n" +
 			"Where it runs already nothing is changed.\n\n" +
-			"The log is the file " + logName + " in the state directory, put aside when it is large. A reboot ends the\n" +
+			"The log is the file " + LogName + " in the state directory, put aside when it is large. A reboot ends the\n" +
 			p.Noun + ": where it shall come back, let a service manager start it (`" + p.Name + " export`).",
 		Example: p.example("Start it and see that it runs", "start "+p.Required) + "\n  " + p.Env.Program + " " + p.Name + " status",
 		Args:    cobra.NoArgs,
@@ -150,7 +150,7 @@ func ready(ctx context.Context, at place) error {
 	case holder.Admin == "":
 		return nil // there is nobody to ask: it has said that it serves
 	}
-	_, err = ask(holder.Admin)(ctx, "/readyz")
+	_, err = AskAt(holder.Admin)(ctx, "/readyz")
 	return err
 }
 

@@ -146,8 +146,8 @@ func (p Program) status(ctx context.Context, at place) (Status, error) {
 	if s.AdminURL == "" {
 		return s, nil
 	}
-	if _, err = ask(s.AdminURL)(ctx, "/readyz"); err == nil {
-		err = p.Examine(ctx, ask(s.AdminURL), &s)
+	if _, err = AskAt(s.AdminURL)(ctx, "/readyz"); err == nil {
+		err = p.Examine(ctx, AskAt(s.AdminURL), &s)
 	}
 	if err != nil {
 		s.State, s.Detail = Unready, err.Error()

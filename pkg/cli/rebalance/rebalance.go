@@ -225,7 +225,7 @@ func (o *options) needSuccessor(ctx context.Context, fed *command.Federation) er
 		return err
 	}
 	return exit.Refusedf("no backup daemon runs that would drive the rebalance").
-		WithHint("%s backup run --rcp-kubeconfig FILE --state-dir DIR   # or leave --detach out, and drive it here", o.env.Program)
+		WithHint("%s backup start --rcp-kubeconfig FILE   # or leave --detach out, and drive it here", o.env.Program)
 }
 
 // goOn says that there is a run already, and changes it as the flags say.

@@ -42,12 +42,12 @@ func NewCommand(env *command.Env) *cobra.Command {
 			" --client-ca-file ca.crt --state-dir /var/lib/kubectl-cell/router",
 	}
 	cmd.AddCommand(newRun(env), newForget(env))
-	cmd.AddCommand(launch.Commands(program(env))...)
+	cmd.AddCommand(launch.Commands(Program(env))...)
 	return cmd
 }
 
-// program is the daemon as the commands that start and watch it see it.
-func program(env *command.Env) launch.Program {
+// Program is the daemon as the commands that start and watch it see it.
+func Program(env *command.Env) launch.Program {
 	return launch.Program{
 		Env: env, Name: "router", Noun: "router", Required: "--rcp-kubeconfig FILE --client-ca-file FILE",
 		Flags: func(flags *pflag.FlagSet) launch.Runner { return newOptions(env, flags) },

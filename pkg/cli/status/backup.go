@@ -42,6 +42,6 @@ func findBackup(program string, lease *coordinationv1.Lease, now time.Time) []Fi
 	}
 	return []Finding{{
 		Message: message + "; copies in the cells are not repaired, and deleted namespaces do not go",
-		Next:    program + " backup run --rcp-kubeconfig FILE --state-dir DIR",
+		Next:    program + " backup start --rcp-kubeconfig FILE",
 	}}
 }

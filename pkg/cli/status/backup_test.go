@@ -33,7 +33,7 @@ func TestABackupDaemonThatDoesNotRunIsFound(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var want []Finding
 			if test.want != "" {
-				want = []Finding{{Message: test.want, Next: "kubectl cell backup run --rcp-kubeconfig FILE --state-dir DIR"}}
+				want = []Finding{{Message: test.want, Next: "kubectl cell backup start --rcp-kubeconfig FILE"}}
 			}
 			if diff := cmp.Diff(want, findBackup("kubectl cell", test.lease, now)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)

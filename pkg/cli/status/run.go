@@ -23,7 +23,8 @@ type Run struct {
 	Failed int64  `json:"failed"`
 }
 
-func (r *Run) line() string {
+// Line is the run as people read it.
+func (r *Run) Line() string {
 	driver := "driver " + r.Driver
 	if r.Driver == "" {
 		driver = "nobody drives"

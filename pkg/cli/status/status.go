@@ -69,6 +69,33 @@ func (o *options) Complete(args []string) (err error) {
 	return err
 }
 
+// Look asks the router control plane and all cells. Its error means that the former did not answer.
+func Look(ctx context.Context, env *command.Env, fed *command.Federation, r *v1alpha1.Ring) (Data, *overview.Overview, error) {
+	seen, err := overview.Look(ctx, fed, r)
+	if err != nil {
+		return Data{}, nil, err
+	}
+	data := Data{
+		Phase: r.Status.Phase, Epoch: r.Status.Epoch, Differs: ringchange.Differences(r),
+		Workloads: seen.Workloads, Cells: seen.Cells, Findings: find(env.Program, seen),
+	}
+	if data.Routers, err = routers(ctx, fed.Kube, env.Clock.Now()); err != nil {
+		return data, seen, err
+	}
+	data.Findings = append(data.Findings, routerFindings(env.Program, data.Routers, r, env.Clock.Now())...)
+	if err := data.addRun(ctx, env, fed, r); err != nil {
+		return data, seen, err
+	}
+	if r.Status.Epoch > 0 { // before, there is nothing to back up
+		found, err := backupFindings(ctx, fed.Kube, env.Program, env.Clock.Now())
+		if err != nil {
+			return data, seen, err
+		}
+		data.Findings = append(data.Findings, found...)
+	}
+	return data, seen, nil
+}
+
 // Run looks and prints.
 func (o *options) Run(ctx context.Context) error {
 	fed, err := o.env.Connect()
@@ -79,27 +106,9 @@ func (o *options) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	seen, err := overview.Look(ctx, fed, r)
+	data, seen, err := Look(ctx, o.env, fed, r)
 	if err != nil {
 		return err
-	}
-	data := Data{
-		Phase: r.Status.Phase, Epoch: r.Status.Epoch, Differs: ringchange.Differences(r),
-		Workloads: seen.Workloads, Cells: seen.Cells, Findings: find(o.env.Program, seen),
-	}
-	if data.Routers, err = routers(ctx, fed.Kube, o.env.Clock.Now()); err != nil {
-		return err
-	}
-	data.Findings = append(data.Findings, routerFindings(o.env.Program, data.Routers, r, o.env.Clock.Now())...)
-	if err := data.addRun(ctx, o.env, fed, r); err != nil {
-		return err
-	}
-	if r.Status.Epoch > 0 { // before, there is nothing to back up
-		found, err := backupFindings(ctx, fed.Kube, o.env.Program, o.env.Clock.Now())
-		if err != nil {
-			return err
-		}
-		data.Findings = append(data.Findings, found...)
 	}
 	if o.cell != "" {
 		if err := data.narrow(o.env, o.cell); err != nil {

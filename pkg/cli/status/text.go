@@ -25,7 +25,7 @@ func (o *options) text(w io.Writer, data Data, layout printers.Layout) error {
 		fmt.Fprintf(&b, "wanted ring: %s\n", strings.Join(data.Differs, " "))
 	}
 	if data.Rebalance != nil {
-		b.WriteString(data.Rebalance.line() + "\n")
+		b.WriteString(data.Rebalance.Line() + "\n")
 	}
 	b.WriteString("\n")
 	if len(data.Cells) > 0 {

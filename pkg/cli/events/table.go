@@ -1,0 +1,46 @@
+package events
+
+import (
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/duration"
+
+	"github.com/kubecell/kubectl-cell/pkg/printers"
+)
+
+// text is the message on one line, with how often it was said.
+func (e Event) text() string {
+	text := strings.Join(strings.Fields(e.Message), " ")
+	if e.Count > 1 {
+		text += fmt.Sprintf(" (%d times)", e.Count)
+	}
+	return text
+}
+
+func (o *options) table(found []Event, layout printers.Layout) printers.Table {
+	t := printers.Table{Header: []string{"LAST SEEN", "CELL", "TYPE", "REASON", "OBJECT", "MESSAGE"}, NoHeader: layout.NoHeaders}
+	if o.allNamespaces {
+		t.Header = append([]string{"NAMESPACE"}, t.Header...)
+	}
+	for _, e := range found {
+		row := []string{duration.HumanDuration(o.env.Clock.Since(e.LastSeen)), e.Cell, e.Type, e.Reason, strings.ToLower(e.Object[:1]) + e.Object[1:], e.text()}
+		if !layout.Wide {
+			row[5] = clip(row[5])
+		}
+		if o.allNamespaces {
+			row = append([]string{e.Namespace}, row...)
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t
+}
+
+// clip keeps a table readable; -o wide shows all.
+func clip(text string) string {
+	const most = 120
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most-1]) + "…"
+	}
+	return text
+}

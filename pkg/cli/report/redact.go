@@ -1,0 +1,62 @@
+package report
+
+import "regexp"
+
+// redacted stands for what was taken out.
+const redacted = "[REDACTED]"
+
+// redactor takes secrets out of text of any kind: YAML, JSON, logs and metrics. It knows them by their shape and by
+// the names that stand before them, and would rather take out too much.
+type redactor struct {
+	// whole are replaced as a whole.
+	whole []*regexp.Regexp
+	// named keep their first group, the name, and lose what follows.
+	named []*regexp.Regexp
+}
+
+func newRedactor() *redactor {
+	return &redactor{
+		whole: compile(
+			// PEM of any kind, with line breaks that may be escaped, cut off at the end of the file or not.
+			`(?s)-----BEGIN [A-Z0-9 ]+-----.*?(-----END [A-Z0-9 ]+-----|\z)`,
+			// The same in base64, as in kubeconfigs and Secrets.
+			`LS0tLS1CRUdJTi[A-Za-z0-9+/=_-]*`,
+			// JWTs, and the first part of ones that were cut off.
+			`eyJ[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]*){0,2}`,
+			// Bootstrap tokens of Kubernetes, keys of clouds and of forges.
+			`\b[a-z0-9]{6}\.[a-z0-9]{16}\b`,
+			`\b(AKIA|ASIA)[A-Z0-9]{16}\b`,
+			`\bgh[pousr]_[A-Za-z0-9]{20,}`,
+		),
+		named: compile(
+			// Headers.
+			`(?i)((?:proxy-)?authorization["']?\s*[:=]\s*\[?["']?)[^\s"',\]}][^"',\]}\n]*`,
+			`(?i)(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{6,}`,
+			`(?i)((?:set-)?cookie["']?\s*[:=]\s*\[?["']?)[^"'\]}\n]+`,
+			// Fields, flags and variables whose name says what they hold, in quotes of JSON that is quoted itself, too.
+			`(?i)([\w.-]*(?:password|passwd|passphrase|secret[-_]?access[-_]?key|client[-_]?secret|api[-_]?key|private[-_]?key|access-?token|refresh-?token|id-?token|`+
+				`bearer-?token|client-key-data|client-certificate-data|certificate-authority-data|-token|_token|\btoken)\\?["']?\s*[:=]\s*)(?:\\"[^"\\]*\\"|"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',}{\\]+)`,
+			// Credentials in URLs.
+			`([a-z][a-z0-9+.-]*://[^/\s:@"']*:)[^@\s/"']+@`,
+		),
+	}
+}
+
+func compile(patterns ...string) []*regexp.Regexp {
+	out := make([]*regexp.Regexp, len(patterns))
+	for i, pattern := range patterns {
+		out[i] = regexp.MustCompile(pattern)
+	}
+	return out
+}
+
+// clean returns data without its secrets.
+func (r *redactor) clean(data []byte) []byte {
+	for _, pattern := range r.whole {
+		data = pattern.ReplaceAllLiteral(data, []byte(redacted))
+	}
+	for _, pattern := range r.named {
+		data = pattern.ReplaceAll(data, []byte("${1}"+redacted))
+	}
+	return data
+}

@@ -1,0 +1,62 @@
+package report
+
+import (
+	"encoding/base64"
+	"strings"
+	"testing"
+)
+
+// Each line has a secret called hunter2 in some disguise, and something that helps and must stay.
+func TestSecretsAreTakenOut(t *testing.T) {
+	pem := "-----BEGIN RSA PRIVATE KEY-----\nhunter2hunter2\n-----END RSA PRIVATE KEY-----"
+	encoded := base64.StdEncoding.EncodeToString([]byte(pem))
+	jwt := "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJodW50ZXIyIn0.aHVudGVyMg"
+	for name, test := range map[string]struct{ text, secret, stays string }{
+		"PEM":                  {"before\n" + pem + "\nafter", "hunter2", "after"},
+		"PEM, cut off":         {"kept\n" + pem[:45], "hunter2", "kept"},
+		"PEM in JSON":          {`{"msg":"-----BEGIN CERTIFICATE-----\nhunter2\n-----END CERTIFICATE-----","pid":7}`, "hunter2", `"pid":7`},
+		"PEM in base64":        {"ca: " + encoded + "\nname: it", encoded[20:], "name: it"},
+		"JWT":                  {"user " + jwt + " refused", "aHVudGVyMg", "refused"},
+		"JWT, cut off":         {"user " + jwt[:30] + " refused", jwt[5:30], "refused"},
+		"header":               {"Authorization: Bearer hunter2-hunter2\nAccept: text", "hunter2", "Accept: text"},
+		"header in JSON":       {`{"headers":{"Authorization":["Basic aHVudGVyMg=="]},"code":401}`, "aHVudGVyMg", `"code":401`},
+		"cookie":               {"Cookie: session=hunter2; a=b\nHost: x", "hunter2", "Host: x"},
+		"YAML password":        {"username: joe\npassword: hunter2\nserver: https://here", "hunter2", "server: https://here"},
+		"YAML quoted":          {`password: "hunter2 and \"more\" words"` + "\nafter: x", "more", "after: x"},
+		"JSON token":           {`{"token":"hunter2","name":"a"}`, "hunter2", `"name":"a"`},
+		"quoted JSON":          {`{"msg":"body {\"token\":\"hunter2\",\"n\":1}"}`, "hunter2", `\"n\":1`},
+		"flag":                 {"run --api-token=hunter2 --listen=:1", "hunter2", "--listen=:1"},
+		"variable":             {"AWS_SECRET_ACCESS_KEY=hunter2 HOME=/root DB_PASSWORD=hunter2", "hunter2", "HOME=/root"},
+		"client-key-data":      {"client-key-data: aHVudGVyMg==\nname: u", "aHVudGVyMg", "name: u"},
+		"URL":                  {"get https://joe:hunter2@host/path failed", "hunter2", "host/path failed"},
+		"bootstrap token":      {"joined with abcdef.0123456789abcdef today", "0123456789abcdef", "today"},
+		"cloud key":            {"key AKIAIOSFODNN7EXAMPLE used", "IOSFODNN7", "used"},
+		"forge token":          {"push ghp_0123456789abcdefghijABCDEFGHIJ failed", "0123456789abcdefghij", "failed"},
+		"client secret, camel": {`clientSecret: hunter2` + "\nissuer: https://i", "hunter2", "issuer: https://i"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := string(newRedactor().clean([]byte(test.text)))
+			if strings.Contains(got, test.secret) {
+				t.Errorf("the secret is still there: %s", got)
+			}
+			if !strings.Contains(got, test.stays) || !strings.Contains(got, redacted) {
+				t.Errorf("%q is gone, or nothing stands for the secret: %s", test.stays, got)
+			}
+		})
+	}
+}
+
+// What helps to find a fault is not taken for a secret.
+func TestOrdinaryTextStays(t *testing.T) {
+	for _, text := range []string{
+		`{"time":"2026-01-02T03:04:05Z","level":"INFO","msg":"cell answers again","cell":"cell-3","after":"2.1s"}`,
+		"kubeconfigSecretRef:\n  name: cell-1-kubeconfig",
+		"resourceVersion: \"123456\"\nuid: 0b8ac7a6-2f5d-4c0e-9a53-0a5d0e4f8f11",
+		"kubecell_router_requests_total{cell=\"cell-1\",code=\"200\"} 17",
+		"continue token refused with 410",
+	} {
+		if got := string(newRedactor().clean([]byte(text))); got != text {
+			t.Errorf("%q became %q", text, got)
+		}
+	}
+}
