@@ -112,6 +112,17 @@ kubectl: ## a kubectl in bin/, only where there is none on PATH
 		echo 'no kubectl on PATH: building one from k8s.io/kubectl' >&2; \
 		cd tools/kubectl && go build -ldflags '$(KUBECTL_LDFLAGS)' -o $(BIN)/kubectl .; }
 
+##@ Release
+.PHONY: cross
+cross: ## compile the plugin for windows and macOS: minutes the first time
+	GOOS=windows go vet ./cmd/kubectl-cell ./pkg/daemon ./pkg/sandbox
+	GOOS=windows GOARCH=amd64 go build -o /dev/null ./cmd/kubectl-cell
+	GOOS=darwin GOARCH=arm64 go build -o /dev/null ./cmd/kubectl-cell
+
+.PHONY: release-snapshot
+release-snapshot: ## archives, packages, SBOMs and krew manifest of all platforms into dist/, offline, checked, unpublished
+	@scripts/release-snapshot.sh
+
 ##@ Generated files
 .PHONY: generate
 generate: ## write what is generated: deepcopy, CRDs, CLI reference, completions
