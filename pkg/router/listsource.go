@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"sync"
 
 	"github.com/kubecell/kubectl-cell/pkg/router/stream"
 	"github.com/kubecell/kubectl-cell/pkg/router/upstream"
@@ -24,6 +25,12 @@ type listSource struct {
 	accept  string
 	// next is the query of the next page, nil where none follows.
 	next url.Values
+	// after are the sources that keys move from to this one: it is asked when they have answered. So whatever one of them
+	// has given away is here already, as a copy at least, and the position of the list is exact for it.
+	after []*listSource
+	// asked is closed when the source has answered, or will not be asked.
+	asked     chan struct{}
+	askedOnce sync.Once
 
 	answer *http.Response
 	reader *wire.ListReader
@@ -82,6 +89,14 @@ func (s *listSource) failed(err error) error { return &failedPart{source: s.plan
 
 // open asks for the next page.
 func (s *listSource) open() error {
+	defer s.answered()
+	for _, before := range s.after {
+		select {
+		case <-before.asked:
+		case <-s.request.Context().Done():
+			return s.failed(s.request.Context().Err())
+		}
+	}
 	out := s.request.Clone(s.request.Context())
 	out.Method = http.MethodGet // the client's may be DELETE, of a collection
 	out.Header.Set("Accept", s.accept)
@@ -109,6 +124,13 @@ func (s *listSource) open() error {
 	}
 	s.reader = wire.NewListReader(format, answer.Body)
 	return nil
+}
+
+// answered lets those begin that wait for this source.
+func (s *listSource) answered() {
+	if s.asked != nil {
+		s.askedOnce.Do(func() { close(s.asked) })
+	}
 }
 
 // refused reads the Status of an answer that is no list.
@@ -179,14 +201,24 @@ func (l *listing) newListSources(ctx context.Context, names []string) error {
 		if err != nil {
 			return err
 		}
-		s := &listSource{plane: plane, slot: slot, query: l.query, request: l.r.WithContext(ctx), accept: l.accept}
+		s := &listSource{plane: plane, slot: slot, query: l.query, request: l.r.WithContext(ctx), accept: l.accept, asked: make(chan struct{})}
 		if s.next, err = l.query.first(slot); err != nil {
 			return err
 		}
 		if t := l.query.token; t != nil && !t.Inconsistent {
 			s.at = t.At.Raw(slot)
 		}
+		if s.next == nil {
+			s.answered()
+		}
 		l.sources = append(l.sources, s)
+	}
+	for _, s := range l.sources {
+		for _, before := range l.sources {
+			if l.state.Snapshot.Tide(before.plane.Name()) < l.state.Snapshot.Tide(s.plane.Name()) {
+				s.after = append(s.after, before)
+			}
+		}
 	}
 	return nil
 }

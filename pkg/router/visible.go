@@ -11,8 +11,9 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
 
-// judge says what an object in a source is to a list or watch: what a migration has left there, or not finished, is hidden. While a key moves its object may have been in both cells when
-// they were read, each at its own moment, or in neither: then its tombstone stands for it.
+// judge says what an object in a source is to a list or watch: what a migration has left there, or not finished, is
+// hidden. While a key moves its object may have been in both cells when they were read, each at its own moment, or in
+// neither: then its tombstone stands for it, and its copy is it.
 func judge(info *request.RequestInfo, object wire.Meta, source string, snap *routing.Snapshot) merge.Verdict {
 	if !mayHave(info, object, source, snap) {
 		return merge.Verdict{}
@@ -22,6 +23,8 @@ func judge(info *request.RequestInfo, object wire.Meta, source string, snap *rou
 	switch {
 	case moved == left && moves && (from == "" || from == source):
 		return merge.Verdict{Kind: merge.Moved}
+	case moved == arriving && moves && from != source:
+		return merge.Verdict{Kind: merge.Arriving}
 	case moved != shown:
 		return merge.Verdict{}
 	case !moves:

@@ -2,6 +2,7 @@ package routing
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -168,5 +169,46 @@ func TestLoadRefusesGarbage(t *testing.T) {
 	}
 	if _, err := Load(path); err == nil || errors.Is(err, ErrNothingSaved) {
 		t.Errorf("Load = %v; want a parse error", err)
+	}
+}
+
+// TestKeysMoveWithTheTide: whatever changes, a key moves to a cell that stands above the one it leaves, or between two
+// that shrink or two that grow.
+func TestKeysMoveWithTheTide(t *testing.T) {
+	weights := func(pairs ...any) *v1alpha1.RingLayout {
+		l := &v1alpha1.RingLayout{PointsPerWeight: 10}
+		for i := 0; i < len(pairs); i += 2 {
+			l.Members = append(l.Members, v1alpha1.RingMember{Cell: pairs[i].(string), Weight: int32(pairs[i+1].(int))})
+		}
+		return l
+	}
+	before := weights("a", 100, "b", 100, "c", 200, "d", 100)
+	for name, after := range map[string]*v1alpha1.RingLayout{
+		"join":    weights("a", 100, "b", 100, "c", 200, "d", 100, "e", 100),
+		"leave":   weights("b", 100, "c", 200, "d", 100),
+		"weights": weights("a", 50, "b", 150, "c", 200, "d", 100),
+		"all":     weights("b", 300, "c", 100, "d", 100, "e", 50),
+	} {
+		s, err := FromRing(ringOf(before, before, after))
+		if err != nil {
+			t.Fatal(err)
+		}
+		moved := 0
+		for i := range 20_000 {
+			p, _ := s.Table.LookupKey(fmt.Sprintf("ns/%d", i))
+			if !p.Moves() {
+				continue
+			}
+			from, to := s.Tide(p.Old()), s.Tide(p.New())
+			if moved++; from > to || from == to && from*from != 1 {
+				t.Fatalf("%s: key %d moves from %s (%d) to %s (%d)", name, i, p.Old(), from, p.New(), to)
+			}
+		}
+		if moved == 0 {
+			t.Errorf("%s: nothing moves", name)
+		}
+	}
+	if s, err := FromRing(ringOf(before, before, nil)); err != nil || s.Tide("a") != 0 {
+		t.Errorf("while nothing moves: %v, %v", s.Tide("a"), err)
 	}
 }

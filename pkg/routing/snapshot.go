@@ -8,6 +8,7 @@
 package routing
 
 import (
+	"cmp"
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -92,6 +93,31 @@ func build(ring *v1alpha1.Ring, target *v1alpha1.RingLayout) (*Snapshot, error) 
 	}
 	s.observe(ring)
 	return s, nil
+}
+
+// Tide says, while keys move, what a cell does: -2 where it leaves, -1 where it shrinks, 0 where it stays or nothing
+// moves, 1 where it grows, 2 where it joins. A key moves from a lower one to a higher one, or between two that shrink
+// or two that grow.
+func (s *Snapshot) Tide(cell string) int {
+	if s.current == nil || s.target == nil {
+		return 0
+	}
+	before, after := points(s.current, cell), points(s.target, cell)
+	tide := cmp.Compare(after, before)
+	if before == 0 || after == 0 {
+		tide *= 2
+	}
+	return tide
+}
+
+// points are those of a cell in a layout, 0 where it is no member.
+func points(layout *v1alpha1.RingLayout, cell string) int64 {
+	for _, m := range layout.Members {
+		if m.Cell == cell {
+			return int64(m.Weight) * int64(cmp.Or(layout.PointsPerWeight, placement.DefaultPointsPerWeight))
+		}
+	}
+	return 0
 }
 
 // observe takes over what a ring says beside its layouts.

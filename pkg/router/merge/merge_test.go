@@ -99,8 +99,10 @@ func TestAMovingItemComesOnce(t *testing.T) {
 			return merge.Verdict{Kind: merge.Contends, Rank: int64(part)}
 		case state == "twins": // the first part's counts
 			return merge.Verdict{Kind: merge.Contends, Rank: int64(-part)}
-		case part == 0 && (state == "moved" || state == "gone" || state == "late"):
+		case part == 0 && (state == "moved" || state == "gone" || state == "late" || state == "coming"):
 			return merge.Verdict{Kind: merge.Moved}
+		case part == 1 && (state == "coming" || state == "copied" || state == "stray"):
+			return merge.Verdict{Kind: merge.Arriving}
 		case state == "local":
 			return merge.Verdict{Kind: merge.Shown}
 		}
@@ -112,10 +114,10 @@ func TestAMovingItemComesOnce(t *testing.T) {
 		return 1, wire.Item{Meta: o}, o.Name != "gone", nil
 	}
 	parts := []merge.Part{
-		part("n/both", "n/gone", "n/late", "n/local", "n/moved", "n/old", "n/twins"),
-		part("n/both", "n/local", "n/moved", "n/new", "n/twins"),
+		part("n/both", "n/coming", "n/copied", "n/gone", "n/late", "n/local", "n/moved", "n/old", "n/twins"),
+		part("n/both", "n/coming", "n/copied", "n/local", "n/moved", "n/new", "n/stray", "n/twins"),
 	}
-	want := []string{"1:both", "1:late", "0:local", "1:local", "1:moved", "1:new", "0:old", "0:twins"}
+	want := []string{"1:both", "1:coming", "0:copied", "1:late", "0:local", "1:local", "1:moved", "1:new", "0:old", "0:twins"}
 	if diff := cmp.Diff(want, keys(t, merge.New(parts, true, merge.Rules{Judge: judge, Fetch: fetch}))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

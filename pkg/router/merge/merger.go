@@ -51,6 +51,9 @@ const (
 	Contends
 	// Moved says that the item is in another part by now. It is fetched from there, where no other part has it yet.
 	Moved
+	// Arriving is the item where another part says that it has moved, and else hidden. It spares a fetch of what may have
+	// changed since the part was read, which a watch from there would tell of once more.
+	Arriving
 )
 
 // Verdict is what an item is to the list, and its rank where it contends.
@@ -154,7 +157,7 @@ func (m *Merger) first() int {
 
 // settle decides between the heads that have the key of the first one, those that are shown in any case aside.
 func (m *Merger) settle(first int) (part int, item wire.Item, there bool, err error) {
-	best, moved := -1, -1
+	best, moved, arriving := -1, -1, -1
 	for i := range m.heads {
 		h := &m.heads[i]
 		if h.done || h.key != m.heads[first].key || h.verdict.Kind == Shown {
@@ -164,12 +167,19 @@ func (m *Merger) settle(first int) (part int, item wire.Item, there bool, err er
 		switch {
 		case h.verdict.Kind == Moved:
 			moved = i
+		case h.verdict.Kind == Arriving:
+			arriving = i
 		case best < 0 || h.verdict.Rank > m.heads[best].verdict.Rank:
 			best = i
 		}
 	}
-	if best >= 0 {
+	switch {
+	case best >= 0:
 		return best, m.heads[best].item, true, nil
+	case moved < 0:
+		return 0, wire.Item{}, false, nil
+	case arriving >= 0:
+		return arriving, m.heads[arriving].item, true, nil
 	}
 	return m.rules.Fetch(moved, m.heads[moved].item.Meta)
 }
