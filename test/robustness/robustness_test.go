@@ -78,14 +78,17 @@ func prove(t *testing.T, seed uint64, round int) {
 
 // follow watches all kinds in one place until the run has ended.
 func (p *proof) follow(a access) {
-	for _, kind := range kinds() {
-		w := p.watch(a, kind)
-		if strings.HasPrefix(a.name, "router") {
-			p.shown = append(p.shown, w)
-		} else {
-			p.inCells = append(p.inCells, w)
-		}
+	begin := func(w *watcher, to *[]*watcher) {
+		*to = append(*to, w)
 		p.watching.Go(func() { w.run(p.ctx) })
+	}
+	for _, kind := range kinds() {
+		if strings.HasPrefix(a.name, "router") {
+			begin(p.watch(a, kind, false), &p.shown)
+			begin(p.watch(a, kind, true), &p.shown)
+		} else {
+			begin(p.watch(a, kind, false), &p.inCells)
+		}
 	}
 }
 
