@@ -95,9 +95,6 @@ func DaemonDir(env *Env, name, given string) (string, error) {
 // Directory is the state directory, once it is known.
 func (d *Daemon) Directory() string { return d.StateDir }
 
-// LogFile is the file that the daemon writes its log to, or "".
-func (d *Daemon) LogFile() string { return d.logFile }
-
 // Run holds the lock while work runs, which calls ready with its URL once it can be used. ctx is work's; its end
 // is the beginning of the daemon's.
 func (d *Daemon) Run(ctx context.Context, work func(rcp *rest.Config, logger *slog.Logger, ready func(url string)) error) (err error) {

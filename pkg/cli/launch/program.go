@@ -31,8 +31,6 @@ type Runner interface {
 	Complete(args []string) error
 	// Directory is the state directory, after Complete.
 	Directory() string
-	// LogFile is the value of --log-file.
-	LogFile() string
 }
 
 // Ask reads a path at the admin port of a daemon.
