@@ -16,6 +16,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/cells"
 	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/configuration"
+	"github.com/kubecell/kubectl-cell/pkg/failover"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
 	"github.com/kubecell/kubectl-cell/pkg/replication"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
@@ -59,6 +60,7 @@ func work(ctx context.Context, config Config, kube kubernetes.Interface, metrics
 	replicated, mirrored := make(chan *replication.State), make(chan *replication.State)
 	following.Go(func() { f.run(ctx, replicated, mirrored) })
 	following.Go(func() { d.drive(ctx) })
+	following.Go(func() { lookAfterFailovers(ctx, config) })
 	following.Go(func() {
 		defer cancel() // one does not go on without the other
 		if err := keep(ctx, mirrored); err != nil {
@@ -147,6 +149,25 @@ func (d *duties) drive(ctx context.Context) {
 	if err := driver.Attend(ctx); err != nil {
 		d.config.Logger.Error("nobody takes over rebalances that are not driven", "err", err)
 	}
+}
+
+// lookAfterFailovers takes runs over that nobody drives, and freezes cells that were failed over and come back, until
+// ctx ends.
+func lookAfterFailovers(ctx context.Context, config Config) {
+	guard := &failover.Guard{RCP: config.RCP, Logger: config.Logger}
+	var guarding sync.WaitGroup
+	guarding.Go(func() {
+		if err := guard.Watch(ctx); err != nil {
+			config.Logger.Error("nobody freezes cells that were failed over", "err", err)
+		}
+	})
+	driver := &failover.Driver{
+		RCP: config.RCP, Identity: config.Identity, LeaseDuration: config.LeaseDuration, Logger: config.Logger,
+	}
+	if err := driver.Attend(ctx); err != nil {
+		config.Logger.Error("nobody takes over failovers that are not driven", "err", err)
+	}
+	guarding.Wait()
 }
 
 // follower says which cells there are, at each change of the configuration in the RCP.

@@ -20,6 +20,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/cli/drain"
 	"github.com/kubecell/kubectl-cell/pkg/cli/events"
 	"github.com/kubecell/kubectl-cell/pkg/cli/explain"
+	"github.com/kubecell/kubectl-cell/pkg/cli/failover"
 	"github.com/kubecell/kubectl-cell/pkg/cli/get"
 	"github.com/kubecell/kubectl-cell/pkg/cli/history"
 	"github.com/kubecell/kubectl-cell/pkg/cli/initcmd"
@@ -53,7 +54,7 @@ func groups(env *command.Env) []group {
 		}},
 		{"operate", "Operate:", []*cobra.Command{
 			initcmd.NewCommand(env), add.NewCommand(env), drain.NewCommand(env), drain.NewUndrainCommand(env),
-			remove.NewCommand(env), weight.NewCommand(env), rebalance.NewCommand(env),
+			remove.NewCommand(env), weight.NewCommand(env), rebalance.NewCommand(env), failover.NewCommand(env),
 		}},
 		{"daemons", "Daemons:", []*cobra.Command{
 			router.NewCommand(env), backup.NewCommand(env),

@@ -101,7 +101,8 @@ func backupRules() []rbacv1.PolicyRule {
 	out := []rbacv1.PolicyRule{
 		rule(v1alpha1.GroupName, read(), "rings", "cells", "rebalances", "failovers"),
 		rule(v1alpha1.GroupName, []string{"patch"}, "cells/status"),
-		rule(v1alpha1.GroupName, []string{"update"}, "rings/status", "rebalances/status"),
+		// A failover takes the cell out of the wanted ring as well.
+		rule(v1alpha1.GroupName, []string{"update"}, "rings", "rings/status", "rebalances/status", "failovers/status"),
 		rule(v1alpha1.GroupName, []string{"patch"}, "rebalances"),
 		rule("", []string{"create"}, "events"),
 		rule("", []string{"patch"}, "namespaces/status"),

@@ -48,6 +48,8 @@ type handler struct {
 	inFlight inFlight
 	// quotas has requests for room in the same quota wait for one another.
 	quotas quotaLocks
+	// promotions brings back single objects of a cell that was failed over.
+	promotions promotions
 	// ledger remembers the writes that were acknowledged.
 	ledger  *ledger.Ledger
 	metrics *metrics.Metrics
@@ -148,6 +150,9 @@ func (h *handler) act(w http.ResponseWriter, r *http.Request, state *feed.State,
 			to = h.placed(r, begun, info)
 		}
 		state = begun
+	}
+	if !h.promoted(w, r, state, info, to) {
+		return
 	}
 	switch to.Action {
 	case route.Forward:

@@ -79,6 +79,9 @@ func (h *handler) newListing(w http.ResponseWriter, r *http.Request, state *feed
 		// Objects may have moved since: what was in one cell then counts in another one now.
 		return nil, query.expired(state.Snapshot.Epoch)
 	}
+	if query.exact() && failedOver(query.asked.Vector, state.Snapshot) != "" {
+		return nil, apierrors.NewResourceExpired(tooOld)
+	}
 	l := &listing{h: h, w: w, r: r, info: info, state: state, query: query}
 	l.accept, l.asYAML = singleAccept(strings.Join(r.Header["Accept"], ","))
 	var ctx context.Context

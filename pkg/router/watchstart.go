@@ -16,6 +16,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/router/stream"
 	"github.com/kubecell/kubectl-cell/pkg/router/upstream"
 	"github.com/kubecell/kubectl-cell/pkg/router/version"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
 
 const (
@@ -58,9 +59,23 @@ func (wr *watchRequest) begin(asked version.Version) (start, error) {
 		// What exists is sent in any case: at least as new as asked, which the newest always is.
 		return start{}, nil
 	case asked.Vector != nil:
+		if cell := failedOver(asked.Vector, wr.state.Snapshot); cell != "" {
+			return start{}, fmt.Errorf("%w: it is from before cell %s was failed over", stream.ErrExpired, cell)
+		}
 		return wholeVector(asked.Vector, slots)
 	}
 	return wr.beginAtObject(*asked.Object, slots)
+}
+
+// failedOver is a cell that has left the ring since a position, without what it had being known to have arrived
+// elsewhere: what a client knows from it has to be listed again. "" for none.
+func failedOver(v version.Vector, snap *routing.Snapshot) string {
+	for cell := range snap.Unavailable {
+		if slot, ok := route.Slot(cell, snap); ok && v.Raw(slot) != 0 {
+			return cell
+		}
+	}
+	return ""
 }
 
 // wholeVector is a start from a list or a bookmark, which must know every source.

@@ -42,6 +42,8 @@ type Snapshot struct {
 	Window int64
 
 	current, target *v1alpha1.RingLayout
+	// former are the tables in which the cells of Promoting were last, as far as that is known.
+	former map[string]*placement.Table
 }
 
 // FromRing returns the snapshot of where data lives now: Ring.status. A ring without a current
@@ -55,11 +57,14 @@ func FromRing(ring *v1alpha1.Ring) (*Snapshot, error) {
 func Successor(previous *Snapshot, ring *v1alpha1.Ring) (*Snapshot, error) {
 	if previous == nil || previous.current == nil || !equality.Semantic.DeepEqual(previous.current, ring.Status.Current) ||
 		!equality.Semantic.DeepEqual(previous.target, ring.Status.Target) {
-		return FromRing(ring)
+		next, err := FromRing(ring)
+		if err != nil {
+			return nil, err
+		}
+		return next.successor(previous, ring), nil
 	}
 	next := *previous
-	next.observe(ring)
-	return &next, nil
+	return next.successor(previous, ring), nil
 }
 
 // Wanted returns the snapshot of a rebalance that would be accepted now: from Ring.status.current to

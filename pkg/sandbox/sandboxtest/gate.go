@@ -11,18 +11,20 @@ import (
 // Gate stands in front of a control plane, on the level of TCP, and makes it look hung or gone. The
 // certificate stays that of the control plane.
 type Gate struct {
-	listener net.Listener
-	target   string
-	running  sync.WaitGroup
-	ctx      context.Context // ends with the test
+	address string
+	target  string
+	running sync.WaitGroup
+	ctx     context.Context // ends with the test
 
 	mu     sync.Mutex // guards what follows
 	opened *sync.Cond // of a change of what follows
 	hung   bool
 	gone   bool
 	closed bool
-	count  int
-	conns  map[net.Conn]struct{}
+	// listener is nil while the gate has vanished.
+	listener net.Listener
+	count    int
+	conns    map[net.Conn]struct{}
 }
 
 // NewGate opens a gate to the server of a URL, until the test ends. It passes everything at first.
@@ -36,15 +38,15 @@ func NewGate(t testing.TB, server string) *Gate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &Gate{ctx: t.Context(), listener: listener, target: target.Host, conns: map[net.Conn]struct{}{}}
+	g := &Gate{ctx: t.Context(), listener: listener, address: listener.Addr().String(), target: target.Host, conns: map[net.Conn]struct{}{}}
 	g.opened = sync.NewCond(&g.mu)
-	g.running.Go(g.accept)
+	g.running.Go(func() { g.accept(listener) })
 	t.Cleanup(g.close)
 	return g
 }
 
 // URL is where to connect to.
-func (g *Gate) URL() string { return "https://" + g.listener.Addr().String() }
+func (g *Gate) URL() string { return "https://" + g.address }
 
 // Accepted is how many connections have come through.
 func (g *Gate) Accepted() int {
@@ -59,8 +61,37 @@ func (g *Gate) Hang() { g.set(true, false) }
 // Refuse breaks off all connections, and new ones at once.
 func (g *Gate) Refuse() { g.set(false, true) }
 
+// Vanish breaks off all connections, and has new ones refused by the kernel, as after the end of a process.
+func (g *Gate) Vanish() {
+	g.set(false, true)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.listener != nil {
+		_ = g.listener.Close() // it listens to nothing but this test
+		g.listener = nil
+	}
+}
+
 // Pass passes everything on again, also what has come meanwhile.
-func (g *Gate) Pass() { g.set(false, false) }
+func (g *Gate) Pass() {
+	g.appear()
+	g.set(false, false)
+}
+
+// appear listens again where the gate has vanished. Should the port be taken meanwhile, the test fails for want of it.
+func (g *Gate) appear() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.listener != nil || g.closed {
+		return
+	}
+	listener, err := net.Listen("tcp", g.address)
+	if err != nil {
+		return
+	}
+	g.listener = listener
+	g.running.Go(func() { g.accept(listener) })
+}
 
 func (g *Gate) set(hung, gone bool) {
 	g.mu.Lock()
@@ -85,14 +116,16 @@ func (g *Gate) close() {
 	g.closed = true
 	g.breakOff()
 	g.opened.Broadcast()
+	if g.listener != nil {
+		_ = g.listener.Close() // it listens to nothing but this test
+	}
 	g.mu.Unlock()
-	_ = g.listener.Close() // it listens to nothing but this test
 	g.running.Wait()
 }
 
-func (g *Gate) accept() {
+func (g *Gate) accept(listener net.Listener) {
 	for {
-		conn, err := g.listener.Accept()
+		conn, err := listener.Accept()
 		if err != nil {
 			return
 		}

@@ -1,0 +1,250 @@
+// Package failover is the command `failover`: says what the failover of a cell would cost, and carries it out.
+package failover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+	"k8s.io/apimachinery/pkg/util/uuid"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/cli/command"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/failover"
+	"github.com/kubecell/kubectl-cell/pkg/printers"
+	"github.com/kubecell/kubectl-cell/pkg/tui/steps"
+)
+
+type options struct {
+	env     *command.Env
+	spec    v1alpha1.FailoverSpec
+	confirm string
+	dryRun  bool
+	tui     string
+	output  printers.Output
+	printer *printers.Printer
+}
+
+// NewCommand returns `failover`.
+func NewCommand(env *command.Env) *cobra.Command {
+	o := &options{env: env}
+	cmd := &cobra.Command{
+		Use:   "failover CELL",
+		Short: "Have the cells next to a dead one serve its workloads",
+		Long: `Have the cells next to a dead one serve its workloads, from the copies that the backup has of them.
+
+What would be lost is said first, by name: objects without a copy, and those whose copy lacks a write that a router
+has acknowledged. Nothing is done before that is accepted, with --accept-loss, and confirmed, with the epoch of the
+ring in --confirm, so that a runbook that is out of date fails safe. A cell that answers is refused without --force.
+
+Then: no router uses the cell any more and each says so, the cell is frozen where it answers, it leaves the ring, and
+its copies become objects again, the most recently changed first. A request for one that is still waiting brings it
+back at once; a list is answered once all are there. Run the command again to go on with a run that was cut off; a
+backup daemon goes on with it as well.`,
+		Example: "  # What would be lost?\n  " + env.Program + " failover cell-3 --dry-run\n\n" +
+			"  # By name\n  " + env.Program + " failover cell-3 --dry-run -o name\n\n" +
+			"  # Do it\n  " + env.Program + " failover cell-3 --accept-loss=25 --confirm=cell-3@epoch42\n\n" +
+			"  # Rehearse it on a healthy cell: every step that writes nothing on the ring\n  " + env.Program + " failover cell-3 --drill",
+		Args: cobra.ExactArgs(1),
+		RunE: command.RunE(o),
+	}
+	flags := cmd.Flags()
+	flags.Int64Var(&o.spec.AcceptLoss, "accept-loss", 0, "How many objects may be lost, or lack a write that was acknowledged")
+	flags.StringVar(&o.confirm, "confirm", "", "Agree, with the cell and the epoch of the ring: CELL@epochN")
+	flags.StringSliceVar(&o.spec.IgnoreRouters, "ignore-router", nil, "A router that is known dead, whose acknowledgement is not awaited; may be repeated")
+	flags.BoolVar(&o.spec.Force, "force", false, "Fail a cell over that answers")
+	flags.BoolVar(&o.spec.Drill, "drill", false, "Rehearse every step that writes nothing on the ring, and time it")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "Say what would be done, and do nothing")
+	flags.StringVar(&o.tui, "tui", "auto", "Show progress in place on a terminal: auto or never")
+	o.output.AddFlags(flags)
+	return cmd
+}
+
+// Complete checks what can be checked without the network.
+func (o *options) Complete(args []string) (err error) {
+	o.spec.Cell = args[0]
+	if o.tui != "auto" && o.tui != "never" {
+		return exit.Usagef("--tui is %q; allowed are auto and never", o.tui).WithHint("leave --tui out")
+	}
+	if o.spec.AcceptLoss < 0 {
+		return exit.Usagef("--accept-loss is %d; it must not be negative", o.spec.AcceptLoss)
+	}
+	if o.confirm != "" {
+		cell, epoch, ok := strings.Cut(o.confirm, "@epoch")
+		o.spec.ConfirmEpoch, err = strconv.ParseInt(epoch, 10, 64)
+		switch {
+		case !ok || err != nil || o.spec.ConfirmEpoch < 1:
+			return exit.Usagef("--confirm is %q; it must be CELL@epochN, such as %s", o.confirm, failover.Confirmation(o.spec.Cell, 42)).
+				WithHint("%s failover %s --dry-run", o.env.Program, o.spec.Cell)
+		case cell != o.spec.Cell:
+			return exit.Usagef("--confirm names cell %s, and the command cell %s", cell, o.spec.Cell).
+				WithHint("%s failover %s --dry-run", o.env.Program, o.spec.Cell)
+		}
+	}
+	o.printer, err = o.output.Printer()
+	return err
+}
+
+// Run says what it would cost, and does it where that is agreed to.
+func (o *options) Run(ctx context.Context) error {
+	fed, err := o.env.Connect()
+	if err != nil {
+		return err
+	}
+	started, err := failover.Start(ctx, fed.Config, o.spec, o.dryRun)
+	if err != nil {
+		return err
+	}
+	switch {
+	case started.Done != nil:
+		return o.doneBefore(started.Done)
+	case started.Resumed && o.dryRun:
+		return o.print(started.Run, nil)
+	case started.Resumed:
+		fmt.Fprintf(o.env.ErrOut, "failover %s goes on\n", started.Run.Name)
+	default:
+		if err := o.plan(started); err != nil || o.dryRun {
+			return err
+		}
+	}
+	return o.carryOut(ctx, fed, started.Run)
+}
+
+// plan shows what was found, and is the refusal where there is one.
+func (o *options) plan(started *failover.Started) error {
+	refused := started.Refused
+	if o.dryRun || refused != nil {
+		shown := &v1alpha1.Failover{Spec: o.spec}
+		shown.Status.Report = &started.Finding.FailoverReport
+		if err := o.print(shown, started); err != nil {
+			return err
+		}
+	} else if o.printer.Text() {
+		report(o.env.ErrOut, o.spec.Cell, &started.Finding.FailoverReport)
+	}
+	return refused
+}
+
+func (o *options) doneBefore(run *v1alpha1.Failover) error {
+	if !o.printer.Text() {
+		return o.print(run, nil)
+	}
+	by := ""
+	if run.Name != "" {
+		by = " by " + run.Name
+	}
+	fmt.Fprintf(o.env.Out, "cell %s was failed over already%s; nothing to do\n", o.spec.Cell, by)
+	return nil
+}
+
+// carryOut drives the run, and says how it ended.
+func (o *options) carryOut(ctx context.Context, fed *command.Federation, run *v1alpha1.Failover) error {
+	var ended *v1alpha1.Failover
+	err := o.show("failover "+run.Name+" of "+run.Spec.Cell, func(tell func(steps.Event)) error {
+		n := &narrator{tell: tell, now: o.env.Clock.Now, seen: map[string]steps.State{}, said: map[string]string{}}
+		driver := &failover.Driver{
+			RCP: fed.Config, Identity: identity(o.env), Tell: n.changed, Logger: slog.New(slog.DiscardHandler),
+		}
+		var err error
+		ended, err = driver.Run(ctx, run.Name)
+		return err
+	})
+	if err != nil {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return exit.Errorf(exit.Detached, "left; failover %s goes on as soon as somebody drives it, which a backup daemon does", run.Name).
+				WithHint("%s failover %s", o.env.Program, run.Spec.Cell)
+		}
+		return err
+	}
+	return o.conclude(ended)
+}
+
+// conclude says how a run ended.
+func (o *options) conclude(run *v1alpha1.Failover) error {
+	s := &run.Status
+	if !o.printer.Text() {
+		if err := o.print(run, nil); err != nil {
+			return err
+		}
+	} else {
+		ended(o.env.Out, run)
+	}
+	switch {
+	case s.Phase == v1alpha1.FailoverRefused:
+		return exit.Refusedf("failover %s was refused", run.Name).WithHint("%s history", o.env.Program)
+	case s.KeptObjects > 0:
+		return exit.Errorf(exit.Partial, "%s copies could not be brought back, and were left as they are", printers.Count(s.KeptObjects)).
+			WithHint("kubectl get failover.kubecell.io %s -o jsonpath='{.status.kept}'", run.Name)
+	}
+	return nil
+}
+
+func (o *options) print(run *v1alpha1.Failover, started *failover.Started) error {
+	epoch := run.Status.FromEpoch
+	if r := run.Status.Report; r != nil {
+		epoch = r.Epoch
+	}
+	return o.printer.Print(o.env.Out, printers.View{
+		Document: printers.NewDocument("Failover", epoch, run, warnings(run)...),
+		Names: func() []string {
+			if started != nil {
+				return started.Finding.Lost
+			}
+			return lost(run)
+		},
+		Text: func(w io.Writer, _ printers.Layout) error {
+			if run.Status.Report != nil {
+				report(w, run.Spec.Cell, run.Status.Report)
+			}
+			if started != nil && started.Refused == nil {
+				fmt.Fprintln(w, "verdict    ready: the command would begin")
+			}
+			return nil
+		},
+	})
+}
+
+func warnings(run *v1alpha1.Failover) []string {
+	if run.Status.Report == nil {
+		return nil
+	}
+	return run.Status.Report.Warnings
+}
+
+func lost(run *v1alpha1.Failover) []string {
+	if run.Status.Report == nil {
+		return nil
+	}
+	return run.Status.Report.LostKeys
+}
+
+// show runs do and shows what it tells: in place on a terminal, else one line per change of state.
+func (o *options) show(title string, do func(tell func(steps.Event)) error) error {
+	file, ok := o.env.ErrOut.(interface{ Fd() uintptr })
+	if o.tui == "never" || !o.env.Interactive || o.env.Getenv("TERM") == "dumb" || !ok || !term.IsTerminal(int(file.Fd())) {
+		return do(func(e steps.Event) { line(o.env.ErrOut, e) })
+	}
+	environ := []string{"TERM=" + o.env.Getenv("TERM"), "NO_COLOR=1"}
+	return steps.Run(o.env.ErrOut, environ, title, o.env.Clock.Now(), do)
+}
+
+// identity is user@host with something that tells two processes apart: the Lease goes by it.
+func identity(env *command.Env) string {
+	user := env.Getenv("USER")
+	if user == "" {
+		user = "someone"
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "somewhere"
+	}
+	return fmt.Sprintf("%s@%s-%s", user, host, string(uuid.NewUUID())[:8])
+}

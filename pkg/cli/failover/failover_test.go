@@ -1,0 +1,209 @@
+package failover_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/clock"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/cli/command"
+	"github.com/kubecell/kubectl-cell/pkg/cli/failover"
+	"github.com/kubecell/kubectl-cell/pkg/client"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m)) }
+
+// run is the command as a user of the sandbox types it, by way of the router.
+func run(t *testing.T, s *sandboxtest.Sandbox, args ...string) (stdout, stderr string, code exit.Code) {
+	t.Helper()
+	flags := genericclioptions.NewConfigFlags(false)
+	flags.KubeConfig, flags.Context = &s.Kubeconfig, &s.Name
+	var out, errOut bytes.Buffer
+	cmd := failover.NewCommand(&command.Env{
+		IOStreams: genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out, ErrOut: &errOut},
+		Flags:     flags, Clock: clock.RealClock{}, Getenv: func(string) string { return "" }, Program: "kubectl cell",
+	})
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	cmd.SetArgs(args)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	err := cmd.ExecuteContext(ctx)
+	exit.Report(&errOut, err)
+	return out.String(), errOut.String(), exit.CodeOf(err)
+}
+
+func want(t *testing.T, text string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			t.Errorf("%q is not in:\n%s", part, text)
+		}
+	}
+}
+
+// TestFailoverOfASandboxsCell: from the healthy federation by way of a killed cell to one that serves without it.
+func TestFailoverOfASandboxsCell(t *testing.T) {
+	s := sandboxtest.Up(t, 3)
+	kube, err := kubernetes.NewForConfig(s.Router(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps := kube.CoreV1().ConfigMaps(metav1.NamespaceDefault)
+	ring := ringOf(t, s)
+	snap, err := routing.FromRing(ring)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doomed []string
+	_, stderr, code := run(t, s, "cell-1")
+	if code != exit.Refused {
+		t.Errorf("a healthy cell: exit code %d", code)
+	}
+	want(t, stderr, "error: cell cell-1 answers router", "hint: kubectl cell failover cell-1 --force")
+	_, stderr, code = run(t, s, "cell-9")
+	if code != exit.Refused {
+		t.Errorf("an unknown cell: exit code %d", code)
+	}
+	want(t, stderr, "cell cell-9 is not in the ring, which has cell-1, cell-2, cell-3")
+	_, stderr, code = run(t, s, "cell-1", "--confirm", "cell-2@epoch1")
+	if code != exit.Usage {
+		t.Errorf("a confirmation of another cell: exit code %d", code)
+	}
+	want(t, stderr, "--confirm names cell cell-2, and the command cell cell-1")
+	stdout, _, code := run(t, s, "cell-1", "--drill")
+	if code != exit.OK {
+		t.Errorf("a drill: exit code %d", code)
+	}
+	want(t, stdout, "of cell cell-1 is done in", "nothing was changed")
+
+	if _, err := s.Manager.Chaos(t.Context(), s.Name, "cell-1", sandbox.Pause); err == nil {
+		_, err = s.Manager.Chaos(t.Context(), s.Name, "cell-1", sandbox.Resume)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 12 {
+		name := fmt.Sprint("x-", i)
+		if _, err := maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if p, _ := snap.Table.LookupKey("default/" + name); p.Old() == "cell-1" {
+			doomed = append(doomed, "configmaps/default/"+name)
+		}
+	}
+	if _, err := s.Manager.Chaos(t.Context(), s.Name, "cell-1", sandbox.Kill); err != nil {
+		t.Fatal(err)
+	}
+	lost := losses(t, s)
+	for _, name := range lost {
+		if !slices.Contains(doomed, name) {
+			t.Errorf("%s is said to be lost, and was not in the cell", name)
+		}
+	}
+	confirm := fmt.Sprintf("--confirm=cell-1@epoch%d", ring.Status.Epoch)
+	accept := fmt.Sprintf("--accept-loss=%d", len(lost))
+	if len(lost) > 0 {
+		_, stderr, code = run(t, s, "cell-1", confirm)
+		if code != exit.Refused {
+			t.Errorf("without the losses being accepted: exit code %d", code)
+		}
+		want(t, stderr, "objects would be lost or lack a write, and 0 are accepted", accept)
+	}
+	_, stderr, code = run(t, s, "cell-1", accept, fmt.Sprintf("--confirm=cell-1@epoch%d", ring.Status.Epoch+5))
+	if code != exit.Refused {
+		t.Errorf("a stale confirmation: exit code %d", code)
+	}
+	want(t, stderr, "the ring is in epoch")
+	stdout, stderr, code = run(t, s, "cell-1", accept, confirm)
+	if code != exit.OK {
+		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	want(t, stdout, "cell cell-1 is failed over in")
+	want(t, stderr, "✔ fence: ", "✔ freeze: the cell does not answer", "✔ ring: ", "✔ promote: ")
+	served(t, kube, doomed, lost)
+	stdout, _, code = run(t, s, "cell-1")
+	if code != exit.OK {
+		t.Errorf("once more: exit code %d", code)
+	}
+	want(t, stdout, "cell cell-1 was failed over already by fo-", "nothing to do")
+}
+
+// losses is what --dry-run names, once the router has noticed that the cell is dead.
+func losses(t *testing.T, s *sandboxtest.Sandbox) []string {
+	t.Helper()
+	var stdout, stderr string
+	err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
+		stdout, stderr, _ = run(t, s, "cell-1", "--dry-run", "-o", "json")
+		return !strings.Contains(stderr, "answers router"), nil
+	})
+	if err != nil {
+		t.Fatalf("the router still sees the cell: %s", stderr)
+	}
+	var document struct {
+		Kind string
+		Data v1alpha1.Failover
+	}
+	if err := json.Unmarshal([]byte(stdout), &document); err != nil || document.Kind != "Failover" {
+		t.Fatalf("%v: %s", err, stdout)
+	}
+	names, _, _ := run(t, s, "cell-1", "--dry-run", "-o", "name")
+	if got := strings.Fields(names); !slices.Equal(got, document.Data.Status.Report.LostKeys) {
+		t.Errorf("names %v, document %v", got, document.Data.Status.Report.LostKeys)
+	}
+	return document.Data.Status.Report.LostKeys
+}
+
+func ringOf(t *testing.T, s *sandboxtest.Sandbox) *v1alpha1.Ring {
+	t.Helper()
+	c, err := client.New(s.RCP(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := c.Rings().Get(t.Context(), v1alpha1.RingName, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ring
+}
+
+// served wants what was not lost to be there, what was lost to be gone and free to be made again, and lists to be answered.
+func served(t *testing.T, kube kubernetes.Interface, doomed, lost []string) {
+	t.Helper()
+	maps := kube.CoreV1().ConfigMaps(metav1.NamespaceDefault)
+	for _, full := range doomed {
+		name := strings.TrimPrefix(full, "configmaps/default/")
+		_, err := maps.Get(t.Context(), name, metav1.GetOptions{})
+		if slices.Contains(lost, full) {
+			if !apierrors.IsNotFound(err) {
+				t.Errorf("%s, which was lost: %v", name, err)
+			}
+			_, err = maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+		}
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	list, err := maps.List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(list.Items) < 12 {
+		t.Errorf("list: %v, %d", err, len(list.Items))
+	}
+}

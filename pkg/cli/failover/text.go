@@ -1,0 +1,182 @@
+package failover
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/duration"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/failover"
+	"github.com/kubecell/kubectl-cell/pkg/printers"
+	"github.com/kubecell/kubectl-cell/pkg/tui/steps"
+)
+
+// shown is how many names a text has of a list; -o name and -o json have more.
+const shown = 5
+
+// report writes a report for people.
+func report(w io.Writer, cell string, r *v1alpha1.FailoverReport) {
+	agree, asked := failover.Agreement(r)
+	fmt.Fprintf(w, "%s: %s objects   last answer %s, %d of %d routers agree\n", cell, printers.Count(r.Workloads), since(r), agree, asked)
+	fmt.Fprintf(w, "  copy %s   NO COPY %s%s\n", agesOf(r), printers.Count(r.Lost), mark(r.Lost))
+	if len(r.StaleKeys) > 0 {
+		fmt.Fprintf(w, "  worst  %s %s\n", r.StaleKeys[0], r.OldestCopy.Round(time.Second))
+	}
+	list(w, "would be LOST", r.Lost, r.LostKeys)
+	list(w, "would lack an acknowledged write", r.Stale, r.StaleKeys)
+	list(w, "have a damaged copy", r.Corrupt, r.CorruptKeys)
+	if r.Unknown > 0 {
+		fmt.Fprintf(w, "  not counted: about %s, whose copies are in cells that do not answer\n", printers.Count(r.Unknown))
+	}
+	var takes []string
+	for _, s := range r.Survivors {
+		text := fmt.Sprintf("%s +%s", s.Cell, printers.Count(s.Takes))
+		if s.Workloads > 0 {
+			text += " → " + printers.Count(s.Workloads)
+		}
+		takes = append(takes, text)
+	}
+	fmt.Fprintf(w, "survivors  %s\n", strings.Join(takes, " | "))
+	for _, b := range r.Blockers {
+		fmt.Fprintf(w, "blocker    %s\n", b)
+	}
+	for _, warning := range r.Warnings {
+		fmt.Fprintf(w, "warning    %s\n", warning)
+	}
+}
+
+func mark(n int64) string {
+	if n > 0 {
+		return " !"
+	}
+	return ""
+}
+
+// since says how long ago a cell last answered a router.
+func since(r *v1alpha1.FailoverReport) string {
+	if r.LastAnswer == nil || r.Time == nil {
+		return "never seen"
+	}
+	return duration.HumanDuration(r.Time.Sub(r.LastAnswer.Time)) + " ago"
+}
+
+// agesOf is "≤5s old 20,011   5-60s 188".
+func agesOf(r *v1alpha1.FailoverReport) string {
+	var out []string
+	for i, a := range r.Ages {
+		switch {
+		case i == 0:
+			out = append(out, fmt.Sprintf("≤%s old %s", a.UpTo.Duration, printers.Count(a.Copies)))
+		case a.UpTo != nil:
+			out = append(out, fmt.Sprintf("≤%s %s", a.UpTo.Round(time.Second), printers.Count(a.Copies)))
+		default:
+			out = append(out, "older "+printers.Count(a.Copies))
+		}
+	}
+	return strings.Join(out, "   ")
+}
+
+func list(w io.Writer, what string, n int64, names []string) {
+	if n == 0 {
+		return
+	}
+	more := ""
+	if len(names) > shown {
+		names, more = names[:shown], ", …"
+	}
+	fmt.Fprintf(w, "  %s: %s: %s%s\n", what, printers.Count(n), strings.Join(names, ", "), more)
+}
+
+// ended says how a run ended.
+func ended(w io.Writer, run *v1alpha1.Failover) {
+	s := &run.Status
+	took := "-"
+	if s.StartTime != nil && s.CompletionTime != nil {
+		took = s.CompletionTime.Sub(s.StartTime.Time).String()
+	}
+	switch {
+	case s.Phase == v1alpha1.FailoverRefused:
+		fmt.Fprintf(w, "failover %s was refused; the ring is as it was\n", run.Name)
+	case run.Spec.Drill:
+		fmt.Fprintf(w, "drill %s of cell %s is done in %s; nothing was changed\n", run.Name, run.Spec.Cell, took)
+	default:
+		promoted := int64(0)
+		for _, c := range s.Cells {
+			promoted += c.Promoted
+		}
+		fmt.Fprintf(w, "cell %s is failed over in %s: %s objects are served again, epoch %d\n", run.Spec.Cell, took, printers.Count(promoted), s.ToEpoch)
+		if s.Report != nil && failover.Loss(s.Report) > 0 {
+			fmt.Fprintf(w, "lost: %s; without their last writes: %s; with a damaged copy: %s\n",
+				printers.Count(s.Report.Lost), printers.Count(s.Report.Stale), printers.Count(s.Report.Corrupt))
+		}
+		fmt.Fprintf(w, "the cell must not be used before it was compared with the others: it is frozen as soon as it answers\n")
+	}
+	for i, k := range s.Kept {
+		if i == shown {
+			fmt.Fprintln(w, "  …")
+			break
+		}
+		fmt.Fprintf(w, "  %s in %s: %s: %s\n", k.Object, k.Cell, k.Reason, k.Message)
+	}
+}
+
+// narrator makes events of a run's status. Its driver calls it one at a time.
+type narrator struct {
+	tell func(steps.Event)
+	now  func() time.Time
+	seen map[string]steps.State
+	said map[string]string
+}
+
+func (n *narrator) changed(run *v1alpha1.Failover) {
+	for _, step := range run.Status.Steps {
+		state := steps.Running
+		if step.CompletionTime != nil {
+			state = steps.Done
+		}
+		if known, there := n.seen[step.Name]; there && known == state {
+			continue
+		}
+		n.seen[step.Name] = state
+		n.tell(steps.Event{Step: step.Name, State: state, Detail: detail(&step), At: n.now()})
+	}
+	for _, kind := range []string{v1alpha1.ConditionRoutersAcknowledged, v1alpha1.ConditionCellsUsable} {
+		message := ""
+		if c := apimeta.FindStatusCondition(run.Status.Conditions, kind); c != nil && c.Status == metav1.ConditionFalse {
+			message = c.Message
+		}
+		if message != n.said[kind] && message != "" {
+			n.tell(steps.Event{Step: "waits", State: steps.Note, Detail: message, At: n.now()})
+		}
+		n.said[kind] = message
+	}
+}
+
+// detail says what a step did, and how long it took.
+func detail(step *v1alpha1.FailoverStep) string {
+	if step.CompletionTime == nil {
+		return step.Message
+	}
+	took := step.CompletionTime.Sub(step.StartTime.Time).Round(100 * time.Millisecond).String()
+	if step.Message == "" {
+		return took
+	}
+	return step.Message + ", " + took
+}
+
+// line writes one line per change of state.
+func line(w io.Writer, e steps.Event) {
+	switch e.State {
+	case steps.Done:
+		fmt.Fprintf(w, "✔ %s: %s\n", e.Step, e.Detail)
+	case steps.Note:
+		fmt.Fprintf(w, "%s: %s\n", e.Step, e.Detail)
+	case steps.Running:
+		fmt.Fprintf(w, "… %s\n", e.Step)
+	}
+}

@@ -1,0 +1,51 @@
+package failover
+
+import (
+	"context"
+	"time"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/lease"
+)
+
+// Attend takes over runs that nobody drives, until ctx ends. It is what a backup daemon does. A run is taken over when
+// the one who drove it gave the Lease up or has not renewed it for its duration; one that nobody has driven yet after that
+// duration as well.
+func (d *Driver) Attend(ctx context.Context) error {
+	if d.LeaseDuration == 0 {
+		d.LeaseDuration = lease.DefaultDuration
+	}
+	c, err := connect(d.RCP)
+	if err != nil {
+		return err
+	}
+	for {
+		run, err := d.abandoned(ctx, c)
+		if err == nil && run != nil {
+			d.Logger.Info("taking a failover over", "failover", run.Name, "cell", run.Spec.Cell)
+			_, err = d.Run(ctx, run.Name)
+		}
+		if err != nil && ctx.Err() == nil {
+			d.Logger.Warn("cannot attend to failovers, trying again", "err", err)
+		}
+		if pause(ctx, d.LeaseDuration/5) != nil {
+			return nil
+		}
+	}
+}
+
+// abandoned is a run that nobody drives, nil where there is none.
+func (d *Driver) abandoned(ctx context.Context, c *connection) (*v1alpha1.Failover, error) {
+	run, err := Unfinished(ctx, c.client)
+	if err != nil || run == nil || run.Spec.Direction == v1alpha1.DirectionFailback {
+		return nil, err // who brings a cell back has a folder for what differs
+	}
+	holder, err := lease.Holder(ctx, c.kube, v1alpha1.FailoverLease, time.Now())
+	if err != nil || holder != "" {
+		return nil, err
+	}
+	if run.Status.Driver == "" && time.Since(run.CreationTimestamp.Time) < d.LeaseDuration {
+		return nil, nil // whoever ordered it is about to drive it
+	}
+	return run, nil
+}

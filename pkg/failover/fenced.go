@@ -1,0 +1,160 @@
+package failover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/federation"
+)
+
+const (
+	// freezeTimeout is how long a cell may take to be frozen. It is not needed: no router uses it.
+	freezeTimeout = 10 * time.Second
+	// catchUp is the default of [Driver.CatchUp].
+	catchUp = 15 * time.Second
+)
+
+// leaveRing waits for the fence, freezes the cell, makes sure that no more is lost than was agreed to, and takes the
+// cell out of the ring.
+func (r *run) leaveRing(ctx context.Context, ring *v1alpha1.Ring) (ended bool, err error) {
+	r.progress.begin(StepFence)
+	if err := r.acknowledged(ctx, ring); err != nil {
+		return false, err
+	}
+	r.progress.done(StepFence, fmt.Sprintf("epoch %d", ring.Status.Epoch))
+	r.progress.begin(StepFreeze)
+	said, err := r.freeze(ctx)
+	if err != nil {
+		return false, err
+	}
+	r.progress.done(StepFreeze, said)
+	r.Driver.step(StepFreeze)
+	found, err := r.settled(ctx)
+	if err != nil {
+		return false, err
+	}
+	if loss := Loss(&found.FailoverReport); loss > r.spec.AcceptLoss {
+		return r.takeBack(ctx, ring, loss)
+	}
+	if err := r.drop(ctx, found.Resurrected); err != nil {
+		return false, err
+	}
+	if err := r.progress.publish(ctx); err != nil {
+		return false, err
+	}
+	r.progress.begin(StepRing)
+	if err := r.unwant(ctx); err != nil {
+		return false, err
+	}
+	fresh, err := r.c.readRing(ctx)
+	if err != nil {
+		return false, passing(err)
+	}
+	if fresh.Status.Epoch != ring.Status.Epoch {
+		return false, nil // somebody else has gone on
+	}
+	return false, r.write(ctx, fresh, StepRing, func(s *v1alpha1.RingStatus) { takeOut(s, r.cell) })
+}
+
+// freeze does what can be done to the cell itself.
+func (r *run) freeze(ctx context.Context) (string, error) {
+	access, err := federation.Cells(ctx, r.c.rcp)
+	if err != nil {
+		return "", passing(err)
+	}
+	a, exists := access[r.cell]
+	if !exists {
+		return "there is no such Cell any more", nil
+	}
+	bounded, cancel := context.WithTimeout(ctx, freezeTimeout)
+	defer cancel()
+	config, err := a.Config, a.Err
+	var state Frozen
+	if err == nil {
+		state = Freeze(bounded, wrapped(config, r.cell, r.WrapCell))
+	} else {
+		state = Frozen{Reason: v1alpha1.ReasonFreezeFailed, Message: err.Error()}
+	}
+	if err := sayFrozen(ctx, r.c.client, r.cell, state); err != nil {
+		return "", passing(err)
+	}
+	return state.String(), ctx.Err()
+}
+
+// settled makes the report that counts: no router lets a write to the cell pass any more. Where the cell itself answers,
+// its backup may still come level.
+func (r *run) settled(ctx context.Context) (*Finding, error) {
+	for began := time.Now(); ; {
+		facts, err := r.c.facts(ctx, r.cell)
+		if err != nil {
+			return nil, passing(err)
+		}
+		found, err := Report(facts)
+		if err != nil {
+			return nil, exit.Errorf(exit.Failure, "%w", err)
+		}
+		r.progress.edit(func(s *v1alpha1.FailoverStatus) { s.Report = &found.FailoverReport })
+		if Loss(&found.FailoverReport) <= r.spec.AcceptLoss || !facts.Answers || time.Since(began) > r.CatchUp {
+			return found, nil
+		}
+		if err := pause(ctx, again/2); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// takeBack lets the cell be used again: more is lost than was agreed to.
+func (r *run) takeBack(ctx context.Context, ring *v1alpha1.Ring, loss int64) (ended bool, err error) {
+	why := exit.Refusedf("%d objects would be lost or lack a write, %d were accepted: more was acknowledged before the fence; the fence is taken back",
+		loss, r.spec.AcceptLoss).WithHint("kubectl cell failover %s", r.cell)
+	access, err := federation.Cells(ctx, r.c.rcp)
+	if err != nil {
+		return false, passing(err)
+	}
+	if a := access[r.cell]; a.Config != nil {
+		bounded, cancel := context.WithTimeout(ctx, freezeTimeout)
+		defer cancel()
+		// Where it does not answer it was not frozen either.
+		_ = Thaw(bounded, wrapped(a.Config, r.cell, r.WrapCell))
+	}
+	if err := r.write(ctx, ring, StepFence, func(s *v1alpha1.RingStatus) { unfence(s, r.cell) }); err != nil {
+		return false, err
+	}
+	fresh, err := r.c.readRing(ctx)
+	if err != nil {
+		return false, passing(err)
+	}
+	if stageOf(&fresh.Status, r.cell) != untouched {
+		return false, nil // the write met another one
+	}
+	r.progress.done(StepFence, "taken back")
+	return true, errors.Join(r.finish(ctx, fresh, v1alpha1.FailoverRefused), why)
+}
+
+// unwant takes the cell out of the wanted ring, where the next rebalance would bring it back from.
+func (r *run) unwant(ctx context.Context) error {
+	for {
+		ring, err := r.c.readRing(ctx)
+		if err != nil {
+			return passing(err)
+		}
+		n := len(ring.Spec.Members)
+		if ring.Spec.Members = leave(ring.Spec.Members, r.cell); len(ring.Spec.Members) == n {
+			return nil
+		}
+		_, err = r.c.client.Rings().Update(ctx, ring, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})
+		if err == nil || !apierrors.IsConflict(err) {
+			if err != nil {
+				return fmt.Errorf("write the wanted ring: %w", err)
+			}
+			return nil
+		}
+	}
+}

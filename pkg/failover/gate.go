@@ -1,0 +1,89 @@
+package failover
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+)
+
+// Confirmation is what an administrator has to repeat to agree: a runbook that is out of date names another epoch.
+func Confirmation(cell string, epoch int64) string { return fmt.Sprintf("%s@epoch%d", cell, epoch) }
+
+// Gate says why a run must not begin, nil for that it may. It is what `failover` refuses and what a driver refuses again:
+// much may have happened in between.
+func Gate(facts *Facts, found *v1alpha1.FailoverReport, spec *v1alpha1.FailoverSpec) error {
+	if err := member(facts.Ring, spec.Cell); err != nil {
+		return err
+	}
+	why, flags := objections(facts, found, spec)
+	if len(why) == 0 {
+		return nil
+	}
+	hint := "kubectl cell status"
+	if len(flags) > 0 {
+		hint = fmt.Sprintf("kubectl cell failover %s %s", spec.Cell, strings.Join(flags, " "))
+	}
+	return exit.Refusedf("%s", strings.Join(why, "; ")).WithHint("%s", hint)
+}
+
+// member refuses cells that cannot leave the ring.
+func member(ring *v1alpha1.Ring, cell string) error {
+	all := cellsOf(&ring.Status)
+	switch {
+	case !slices.Contains(all, cell):
+		return exit.Refusedf("cell %s is not in the ring, which has %s: there is nothing to fail over", cell, strings.Join(all, ", ")).
+			WithHint("kubectl cell get cells")
+	case ring.Status.Current != nil && len(ring.Status.Current.Members) == 1,
+		ring.Status.Target != nil && len(leave(slices.Clone(ring.Status.Target.Members), cell)) == 0:
+		return exit.Refusedf("cell %s is the last one of the ring: nobody could take its workloads over", cell).
+			WithHint("kubectl cell sandbox chaos restart %s   # or bring it back otherwise", cell)
+	}
+	return nil
+}
+
+// objections are what speaks against a run, and the flags that override it. A drill changes nothing, and is refused for
+// nothing that it is there to find out.
+func objections(facts *Facts, found *v1alpha1.FailoverReport, spec *v1alpha1.FailoverSpec) (why, flags []string) {
+	if spec.Drill {
+		return nil, nil
+	}
+	if seen := seenBy(facts, found); seen != "" && !spec.Force {
+		why = append(why, fmt.Sprintf("cell %s answers %s", spec.Cell, seen))
+		flags = append(flags, "--force")
+	}
+	for _, w := range facts.Witnesses {
+		if facts.Now.Sub(w.Renewed) > silentAfter && !slices.Contains(spec.IgnoreRouters, w.Name) {
+			why = append(why, fmt.Sprintf("router %s is silent and would be waited for", w.Name))
+			flags = append(flags, "--ignore-router="+w.Name)
+		}
+	}
+	if loss := Loss(found); loss > spec.AcceptLoss {
+		why = append(why, fmt.Sprintf("%d objects would be lost or lack a write, and %d are accepted", loss, spec.AcceptLoss))
+		flags = append(flags, fmt.Sprintf("--accept-loss=%d", loss))
+	}
+	if epoch := facts.Ring.Status.Epoch; spec.ConfirmEpoch != epoch {
+		said := "nobody has confirmed it"
+		if spec.ConfirmEpoch != 0 {
+			said = fmt.Sprintf("it was confirmed for epoch %d, and the ring is in epoch %d", spec.ConfirmEpoch, epoch)
+		}
+		why = append(why, said)
+		flags = append(flags, "--confirm="+Confirmation(spec.Cell, epoch))
+	}
+	return why, flags
+}
+
+// seenBy names somebody whom the cell answers, "" for nobody.
+func seenBy(facts *Facts, found *v1alpha1.FailoverReport) string {
+	for _, r := range found.Routers {
+		if r.SeesCell {
+			return "router " + r.Name
+		}
+	}
+	if facts.Answers {
+		return "this command"
+	}
+	return ""
+}

@@ -1,0 +1,93 @@
+package failover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/fence"
+	"github.com/kubecell/kubectl-cell/pkg/migration"
+	"github.com/kubecell/kubectl-cell/pkg/placement"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
+)
+
+// movedAtOnce is how many objects are looked for at the same time.
+const movedAtOnce = 16
+
+// moved looks for objects that routers remember in the cell and a rebalance in flight has taken elsewhere. One that is
+// not found for certain is not among them.
+func moved(ctx context.Context, f *Facts, access map[string]federation.Access) (map[string]bool, error) {
+	snap, err := routing.FromRing(f.Ring)
+	if err != nil || f.Ring.Status.Target == nil {
+		return nil, err
+	}
+	found := map[string]bool{}
+	var mu sync.Mutex // guards found
+	cells := map[string]*migration.Cell{}
+	group, asking := errgroup.WithContext(ctx)
+	group.SetLimit(movedAtOnce)
+	for _, w := range f.Witnesses {
+		for _, e := range w.Ledger.Entries {
+			class, key := snap.Classes.Of(e.Group, e.Resource, e.Namespace)
+			p, placed := snap.Table.Lookup(key, e.Namespace, e.Name)
+			if class != placement.Sharded || !placed || !p.Moves() || p.Old() != f.Cell {
+				continue
+			}
+			if _, tried := cells[p.New()]; !tried {
+				cells[p.New()] = reach(access, p.New())
+			}
+			cell := cells[p.New()]
+			if cell == nil {
+				continue // the report says that it does not answer
+			}
+			group.Go(func() error {
+				there, err := arrived(asking, cell, e.Group, e.Resource, e.Namespace, e.Name)
+				mu.Lock()
+				defer mu.Unlock()
+				found[Key(e.Group, e.Resource, e.Namespace, e.Name)] = there
+				return err
+			})
+		}
+	}
+	if err := group.Wait(); err != nil {
+		return nil, fmt.Errorf("look for what has moved: %w", err)
+	}
+	return found, nil
+}
+
+// reach is nil for a cell that cannot be asked.
+func reach(access map[string]federation.Access, name string) *migration.Cell {
+	config, err := configOf(access, name)
+	if err != nil {
+		return nil
+	}
+	config = fence.AsMover(config)
+	config.Timeout = listTimeout
+	cell, err := migration.Connect(name, config)
+	if err != nil {
+		return nil
+	}
+	return cell
+}
+
+// arrived says whether the cell has the object, and not a copy that does not count yet.
+func arrived(ctx context.Context, cell *migration.Cell, group, resource, namespace, name string) (bool, error) {
+	served, ok := cell.Preferred(schema.GroupResource{Group: group, Resource: resource})
+	if !ok {
+		return false, nil
+	}
+	object, err := cell.Look(ctx, migration.Object{Resource: served, Namespace: namespace, Name: name})
+	if err != nil {
+		if ctx.Err() != nil {
+			return false, errors.Join(ctx.Err(), err)
+		}
+		return false, nil //nolint:nilerr // it is not found for certain
+	}
+	return object != nil && object.Labels[v1alpha1.LabelRebalanceStatus] == "", nil
+}

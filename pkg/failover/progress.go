@@ -1,0 +1,151 @@
+package failover
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/routers"
+)
+
+// maxKept is how many objects a record names.
+const maxKept = 100
+
+// progress is the status of a run. Its driver alone writes it.
+type progress struct {
+	c    *connection
+	tell func(*v1alpha1.Failover)
+
+	mu      sync.Mutex
+	record  *v1alpha1.Failover // as the server has it, guarded by mu
+	status  v1alpha1.FailoverStatus
+	telling sync.Mutex // serialises tell
+}
+
+func newProgress(c *connection, record *v1alpha1.Failover, tell func(*v1alpha1.Failover)) *progress {
+	return &progress{c: c, tell: tell, record: record, status: *record.Status.DeepCopy()}
+}
+
+// edit changes the status. It is written by the next publish.
+func (p *progress) edit(change func(*v1alpha1.FailoverStatus)) {
+	p.mu.Lock()
+	change(&p.status)
+	shown := p.record.DeepCopy()
+	shown.Status = *p.status.DeepCopy()
+	p.mu.Unlock()
+	if p.tell != nil {
+		p.telling.Lock()
+		defer p.telling.Unlock()
+		p.tell(shown)
+	}
+}
+
+func (p *progress) read() v1alpha1.FailoverStatus {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return *p.status.DeepCopy()
+}
+
+// publish writes the status where it is another one.
+func (p *progress) publish(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		if equality.Semantic.DeepEqual(p.record.Status, p.status) {
+			return nil
+		}
+		next := p.record.DeepCopy()
+		next.Status = *p.status.DeepCopy()
+		written, err := p.c.client.Failovers().UpdateStatus(ctx, next, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})
+		switch {
+		case err == nil:
+			p.record = written
+			return nil
+		case !apierrors.IsConflict(err):
+			return fmt.Errorf("write the status of failover %s: %w", next.Name, err)
+		}
+		fresh, err := p.c.client.Failovers().Get(ctx, next.Name, metav1.GetOptions{})
+		if err != nil {
+			return fmt.Errorf("read failover %s: %w", next.Name, err)
+		}
+		p.record = fresh
+	}
+}
+
+// begin says that a step is under way; what an earlier driver wrote of it stays.
+func (p *progress) begin(name StepName) {
+	p.edit(func(s *v1alpha1.FailoverStatus) {
+		step := stepOf(s, name)
+		if step.StartTime == nil {
+			now := metav1.NewMicroTime(time.Now())
+			step.StartTime = &now
+		}
+	})
+}
+
+// done says that a step has ended.
+func (p *progress) done(name StepName, message string) {
+	p.edit(func(s *v1alpha1.FailoverStatus) {
+		step := stepOf(s, name)
+		now := metav1.NewMicroTime(time.Now())
+		if step.StartTime == nil {
+			step.StartTime = &now
+		}
+		step.CompletionTime, step.Message = &now, message
+	})
+}
+
+func stepOf(s *v1alpha1.FailoverStatus, name StepName) *v1alpha1.FailoverStep {
+	for i := range s.Steps {
+		if s.Steps[i].Name == string(name) {
+			return &s.Steps[i]
+		}
+	}
+	s.Steps = append(s.Steps, v1alpha1.FailoverStep{Name: string(name)})
+	return &s.Steps[len(s.Steps)-1]
+}
+
+func (p *progress) condition(kind string, good bool, reason, message string) {
+	p.edit(func(s *v1alpha1.FailoverStatus) {
+		c := metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: reason, Message: message}
+		if !good {
+			c.Status = metav1.ConditionFalse
+		}
+		apimeta.SetStatusCondition(&s.Conditions, c)
+	})
+}
+
+// waiting says for which routers the run waits.
+func (p *progress) waiting(blocking []routers.Router) {
+	if len(blocking) == 0 {
+		p.condition(v1alpha1.ConditionRoutersAcknowledged, true, "Acknowledged", "")
+		return
+	}
+	var names []string
+	for _, r := range blocking {
+		age := "never renewed"
+		if !r.Renewed.IsZero() {
+			age = "last seen " + time.Since(r.Renewed).Round(time.Second).String() + " ago"
+		}
+		names = append(names, fmt.Sprintf("%s (epoch %d, %s)", r.Name, r.Epoch, age))
+	}
+	p.condition(v1alpha1.ConditionRoutersAcknowledged, false, "RouterSilent",
+		"waiting for "+strings.Join(names, ", ")+"; forget what is dead: kubectl cell router forget NAME")
+}
+
+// serve publishes until ctx ends.
+func (p *progress) serve(ctx context.Context, warn func(error)) {
+	for pause(ctx, again) == nil {
+		if err := p.publish(ctx); err != nil && ctx.Err() == nil {
+			warn(err)
+		}
+	}
+}

@@ -1,0 +1,319 @@
+package failover
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/fence"
+	"github.com/kubecell/kubectl-cell/pkg/promotion"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
+)
+
+// promoteTimeout is for one envelope. A cell that hangs must not keep the others waiting for ever.
+const promoteTimeout = time.Minute
+
+// promoteAll waits until all routers know that the cell has left, makes its envelopes objects again, and ends the run.
+func (r *run) promoteAll(ctx context.Context, ring *v1alpha1.Ring) error {
+	r.progress.begin(StepRing)
+	if err := r.acknowledged(ctx, ring); err != nil {
+		return err
+	}
+	r.progress.done(StepRing, fmt.Sprintf("epoch %d", ring.Status.Epoch))
+	r.progress.begin(StepPromote)
+	snap, err := routing.FromRing(ring)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	p := &promoter{run: r, snap: snap, sources: ring.Status.Promoting, cells: map[string]*survivor{}}
+	for round := 0; ; round++ {
+		done, err := p.round(ctx)
+		if err != nil {
+			return err
+		}
+		if done {
+			break
+		}
+		if err := pause(ctx, again); err != nil {
+			return err
+		}
+	}
+	promoted, kept := p.counts()
+	r.logger.Info("promoted", "objects", promoted, "kept", kept, "took", time.Since(began).Round(time.Millisecond))
+	r.progress.done(StepPromote, fmt.Sprintf("%d promoted, %d kept", promoted, kept))
+	r.progress.condition(v1alpha1.ConditionRecovered, true, "Promoted", "")
+	if err := r.progress.publish(ctx); err != nil {
+		return err
+	}
+	r.Driver.step(StepPromote)
+	fresh, err := r.c.readRing(ctx)
+	if err != nil {
+		return passing(err)
+	}
+	if fresh.Status.Epoch != ring.Status.Epoch {
+		return nil // somebody else has gone on
+	}
+	return r.write(ctx, fresh, StepEnd, func(s *v1alpha1.RingStatus) { end(s, p.sources) })
+}
+
+// promoter promotes all envelopes of cells that have left the ring.
+type promoter struct {
+	*run
+	snap    *routing.Snapshot
+	sources []string
+	// cells by name. Each is used by one goroutine at a time.
+	cells map[string]*survivor
+}
+
+// survivor is a cell and what has been promoted there.
+type survivor struct {
+	name string
+	cell *promotion.Cell
+
+	mu sync.Mutex
+	// The rest is guarded by mu. handled are the envelopes that were promoted, kept those that cannot be, by name.
+	total   int
+	handled map[string]bool
+	kept    map[string]v1alpha1.FailoverKept
+	failing string
+}
+
+// round goes once through all cells at the same time. It is done when nothing is left that could be promoted later.
+func (p *promoter) round(ctx context.Context) (done bool, err error) {
+	access, err := federation.Cells(ctx, p.c.rcp)
+	if err != nil {
+		return false, passing(err)
+	}
+	for _, name := range p.snap.Table.Cells() {
+		if p.cells[name] == nil && !p.snap.Unavailable[name] {
+			p.cells[name] = &survivor{name: name, handled: map[string]bool{}, kept: map[string]v1alpha1.FailoverKept{}}
+		}
+	}
+	p.connect(access)
+	beside, stop := context.WithCancel(ctx)
+	var showing sync.WaitGroup
+	showing.Go(func() {
+		for pause(beside, again/2) == nil {
+			p.show()
+		}
+	})
+	engine := &promotion.Promoter{Cells: p.connected(), Snapshot: p.snap}
+	left := make([]bool, len(p.cells))
+	var working sync.WaitGroup
+	for i, name := range slices.Sorted(maps.Keys(p.cells)) {
+		working.Go(func() { left[i] = !p.cell(ctx, engine, p.cells[name], access) })
+	}
+	working.Wait()
+	stop()
+	showing.Wait()
+	p.show()
+	return !slices.Contains(left, true), context.Cause(ctx)
+}
+
+// connect asks cells that are not connected yet what they serve.
+func (p *promoter) connect(access map[string]federation.Access) {
+	var asking sync.WaitGroup
+	for _, s := range p.cells {
+		if s.cell != nil {
+			continue
+		}
+		asking.Go(func() {
+			config, err := configOf(access, s.name)
+			if err == nil {
+				s.cell, err = promotion.Connect(s.name, wrapped(fence.AsMover(config), s.name, p.WrapCell))
+			}
+			s.fail(err)
+		})
+	}
+	asking.Wait()
+}
+
+func (p *promoter) connected() map[string]*promotion.Cell {
+	out := map[string]*promotion.Cell{}
+	for name, s := range p.cells {
+		if s.cell != nil {
+			out[name] = s.cell
+		}
+	}
+	return out
+}
+
+func (s *survivor) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failing = ""; err != nil {
+		s.failing = err.Error()
+	}
+}
+
+// cell promotes what one cell has, the most recently changed first. It is false where something has to be tried again.
+func (p *promoter) cell(ctx context.Context, engine *promotion.Promoter, s *survivor, access map[string]federation.Access) bool {
+	if s.cell == nil {
+		return false
+	}
+	work, err := p.waiting(ctx, s, access)
+	if err != nil {
+		s.fail(err)
+		return false
+	}
+	var next sync.Mutex // guards i and clean
+	i, clean := 0, true
+	var workers sync.WaitGroup
+	for range max(1, p.Parallel/max(1, len(p.cells))) {
+		workers.Go(func() {
+			for ctx.Err() == nil {
+				next.Lock()
+				if i == len(work) {
+					next.Unlock()
+					return
+				}
+				c := work[i]
+				i++
+				next.Unlock()
+				if !p.one(ctx, engine, s, c) {
+					next.Lock()
+					clean = false
+					next.Unlock()
+				}
+			}
+		})
+	}
+	workers.Wait()
+	return clean && ctx.Err() == nil
+}
+
+// waiting are the envelopes in a cell that are to be promoted there and were not looked at yet.
+func (p *promoter) waiting(ctx context.Context, s *survivor, access map[string]federation.Access) ([]Copy, error) {
+	config, err := configOf(access, s.name)
+	if err != nil {
+		return nil, err
+	}
+	var work []Copy
+	for _, source := range p.sources {
+		copies, err := listCopies(ctx, wrapped(config, s.name, p.WrapCell), source)
+		if err != nil {
+			return nil, err
+		}
+		work = append(work, copies...)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	work = slices.DeleteFunc(work, func(c Copy) bool {
+		if c.Corrupt != nil {
+			s.kept[c.Secret] = v1alpha1.FailoverKept{
+				Object: Key("", "secrets", v1alpha1.Namespace, c.Secret), Cell: s.name,
+				Reason: string(promotion.Corrupt), Message: c.Corrupt.Error(),
+			}
+			return true
+		}
+		_, kept := s.kept[c.Secret]
+		return kept || !usable(p.snap, s.name, &c)
+	})
+	slices.SortFunc(work, func(a, b Copy) int { return b.Header.Written.Compare(a.Header.Written) })
+	s.total, s.failing = len(s.handled)+len(s.kept)+len(work), ""
+	return work, nil
+}
+
+// one promotes an envelope. It is false where it has to be tried again.
+func (p *promoter) one(ctx context.Context, engine *promotion.Promoter, s *survivor, c Copy) bool {
+	bounded, cancel := context.WithTimeout(ctx, promoteTimeout)
+	defer cancel()
+	result := engine.Promote(bounded, s.name, c.Secret)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case result.Done():
+		s.handled[c.Secret] = true
+		return true
+	case result.Retryable():
+		s.failing = result.String()
+		return false
+	}
+	h := &c.Header
+	s.kept[c.Secret] = v1alpha1.FailoverKept{
+		Object: Key(h.Group, h.Resource, h.Namespace, h.Name), Cell: s.name, Reason: string(result.Outcome), Message: result.Message,
+	}
+	return true
+}
+
+func (p *promoter) counts() (promoted, kept int) {
+	for _, s := range p.cells {
+		s.mu.Lock()
+		promoted, kept = promoted+len(s.handled), kept+len(s.kept)
+		s.mu.Unlock()
+	}
+	return promoted, kept
+}
+
+// show writes what was done so far into the status.
+func (p *promoter) show() {
+	var cells []v1alpha1.FailoverCell
+	var kept []v1alpha1.FailoverKept
+	var failing []string
+	for _, name := range slices.Sorted(maps.Keys(p.cells)) {
+		s := p.cells[name]
+		s.mu.Lock()
+		cells = append(cells, v1alpha1.FailoverCell{Cell: name, Total: int64(s.total), Promoted: int64(len(s.handled)), Failing: s.failing})
+		kept = slices.AppendSeq(kept, maps.Values(s.kept))
+		if s.failing != "" {
+			failing = append(failing, fmt.Sprintf("cell %s: %s", name, s.failing))
+		}
+		s.mu.Unlock()
+	}
+	slices.SortFunc(kept, func(a, b v1alpha1.FailoverKept) int { return strings.Compare(a.Object+a.Cell, b.Object+b.Cell) })
+	p.progress.edit(func(s *v1alpha1.FailoverStatus) {
+		s.Cells, s.KeptObjects, s.Kept = cells, int64(len(kept)), kept[:min(len(kept), maxKept)]
+	})
+	if len(failing) > 0 {
+		p.progress.condition(v1alpha1.ConditionCellsUsable, false, "CellUnusable", strings.Join(failing, "; "))
+		return
+	}
+	p.progress.condition(v1alpha1.ConditionCellsUsable, true, "Usable", "")
+}
+
+// drop deletes copies of objects whose deletion was acknowledged, in the version that was seen.
+func (r *run) drop(ctx context.Context, copies map[string][]Copy) error {
+	if len(copies) == 0 {
+		return nil
+	}
+	access, err := federation.Cells(ctx, r.c.rcp)
+	if err != nil {
+		return passing(err)
+	}
+	for cell, all := range copies {
+		config, err := configOf(access, cell)
+		if err != nil {
+			return err
+		}
+		if err := dropIn(ctx, wrapped(fence.AsMover(config), cell, r.WrapCell), all); err != nil {
+			return fmt.Errorf("cell %s: %w", cell, err)
+		}
+	}
+	return nil
+}
+
+func dropIn(ctx context.Context, config *rest.Config, copies []Copy) error {
+	c, err := connect(config)
+	if err != nil {
+		return err
+	}
+	secrets := c.kube.CoreV1().Secrets(v1alpha1.Namespace)
+	for _, copied := range copies {
+		err := secrets.Delete(ctx, copied.Secret, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &copied.UID}})
+		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+			return fmt.Errorf("delete the copy of %s, which was deleted: %w", &copied.Header, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,235 @@
+package failover
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/backup/mirror"
+	"github.com/kubecell/kubectl-cell/pkg/envelope"
+	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/router"
+	"github.com/kubecell/kubectl-cell/pkg/router/ledger"
+	"github.com/kubecell/kubectl-cell/pkg/routers"
+)
+
+const (
+	// askTimeout is for one question to a router, or whether a cell answers.
+	askTimeout = 3 * time.Second
+	// listTimeout is for one page of envelopes.
+	listTimeout = 15 * time.Second
+	pageSize    = 1000
+	// maxAnswer bounds what is read of a router: a ledger of 100,000 entries takes 30 MB.
+	maxAnswer = 256 << 20
+)
+
+// Read collects the facts about a cell. Whatever does not answer in time is in them with its error; only the RCP has to
+// answer.
+func Read(ctx context.Context, rcp *rest.Config, cell string) (*Facts, error) {
+	c, err := connect(rcp)
+	if err != nil {
+		return nil, err
+	}
+	return c.facts(ctx, cell)
+}
+
+func (c *connection) facts(ctx context.Context, cell string) (*Facts, error) {
+	ring, err := c.readRing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	access, err := federation.Cells(ctx, c.rcp)
+	if err != nil {
+		return nil, err
+	}
+	registered, err := routers.List(ctx, c.kube)
+	if err != nil {
+		return nil, err
+	}
+	f := &Facts{
+		Cell: cell, Ring: ring, Cells: map[string]*v1alpha1.Cell{},
+		Witnesses: make([]Witness, len(registered)), Survivors: survivors(ring, cell),
+	}
+	for name, a := range access {
+		f.Cells[name] = &a.Cell
+	}
+	if f.Mark, f.Unprotected, err = c.mark(ctx, cell); err != nil {
+		return nil, err
+	}
+	var asking sync.WaitGroup
+	for i, r := range registered {
+		asking.Go(func() { f.Witnesses[i] = ask(ctx, r, cell) })
+	}
+	for i := range f.Survivors {
+		asking.Go(func() { f.Survivors[i].list(ctx, access, cell) })
+	}
+	asking.Go(func() { f.Answers = answers(ctx, access, cell) == nil })
+	asking.Wait()
+	if f.Moved, err = moved(ctx, f, access); err != nil {
+		return nil, err
+	}
+	f.Now = c.now()
+	return f, ctx.Err()
+}
+
+// survivors are the cells that copies may be in.
+func survivors(ring *v1alpha1.Ring, cell string) []Survivor {
+	var out []Survivor
+	for _, name := range cellsOf(&ring.Status) {
+		if name != cell && !slices.Contains(ring.Status.Unavailable, name) {
+			out = append(out, Survivor{Cell: name})
+		}
+	}
+	return out
+}
+
+// cellsOf are the cells of the current and the target ring, by name.
+func cellsOf(s *v1alpha1.RingStatus) []string {
+	var out []string
+	for _, layout := range []*v1alpha1.RingLayout{s.Current, s.Target} {
+		if layout == nil {
+			continue
+		}
+		for _, m := range layout.Members {
+			out = append(out, m.Cell)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// answers says why a cell does not.
+func answers(ctx context.Context, access map[string]federation.Access, cell string) error {
+	config, err := configOf(access, cell)
+	if err != nil {
+		return err
+	}
+	config = rest.CopyConfig(config)
+	config.Timeout = askTimeout
+	_, err = federation.Probe(ctx, config)
+	return err
+}
+
+func configOf(access map[string]federation.Access, cell string) (*rest.Config, error) {
+	a, exists := access[cell]
+	if !exists {
+		return nil, fmt.Errorf("there is no Cell %s", cell)
+	}
+	return a.Config, a.Err
+}
+
+// list reads the metadata of the copies of a cell's objects.
+func (s *Survivor) list(ctx context.Context, access map[string]federation.Access, cell string) {
+	config, err := configOf(access, s.Cell)
+	if err != nil {
+		s.Err = err
+		return
+	}
+	s.Copies, s.Err = listCopies(ctx, config, cell)
+}
+
+// listCopies reads, page by page, the metadata of the envelopes that a cell has of another one's objects.
+func listCopies(ctx context.Context, config *rest.Config, source string) ([]Copy, error) {
+	config = metadata.ConfigFor(config)
+	config.QPS, config.Burst, config.Timeout = -1, -1, listTimeout
+	client, err := metadata.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("build metadata client: %w", err)
+	}
+	var out []Copy
+	options := metav1.ListOptions{LabelSelector: v1alpha1.LabelSourceCell + "=" + source, Limit: pageSize}
+	for {
+		page, err := client.Resource(corev1.SchemeGroupVersion.WithResource("secrets")).Namespace(v1alpha1.Namespace).List(ctx, options)
+		if err != nil {
+			return nil, fmt.Errorf("list envelopes: %w", err)
+		}
+		for i := range page.Items {
+			header, err := envelope.HeaderOf(&page.Items[i])
+			out = append(out, Copy{Secret: page.Items[i].Name, UID: page.Items[i].UID, Header: header, Corrupt: err})
+		}
+		if options.Continue = page.Continue; options.Continue == "" {
+			return out, nil
+		}
+	}
+}
+
+// mark is nil where the backup never said how far it has come. Beside it is what it cannot have.
+func (c *connection) mark(ctx context.Context, cell string) (*ledger.Mark, []mirror.Unprotected, error) {
+	list, err := c.kube.CoreV1().ConfigMaps(v1alpha1.Namespace).List(ctx,
+		metav1.ListOptions{LabelSelector: v1alpha1.LabelComponent + "=" + v1alpha1.ComponentMarks})
+	if err != nil {
+		return nil, nil, fmt.Errorf("read how far the backup has come: %w", err)
+	}
+	for i := range list.Items {
+		mark, err := ledger.ParseMark([]byte(list.Items[i].Data[v1alpha1.MarksKey]))
+		if err != nil || mark.Cell != cell {
+			continue
+		}
+		var unprotected []mirror.Unprotected
+		if text := list.Items[i].Data[v1alpha1.UnprotectedKey]; text != "" {
+			if err := json.Unmarshal([]byte(text), &unprotected); err != nil {
+				return nil, nil, fmt.Errorf("decode what the backup of cell %s cannot have: %w", cell, err)
+			}
+		}
+		return &mark, unprotected, nil
+	}
+	return nil, nil, nil
+}
+
+// ask asks a router what it knows of the cell.
+func ask(ctx context.Context, r routers.Router, cell string) Witness {
+	w := Witness{Router: r}
+	if r.AdminURL == "" {
+		w.Err = errors.New("it has no admin port, or is too old to say where")
+		return w
+	}
+	var views router.Views
+	if w.Err = get(ctx, r.AdminURL+"/cells", &views); w.Err != nil {
+		return w
+	}
+	if w.Err = get(ctx, r.AdminURL+"/ledger?cell="+url.QueryEscape(cell), &w.Ledger); w.Err != nil {
+		return w
+	}
+	for _, v := range views.Cells {
+		if v.Cell == cell {
+			w.View = v
+		}
+	}
+	return w
+}
+
+// get reads JSON from an admin port, which needs no credentials.
+func get(ctx context.Context, from string, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
+	if err != nil {
+		return fmt.Errorf("ask %s: %w", from, err)
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // not by a proxy, and asked once
+	answer, err := client.Do(r)
+	if err != nil {
+		return fmt.Errorf("ask: %w", err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("ask %s: %s", from, answer.Status)
+	}
+	if err := json.NewDecoder(io.LimitReader(answer.Body, maxAnswer)).Decode(into); err != nil {
+		return fmt.Errorf("ask %s: %w", from, err)
+	}
+	return nil
+}

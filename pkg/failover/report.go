@@ -1,0 +1,284 @@
+package failover
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/backup/mirror"
+	"github.com/kubecell/kubectl-cell/pkg/placement"
+	"github.com/kubecell/kubectl-cell/pkg/router/ledger"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
+)
+
+// maxKeys is how many objects a list of the report names.
+const maxKeys = 1000
+
+// Finding is a report and what it leaves out.
+type Finding struct {
+	v1alpha1.FailoverReport
+	// Lost, Stale and Corrupt name all objects, not the first thousand.
+	Lost, Stale, Corrupt []string
+	// Resurrected are the copies of objects whose deletion a router acknowledged, by cell. They must not be
+	// promoted.
+	Resurrected map[string][]Copy
+}
+
+// Loss is how many objects are gone, or lack an acknowledged write: what --accept-loss is about.
+func Loss(r *v1alpha1.FailoverReport) int64 { return r.Lost + r.Stale + r.Corrupt }
+
+// Report says what the failover of the cell would cost. It is pure: equal facts give equal reports.
+//
+// An object is its UID. A router knows the newest write that it acknowledged of it, and a copy holds one version. Of an
+// object that no router remembers the backup has everything: that is when routers forget.
+func Report(f *Facts) (*Finding, error) {
+	before, err := routing.FromRing(f.Ring)
+	if err != nil {
+		return nil, fmt.Errorf("the ring makes no sense: %w", err)
+	}
+	after, err := placeAfter(f.Ring, f.Cell)
+	if err != nil {
+		return nil, fmt.Errorf("the ring without %s makes no sense: %w", f.Cell, err)
+	}
+	now := metav1.NewTime(f.Now)
+	out := &Finding{Resurrected: map[string][]Copy{}}
+	out.Time, out.Epoch = &now, f.Ring.Status.Epoch
+	j := newJoin(f, before, after)
+	j.judge(out)
+	out.finish(f, j)
+	return out, nil
+}
+
+// object is one of the failing cell's by what is known of it.
+type object struct {
+	name string
+	// elsewhere says that it is none of the cell's any more: it has moved, or its key has.
+	elsewhere bool
+	// unsaved is what the backup says that it has no copy of in its newest state; nil for nothing.
+	unsaved *mirror.Unprotected
+	// writes are the newest that any router acknowledged, by UID.
+	writes map[string]ledger.Entry
+	// copies can be promoted, others cannot: the ring names another cell than theirs.
+	copies []located
+	others []located
+}
+
+type located struct {
+	cell string
+	*Copy
+}
+
+// join brings copies and writes together, by object.
+type join struct {
+	f       *Facts
+	objects map[string]*object
+	corrupt []string
+	takes   map[string]int64
+	// stale is since when a copy has lacked a write, by object.
+	ages []age
+}
+
+type age struct {
+	name  string
+	lacks time.Duration
+}
+
+func newJoin(f *Facts, before, after *routing.Snapshot) *join {
+	j := &join{f: f, objects: map[string]*object{}, takes: map[string]int64{}}
+	for _, s := range f.Survivors {
+		for i := range s.Copies {
+			c := &s.Copies[i]
+			if c.Corrupt != nil {
+				j.corrupt = append(j.corrupt, fmt.Sprintf("secrets/%s/%s", v1alpha1.Namespace, c.Secret))
+				continue
+			}
+			h := &c.Header
+			o := j.object(h.Group, h.Resource, h.Namespace, h.Name)
+			if usable(after, s.Cell, c) {
+				o.copies = append(o.copies, located{s.Cell, c})
+			} else {
+				o.others = append(o.others, located{s.Cell, c})
+			}
+		}
+	}
+	for i := range f.Unprotected {
+		if u := &f.Unprotected[i]; !u.Envelope {
+			j.object(u.Group, u.Resource, u.Namespace, u.Name).unsaved = u
+		}
+	}
+	for _, w := range f.Witnesses {
+		for _, e := range w.Ledger.Entries {
+			o := j.object(e.Group, e.Resource, e.Namespace, e.Name)
+			o.elsewhere = f.Moved[o.name] || leftBehind(before, f.Cell, &e)
+			if known, there := o.writes[e.UID]; !there || newer(e, known) {
+				o.writes[e.UID] = e
+			}
+		}
+	}
+	return j
+}
+
+func (j *join) object(group, resource, namespace, name string) *object {
+	full := Key(group, resource, namespace, name)
+	if j.objects[full] == nil {
+		j.objects[full] = &object{name: full, writes: map[string]ledger.Entry{}}
+	}
+	return j.objects[full]
+}
+
+// Key names an object as reports do: "<resource>[.<group>]/<namespace>/<name>".
+func Key(group, resource, namespace, name string) string {
+	if group != "" {
+		resource += "." + group
+	}
+	return resource + "/" + namespace + "/" + name
+}
+
+// leftBehind says whether a write was of an object whose key has left the cell since: a rebalance has taken it along.
+func leftBehind(snap *routing.Snapshot, cell string, e *ledger.Entry) bool {
+	class, key := snap.Classes.Of(e.Group, e.Resource, e.Namespace)
+	p, placed := snap.Table.Lookup(key, e.Namespace, e.Name)
+	return class == placement.Sharded && placed && p.Old() != cell && p.New() != cell
+}
+
+// newer says whether a write of the same object came after another one. A deletion is the last.
+func newer(a, b ledger.Entry) bool {
+	if a.Gone != b.Gone {
+		return a.Gone
+	}
+	return number(a.Version) > number(b.Version)
+}
+
+// number is 0 for a version that is not known.
+func number(version string) int64 {
+	n, err := strconv.ParseInt(version, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// judge sorts the objects into what is protected, lost and stale.
+func (j *join) judge(out *Finding) {
+	for _, o := range j.objects {
+		o.forget(out)
+		uid, write, alive := o.newest()
+		best := o.best(uid)
+		if o.unsaved != nil && o.writes[o.unsaved.UID].Gone {
+			o.unsaved = nil
+		}
+		switch {
+		case o.unsaved != nil && best != nil:
+			out.Stale = append(out.Stale, o.name)
+			j.ages = append(j.ages, age{o.name, j.f.Now.Sub(o.unsaved.Since)})
+		case o.unsaved != nil:
+			out.Lost = append(out.Lost, o.name)
+		case !alive && len(o.copies) == 0 && len(o.others) == 0:
+			continue // it was deleted, and the backup knows
+		case o.elsewhere:
+			continue
+		case best == nil:
+			out.Lost = append(out.Lost, o.name)
+		case alive && number(best.Header.ResourceVersion) < number(write.Version):
+			out.Stale = append(out.Stale, o.name)
+			j.ages = append(j.ages, age{o.name, j.f.Now.Sub(write.Time)})
+		default:
+			out.Protected++
+		}
+		if best != nil {
+			j.takes[best.cell]++
+		}
+	}
+	out.Corrupt = j.corrupt
+}
+
+// forget takes the copies out of objects that exist no more.
+func (o *object) forget(out *Finding) {
+	keep := func(all []located, usable bool) []located {
+		return slices.DeleteFunc(all, func(c located) bool {
+			gone := o.writes[string(c.Header.UID)].Gone
+			if gone && usable {
+				out.Resurrected[c.cell] = append(out.Resurrected[c.cell], *c.Copy)
+			}
+			return gone
+		})
+	}
+	o.copies, o.others = keep(o.copies, true), keep(o.others, false)
+}
+
+// newest is the object of that name that exists, by the last write to any.
+func (o *object) newest() (uid string, write ledger.Entry, alive bool) {
+	for id, w := range o.writes {
+		if !w.Gone && (!alive || number(w.Version) > number(write.Version)) {
+			uid, write, alive = id, w, true
+		}
+	}
+	return uid, write, alive
+}
+
+// best is the copy that counts, nil for none. uid is "" where no router knows of a write.
+func (o *object) best(uid string) *located {
+	var best *located
+	for i := range o.copies {
+		c := &o.copies[i]
+		if uid != "" && string(c.Header.UID) != uid {
+			continue
+		}
+		if best == nil || number(c.Header.ResourceVersion) > number(best.Header.ResourceVersion) {
+			best = c
+		}
+	}
+	return best
+}
+
+// finish counts, and adds what is said of routers and survivors.
+func (f *Finding) finish(facts *Facts, j *join) {
+	slices.Sort(f.Lost)
+	slices.Sort(f.Corrupt)
+	// The one that has lacked a write for longest comes first.
+	slices.SortFunc(j.ages, func(a, b age) int {
+		return cmp.Or(cmp.Compare(b.lacks, a.lacks), cmp.Compare(a.name, b.name))
+	})
+	f.Stale = f.Stale[:0]
+	for _, a := range j.ages {
+		f.Stale = append(f.Stale, a.name)
+	}
+	r := &f.FailoverReport
+	r.Lost, r.Stale, r.Corrupt = int64(len(f.Lost)), int64(len(f.Stale)), int64(len(f.Corrupt))
+	r.LostKeys, r.StaleKeys, r.CorruptKeys = first(f.Lost), first(f.Stale), first(f.Corrupt)
+	r.Workloads = r.Protected + r.Lost + r.Stale + r.Corrupt
+	r.Ages, r.OldestCopy = ages(j.ages, r.Protected)
+	f.witnesses(facts)
+	f.survivors(facts, j)
+	f.problems(facts)
+}
+
+func first(names []string) []string { return names[:min(len(names), maxKeys)] }
+
+// ages counts copies by how long they have lacked a write; those that lack none are the freshest.
+func ages(all []age, fresh int64) ([]v1alpha1.CopyAge, *metav1.Duration) {
+	out := []v1alpha1.CopyAge{
+		{UpTo: &metav1.Duration{Duration: 5 * time.Second}, Copies: fresh},
+		{UpTo: &metav1.Duration{Duration: time.Minute}},
+		{},
+	}
+	for _, a := range all {
+		switch {
+		case a.lacks <= out[0].UpTo.Duration:
+			out[0].Copies++
+		case a.lacks <= out[1].UpTo.Duration:
+			out[1].Copies++
+		default:
+			out[2].Copies++
+		}
+	}
+	if len(all) == 0 {
+		return out, nil
+	}
+	return out, &metav1.Duration{Duration: all[0].lacks.Round(time.Millisecond)}
+}

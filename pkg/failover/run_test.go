@@ -1,0 +1,338 @@
+package failover_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/failover"
+)
+
+// TestADeadCellsObjectsAreServedAgain: what has a copy is there and writable, what has none is gone, and both were known
+// by name before. Lists are complete, and watches end with 410.
+func TestADeadCellsObjectsAreServedAgain(t *testing.T) {
+	b := newBed(t)
+	ours, others := b.fill(8)
+	saved, stale, lost, deleted := ours[:4], ours[4:6], ours[6:7], ours[7]
+	b.backUp(append(slices.Clone(saved), stale...)...)
+	b.backUp(deleted)
+	for _, name := range stale {
+		b.must(b.maps().set(name, "2"))
+	}
+	maps := b.router.CoreV1().ConfigMaps(b.namespace)
+	b.must(maps.Delete(t.Context(), deleted, metav1.DeleteOptions{}))
+	before, err := maps.List(t.Context(), metav1.ListOptions{})
+	b.must(err)
+	watching, err := maps.Watch(t.Context(), metav1.ListOptions{ResourceVersion: before.ResourceVersion})
+	b.must(err)
+	defer watching.Stop()
+	b.dies("cell-1")
+
+	started, err := failover.Start(t.Context(), b.rcp, v1alpha1.FailoverSpec{Cell: "cell-1"}, false)
+	b.must(err)
+	keys := func(names []string) []string {
+		var out []string
+		for _, name := range names {
+			out = append(out, failover.Key("", "configmaps", b.namespace, name))
+		}
+		slices.Sort(out)
+		return out
+	}
+	found := started.Finding
+	slices.Sort(found.Stale)
+	if exit.CodeOf(started.Refused) != exit.Refused || !slices.Equal(found.Lost, keys(lost)) || !slices.Equal(found.Stale, keys(stale)) ||
+		len(found.Resurrected) != 1 || found.Protected != int64(len(saved)) {
+		t.Errorf("refused: %v, lost %v, stale %v, resurrected %v, protected %d", started.Refused, found.Lost, found.Stale, found.Resurrected, found.Protected)
+	}
+	run := b.carryOut(b.order(v1alpha1.FailoverSpec{Cell: "cell-1", AcceptLoss: 3}).Name, v1alpha1.FailoverSucceeded)
+	b.usable("cell-1", "1", append(slices.Clone(saved), stale...)...)
+	for _, name := range append(slices.Clone(lost), deleted) {
+		if _, err := b.maps().get(name); !apierrors.IsNotFound(err) {
+			t.Errorf("%s: %v, want that it is gone", name, err)
+		}
+	}
+	after, err := maps.List(t.Context(), metav1.ListOptions{})
+	b.must(err)
+	listed := 0
+	for _, cm := range after.Items {
+		if cm.Name != "kube-root-ca.crt" {
+			listed++
+		}
+	}
+	if want := len(saved) + len(stale) + len(others); listed != want {
+		t.Errorf("%d objects are listed, want %d", listed, want)
+	}
+	b.expired(watching)
+	late, err := maps.Watch(t.Context(), metav1.ListOptions{ResourceVersion: before.ResourceVersion})
+	b.must(err)
+	defer late.Stop()
+	b.expired(late)
+	if n := b.envelopes("cell-1"); n != 0 {
+		t.Errorf("%d envelopes of the cell are left", n)
+	}
+	s := run.Status
+	for _, step := range s.Steps {
+		t.Logf("%s: %s, %s", step.Name, step.CompletionTime.Sub(step.StartTime.Time).Round(time.Millisecond), step.Message)
+	}
+	if s.Member == nil || s.Member.Weight != 100 || s.Report.Lost != 1 || s.Report.Stale != 2 || len(s.Steps) != 6 || s.KeptObjects != 0 {
+		t.Errorf("record: %+v", s)
+	}
+	again, err := failover.Start(t.Context(), b.rcp, v1alpha1.FailoverSpec{Cell: "cell-1"}, false)
+	b.must(err)
+	if again.Done == nil || again.Done.Name != run.Name || again.Run != nil {
+		t.Errorf("once more: %+v", again)
+	}
+}
+
+// expired wants a watch to end with 410.
+func (b *bed) expired(w watch.Interface) {
+	b.t.Helper()
+	timeout := time.After(patience)
+	for {
+		select {
+		case e, open := <-w.ResultChan():
+			switch {
+			case !open:
+				b.t.Error("the watch ended without a word")
+				return
+			case e.Type == watch.Error:
+				if err := apierrors.FromObject(e.Object); !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) {
+					b.t.Errorf("the watch ended with %v, want 410", err)
+				}
+				return
+			}
+		case <-timeout:
+			b.t.Error("the watch goes on")
+			return
+		}
+	}
+}
+
+// TestADriverMayDieAtEachStep: one after the other dies, each at the next step, and the last brings the run to its end.
+func TestADriverMayDieAtEachStep(t *testing.T) {
+	b := newBed(t)
+	ours, _ := b.fill(6)
+	b.backUp(ours...)
+	b.dies("cell-1")
+	name := b.order(v1alpha1.FailoverSpec{Cell: "cell-1"}).Name
+	for _, step := range []failover.StepName{failover.StepPreflight, failover.StepFence, failover.StepFreeze, failover.StepRing, failover.StepPromote, failover.StepEnd} {
+		d, ctx, kill := b.driver()
+		died := false
+		d.Step = func(s failover.StepName) {
+			if s == step {
+				died = true
+				kill()
+			}
+		}
+		if run, err := d.Run(ctx, name); err == nil || !died {
+			t.Fatalf("the driver did not die at %s: %v, %+v", step, err, run)
+		}
+		// Nobody waits for a Lease that is not renewed.
+		b.must(b.kube.CoordinationV1().Leases(v1alpha1.Namespace).Delete(t.Context(), v1alpha1.FailoverLease, metav1.DeleteOptions{}))
+	}
+	run := b.carryOut(name, v1alpha1.FailoverSucceeded)
+	b.usable("cell-1", "1", ours...)
+	if len(run.Status.Steps) != 6 {
+		t.Errorf("steps: %+v", run.Status.Steps)
+	}
+}
+
+// TestWhatIsNeededNowComesFirst: while nobody promotes, a request for one object brings it back, one for many says
+// that it cannot be answered yet, and what was never in the dead cell is served as ever.
+func TestWhatIsNeededNowComesFirst(t *testing.T) {
+	b := newBed(t)
+	ours, others := b.fill(6)
+	b.backUp(ours...)
+	b.dies("cell-1")
+	name := b.order(v1alpha1.FailoverSpec{Cell: "cell-1"}).Name
+	d, ctx, kill := b.driver()
+	d.Step = func(s failover.StepName) {
+		if s == failover.StepRing {
+			kill()
+		}
+	}
+	if _, err := d.Run(ctx, name); err == nil {
+		t.Fatal("the driver was not killed")
+	}
+	b.await("the router to use the ring without the cell", func() bool {
+		_, err := b.maps().get(ours[0])
+		return err == nil
+	})
+	if n := b.envelopes("cell-1"); n != len(ours)-1 {
+		t.Errorf("%d envelopes are left, want all but one of %d", n, len(ours))
+	}
+	maps := b.router.CoreV1().ConfigMaps(b.namespace)
+	asked := time.Now()
+	_, err := maps.Patch(t.Context(), ours[1], "application/merge-patch+json", []byte(`{"data":{"value":"2"}}`), metav1.PatchOptions{})
+	b.must(err)
+	t.Logf("first write on demand: %s", time.Since(asked))
+	if _, err := b.maps().create(ours[2], "9"); !apierrors.IsAlreadyExists(err) {
+		t.Errorf("create %s, which exists: %v", ours[2], err)
+	}
+	b.must(maps.Delete(t.Context(), ours[3], metav1.DeleteOptions{}))
+	if _, err := b.maps().create(ours[3], "new"); err != nil {
+		t.Errorf("create %s, which was deleted: %v", ours[3], err)
+	}
+	if _, err := b.maps().create("fresh", "1"); err != nil {
+		t.Errorf("create what was never there: %v", err)
+	}
+	b.must(b.maps().set(others[0], "2"))
+	if n := b.envelopes("cell-1"); n != len(ours)-4 {
+		t.Errorf("%d envelopes are left, want all but four of %d", n, len(ours))
+	}
+	noRetry, cancel := contextWithTimeout(t, 500*time.Millisecond)
+	defer cancel()
+	err = b.router.CoreV1().RESTClient().Get().Namespace(b.namespace).Resource("configmaps").MaxRetries(0).Do(noRetry).Error()
+	if status := (apierrors.APIStatus)(nil); !errors.As(err, &status) || status.Status().Code != 503 || !strings.Contains(err.Error(), "cell-1 was failed over") {
+		t.Errorf("a list: %v, want 503", err)
+	}
+	one, err := maps.List(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=" + ours[4]})
+	if err != nil || len(one.Items) != 1 {
+		t.Errorf("a list of one name: %v, %v", one, err)
+	}
+	b.carryOut(name, v1alpha1.FailoverSucceeded)
+	b.usable("cell-1", "1", ours[0], ours[2], ours[4], ours[5])
+	b.usable("cell-1", "2", ours[1])
+	b.usable("cell-1", "new", ours[3])
+}
+
+// TestTwoCellsDieOneAfterTheOther: the second failover finds what the first has brought to its cell, backed up anew.
+func TestTwoCellsDieOneAfterTheOther(t *testing.T) {
+	b := newBed(t)
+	ours, others := b.fill(6)
+	b.backUp(ours...)
+	b.backUp(others...)
+	b.dies("cell-1")
+	b.carryOut(b.order(v1alpha1.FailoverSpec{Cell: "cell-1"}).Name, v1alpha1.FailoverSucceeded)
+	all := append(slices.Clone(ours), others...)
+	for _, kube := range b.cells { // those of the ring of before are of no use
+		b.must(kube.CoreV1().Secrets(v1alpha1.Namespace).DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: v1alpha1.LabelBackupCell}))
+	}
+	b.backUp(all...)
+	b.dies("cell-2")
+	b.carryOut(b.order(v1alpha1.FailoverSpec{Cell: "cell-2"}).Name, v1alpha1.FailoverSucceeded)
+	b.usable("cell-2", "1", all...)
+	if _, err := failover.Start(t.Context(), b.rcp, v1alpha1.FailoverSpec{Cell: "cell-3"}, false); exit.CodeOf(err) != exit.Refused || !strings.Contains(err.Error(), "last one") {
+		t.Errorf("failover of the last cell: %v", err)
+	}
+}
+
+// TestMoreIsLostThanWasAgreedTo: what was acknowledged between the agreement and the fence is found, and the cell is
+// used again.
+func TestMoreIsLostThanWasAgreedTo(t *testing.T) {
+	b := newBed(t)
+	ours, _ := b.fill(3)
+	b.backUp(ours...)
+	run := b.order(v1alpha1.FailoverSpec{Cell: "cell-1", Force: true})
+	d, ctx, _ := b.driver()
+	d.Step = func(s failover.StepName) {
+		if s == failover.StepPreflight {
+			b.must(b.maps().set(ours[0], "2"))
+		}
+	}
+	if _, err := d.Run(ctx, run.Name); exit.CodeOf(err) != exit.Refused || !strings.Contains(err.Error(), "the fence is taken back") {
+		t.Fatalf("it ended with %v, want a refusal", err)
+	}
+	s := b.ring().Status
+	if len(s.Unavailable) > 0 || s.Failover != "" {
+		t.Errorf("the ring is not as it was: %+v", s)
+	}
+	ended, err := b.client.Failovers().Get(t.Context(), run.Name, metav1.GetOptions{})
+	b.must(err)
+	if ended.Status.Phase != v1alpha1.FailoverRefused || ended.Status.Report.Stale != 1 {
+		t.Errorf("record: %+v", ended.Status)
+	}
+	b.await("the cell is written to again", func() bool { return b.maps().set(ours[0], "3") == nil })
+	again, err := failover.Start(t.Context(), b.rcp, v1alpha1.FailoverSpec{Cell: "cell-1", Force: true, ConfirmEpoch: b.ring().Status.Epoch, AcceptLoss: 1}, true)
+	b.must(err)
+	if again.Refused != nil || again.Run != nil {
+		t.Errorf("once more: %+v", again)
+	}
+}
+
+// TestAHealthyCell: it is failed over only by force; then it is frozen, and its objects are in one place.
+func TestAHealthyCell(t *testing.T) {
+	b := newBed(t)
+	ours, _ := b.fill(4)
+	b.backUp(ours...)
+	started, err := failover.Start(t.Context(), b.rcp, v1alpha1.FailoverSpec{Cell: "cell-1", ConfirmEpoch: b.ring().Status.Epoch}, false)
+	b.must(err)
+	if exit.CodeOf(started.Refused) != exit.Refused || !strings.Contains(started.Refused.Error(), "cell cell-1 answers router") {
+		t.Errorf("a healthy cell: %v", started.Refused)
+	}
+	b.carryOut(b.order(v1alpha1.FailoverSpec{Cell: "cell-1", Force: true}).Name, v1alpha1.FailoverSucceeded)
+	b.usable("cell-1", "1", ours...)
+	if _, err := (configMaps{b, b.cells["cell-1"]}).create("direct", "1"); !apierrors.IsForbidden(err) {
+		t.Errorf("a direct write to the cell: %v, want that it is frozen", err)
+	}
+	cell, err := b.client.Cells().Get(t.Context(), "cell-1", metav1.GetOptions{})
+	b.must(err)
+	if !conditionTrue(cell, v1alpha1.ConditionFrozen) {
+		t.Errorf("conditions: %+v", cell.Status.Conditions)
+	}
+}
+
+// TestAReturnedCellIsFrozen on first contact, and again when it comes back once more without its freeze.
+func TestAReturnedCellIsFrozen(t *testing.T) {
+	b := newBed(t)
+	ours, _ := b.fill(2)
+	b.backUp(ours...)
+	b.dies("cell-1")
+	b.carryOut(b.order(v1alpha1.FailoverSpec{Cell: "cell-1"}).Name, v1alpha1.FailoverSucceeded)
+	ctx, cancel := contextWithTimeout(t, 2*patience)
+	ended := make(chan error, 1)
+	go func() { ended <- (&failover.Guard{RCP: b.rcp, Logger: quiet()}).Watch(ctx) }()
+	defer func() {
+		cancel()
+		b.must(<-ended)
+	}()
+	for i := range 2 {
+		back := time.Now()
+		b.gates["cell-1"].Pass()
+		b.await("the freeze", func() bool {
+			name := fmt.Sprintf("direct-%d-%d", i, time.Now().UnixNano())
+			_, err := (configMaps{b, b.cells["cell-1"]}).create(name, "1")
+			return apierrors.IsForbidden(err)
+		})
+		t.Logf("frozen %s after its return", time.Since(back).Round(time.Millisecond))
+		b.await("the condition", func() bool {
+			cell, err := b.client.Cells().Get(t.Context(), "cell-1", metav1.GetOptions{})
+			return err == nil && conditionTrue(cell, v1alpha1.ConditionFrozen)
+		})
+		b.gates["cell-1"].Vanish()
+		b.must(failover.Thaw(t.Context(), b.configs["cell-1"]))
+		knocked := time.Now() // the guard has to notice that the cell is away
+		b.await("a few knocks that nobody answers", func() bool { return time.Since(knocked) > 2*time.Second })
+	}
+}
+
+// TestADrillChangesNothing and reads every copy to its end.
+func TestADrillChangesNothing(t *testing.T) {
+	b := newBed(t)
+	ours, _ := b.fill(3)
+	b.backUp(ours...)
+	_, backup := b.owner(ours[0])
+	secrets := b.cells[backup].CoreV1().Secrets(v1alpha1.Namespace)
+	list, err := secrets.List(t.Context(), metav1.ListOptions{LabelSelector: v1alpha1.LabelSourceCell + "=cell-1"})
+	b.must(err)
+	list.Items[0].Data["object"] = []byte("damaged")
+	_, err = secrets.Update(t.Context(), &list.Items[0], metav1.UpdateOptions{})
+	b.must(err)
+	before := b.ring()
+	run := b.carryOut(b.order(v1alpha1.FailoverSpec{Cell: "cell-1", Drill: true}).Name, v1alpha1.FailoverSucceeded)
+	if got := b.ring(); got.ResourceVersion != before.ResourceVersion {
+		t.Errorf("the ring was changed: %+v", got.Status)
+	}
+	if run.Status.KeptObjects != 1 || run.Status.Kept[0].Reason != "Corrupt" || len(run.Status.Steps) != 4 {
+		t.Errorf("record: %+v", run.Status)
+	}
+}

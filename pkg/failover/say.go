@@ -1,0 +1,110 @@
+package failover
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+)
+
+// silentAfter is for how long a router must not have shown that it lives to be taken for dead: three of its Lease's
+// renewals.
+const silentAfter = 45 * time.Second
+
+// witnesses says what each router knows.
+func (f *Finding) witnesses(facts *Facts) {
+	for _, w := range facts.Witnesses {
+		r := v1alpha1.FailoverRouter{Name: w.Name, Epoch: w.Epoch, Answered: w.Err == nil}
+		if w.Err != nil {
+			r.Message = w.Err.Error()
+			f.Routers = append(f.Routers, r)
+			continue
+		}
+		r.SeesCell, r.Complete = w.View.Reachable, w.Ledger.Complete
+		r.LastAnswer = timeOf(w.View.LastAnswer)
+		r.IncompleteSince = timeOf(w.Ledger.IncompleteSince)
+		if r.LastAnswer != nil && (f.LastAnswer == nil || f.LastAnswer.Before(r.LastAnswer)) {
+			f.LastAnswer = r.LastAnswer
+		}
+		f.Routers = append(f.Routers, r)
+	}
+	slices.SortFunc(f.Routers, func(a, b v1alpha1.FailoverRouter) int { return strings.Compare(a.Name, b.Name) })
+}
+
+func timeOf(t *time.Time) *metav1.Time {
+	if t == nil {
+		return nil
+	}
+	out := metav1.NewTime(*t)
+	return &out
+}
+
+// survivors says what each cell takes over.
+func (f *Finding) survivors(facts *Facts, j *join) {
+	silent := false
+	for _, s := range facts.Survivors {
+		out := v1alpha1.FailoverSurvivor{Cell: s.Cell, Takes: j.takes[s.Cell], Reachable: s.Err == nil}
+		if cell := facts.Cells[s.Cell]; cell != nil && cell.Status.Counts != nil {
+			out.Workloads = cell.Status.Counts.Workloads + out.Takes
+		}
+		if s.Err != nil {
+			silent = true
+			f.Warnings = append(f.Warnings, fmt.Sprintf("cell %s does not answer: copies in it are promoted once it does, and are not counted here (%v)", s.Cell, s.Err))
+		}
+		f.Survivors = append(f.Survivors, out)
+	}
+	if cell := facts.Cells[facts.Cell]; silent && cell != nil && cell.Status.Counts != nil {
+		f.Unknown = max(0, cell.Status.Counts.Workloads-f.Workloads)
+	}
+}
+
+// problems says what keeps the run from beginning, and what the report cannot know.
+func (f *Finding) problems(facts *Facts) {
+	s := &facts.Ring.Status
+	for _, w := range facts.Witnesses {
+		switch {
+		case w.Err != nil:
+			f.Warnings = append(f.Warnings, fmt.Sprintf("router %s could not be asked: what it acknowledged last and no backup has is not in the list (%v)", w.Name, w.Err))
+		case !w.Ledger.Complete:
+			f.Warnings = append(f.Warnings, fmt.Sprintf("router %s had to forget writes from %s on: the list may be short", w.Name, stamp(*w.Ledger.IncompleteSince)))
+		}
+		if w.Err == nil && facts.Mark != nil && w.Ledger.Started.After(facts.Mark.Time) {
+			f.Warnings = append(f.Warnings, fmt.Sprintf("router %s started at %s, and the backup has come as far as %s: what one before it acknowledged between is not in the list",
+				w.Name, stamp(w.Ledger.Started), stamp(facts.Mark.Time)))
+		}
+		if age := facts.Now.Sub(w.Renewed); w.Epoch < s.Epoch || age > silentAfter {
+			f.Blockers = append(f.Blockers, fmt.Sprintf("router %s acknowledges epoch %d of %d and was last seen %s ago", w.Name, w.Epoch, s.Epoch, age.Round(time.Second)))
+		}
+	}
+	if len(facts.Witnesses) == 0 {
+		f.Warnings = append(f.Warnings, "no router is registered: nobody can say what was acknowledged last")
+	}
+	if facts.Mark == nil {
+		f.Warnings = append(f.Warnings, "no backup has ever said how far it has come with this cell")
+	}
+	if s.Phase != v1alpha1.RingStable {
+		f.Warnings = append(f.Warnings, fmt.Sprintf("rebalance %s is in flight: it stands still meanwhile, and goes on afterwards", s.Rebalance))
+	}
+	slices.Sort(f.Blockers)
+	slices.Sort(f.Warnings)
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("15:04:05") }
+
+// Agreement counts the routers that could be asked, and those of them that the cell does not answer.
+func Agreement(r *v1alpha1.FailoverReport) (agree, asked int) {
+	for _, w := range r.Routers {
+		if !w.Answered {
+			continue
+		}
+		asked++
+		if !w.SeesCell {
+			agree++
+		}
+	}
+	return agree, asked
+}

@@ -1,0 +1,151 @@
+package failover
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/client"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+)
+
+// Started is what [Start] found and did.
+type Started struct {
+	// Run that was created, or that goes on; nil in a dry run and where Refused.
+	Run *v1alpha1.Failover
+	// Resumed says that the run was there.
+	Resumed bool
+	// Done is the run that has failed this cell over already; there is nothing to do.
+	Done *v1alpha1.Failover
+	// Finding is the report; nil where Resumed or Done.
+	Finding *Finding
+	Facts   *Facts
+	// Refused says why no run was created; see [Gate].
+	Refused error
+}
+
+// Start looks at the cell, and creates the run that fails it over unless the gate refuses. A run that has not ended goes
+// on. A refusal is in Started, beside the report that explains it.
+func Start(ctx context.Context, rcp *rest.Config, spec v1alpha1.FailoverSpec, dryRun bool) (*Started, error) {
+	c, err := connect(rcp)
+	if err != nil {
+		return nil, err
+	}
+	ring, err := c.readRing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	run, err := Unfinished(ctx, c.client)
+	if err != nil {
+		return nil, err
+	}
+	if run != nil {
+		if run.Spec.Cell != spec.Cell || run.Spec.Direction != v1alpha1.DirectionFailover {
+			return nil, exit.Refusedf("%s %s of cell %s has not ended", word(run), run.Name, run.Spec.Cell).
+				WithHint("kubectl cell %s %s   # goes on with it", word(run), run.Spec.Cell)
+		}
+		return &Started{Run: run, Resumed: true}, nil
+	}
+	if done, err := c.doneBefore(ctx, ring, spec.Cell); done != nil || err != nil {
+		return &Started{Done: done}, err
+	}
+	if err := member(ring, spec.Cell); err != nil {
+		return nil, err
+	}
+	return c.order(ctx, spec, dryRun)
+}
+
+func word(run *v1alpha1.Failover) string {
+	if run.Spec.Direction == v1alpha1.DirectionFailback {
+		return "failback"
+	}
+	return "failover"
+}
+
+// order makes the report, and creates the run where the gate lets it.
+func (c *connection) order(ctx context.Context, spec v1alpha1.FailoverSpec, dryRun bool) (*Started, error) {
+	facts, err := c.facts(ctx, spec.Cell)
+	if err != nil {
+		return nil, err
+	}
+	found, err := Report(facts)
+	if err != nil {
+		return nil, exit.Refusedf("%w", err)
+	}
+	started := &Started{Facts: facts, Finding: found}
+	if spec.Drill && spec.ConfirmEpoch == 0 {
+		spec.ConfirmEpoch = facts.Ring.Status.Epoch
+	}
+	if started.Refused = Gate(facts, &found.FailoverReport, &spec); started.Refused != nil || dryRun {
+		return started, nil
+	}
+	started.Run, err = c.create(ctx, fmt.Sprintf("fo-%d", facts.Ring.Status.Epoch+1), spec)
+	return started, err
+}
+
+// create makes the record. That of a run which changed no epoch may have the name already.
+func (c *connection) create(ctx context.Context, name string, spec v1alpha1.FailoverSpec) (*v1alpha1.Failover, error) {
+	spec.Direction = v1alpha1.DirectionFailover
+	for n := 1; ; n++ {
+		run := &v1alpha1.Failover{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec}
+		if n > 1 {
+			run.Name = fmt.Sprintf("%s-%d", name, n)
+		}
+		created, err := c.client.Failovers().Create(ctx, run, metav1.CreateOptions{FieldManager: v1alpha1.FieldManager})
+		switch {
+		case apierrors.IsAlreadyExists(err):
+			continue
+		case apierrors.IsForbidden(err):
+			return nil, exit.Refusedf("create failover %s: %w", run.Name, err).
+				WithHint("ask for the role kubecell-admin: kubectl create clusterrolebinding kubecell-admin-you --clusterrole=kubecell-admin --user=<you>")
+		case err != nil:
+			return nil, fmt.Errorf("create failover %s: %w", run.Name, err)
+		}
+		return created, nil
+	}
+}
+
+// Unfinished is the run that has not ended, nil where there is none: the oldest of several.
+func Unfinished(ctx context.Context, c *client.Client) (*v1alpha1.Failover, error) {
+	list, err := c.Failovers().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list failovers: %w", err)
+	}
+	var oldest *v1alpha1.Failover
+	for i := range list.Items {
+		run := &list.Items[i]
+		if !run.Status.Phase.Final() && (oldest == nil || run.CreationTimestamp.Before(&oldest.CreationTimestamp)) {
+			oldest = run
+		}
+	}
+	return oldest, nil
+}
+
+// doneBefore is the run that has failed the cell over, nil where it is not failed over. One whose record was deleted is
+// made up.
+func (c *connection) doneBefore(ctx context.Context, ring *v1alpha1.Ring, cell string) (*v1alpha1.Failover, error) {
+	s := &ring.Status
+	if !contains(s.Unavailable, cell) || contains(cellsOf(s), cell) || contains(s.Promoting, cell) {
+		return nil, nil
+	}
+	list, err := c.client.Failovers().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list failovers: %w", err)
+	}
+	var last *v1alpha1.Failover
+	for i := range list.Items {
+		run := &list.Items[i]
+		if run.Spec.Cell == cell && run.Status.Phase == v1alpha1.FailoverSucceeded && !run.Spec.Drill && run.Spec.Direction == v1alpha1.DirectionFailover &&
+			(last == nil || last.CreationTimestamp.Before(&run.CreationTimestamp)) {
+			last = run
+		}
+	}
+	if last == nil {
+		last = &v1alpha1.Failover{Spec: v1alpha1.FailoverSpec{Cell: cell}}
+	}
+	return last, nil
+}
