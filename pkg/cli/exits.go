@@ -98,6 +98,11 @@ func ownExitCodes() map[string]codes {
 			exit.Partial:  "the cell is failed over, and copies that could not be brought back were left as they are",
 			exit.Detached: "left by Ctrl-C or a signal; the run goes on as soon as somebody drives it, which a backup daemon does",
 		},
+		"failback": {
+			exit.Refused:           "refused by a check; nothing was changed",
+			exit.NeedsConfirmation: unconfirmed,
+			exit.Detached:          "left by Ctrl-C or a signal; the same command goes on with it",
+		},
 		"history":    {},
 		"remove":     {exit.Refused: refused, exit.NeedsConfirmation: unconfirmed},
 		"sandbox up": {exit.Refused: refused}, "sandbox down": change, "sandbox ls": {},

@@ -54,7 +54,7 @@ func groups(env *command.Env) []group {
 		}},
 		{"operate", "Operate:", []*cobra.Command{
 			initcmd.NewCommand(env), add.NewCommand(env), drain.NewCommand(env), drain.NewUndrainCommand(env),
-			remove.NewCommand(env), weight.NewCommand(env), rebalance.NewCommand(env), failover.NewCommand(env),
+			remove.NewCommand(env), weight.NewCommand(env), rebalance.NewCommand(env), failover.NewCommand(env), failover.NewFailbackCommand(env),
 		}},
 		{"daemons", "Daemons:", []*cobra.Command{
 			router.NewCommand(env), backup.NewCommand(env),

@@ -37,8 +37,8 @@ func (d *Driver) Attend(ctx context.Context) error {
 // abandoned is a run that nobody drives, nil where there is none.
 func (d *Driver) abandoned(ctx context.Context, c *connection) (*v1alpha1.Failover, error) {
 	run, err := Unfinished(ctx, c.client)
-	if err != nil || run == nil || run.Spec.Direction == v1alpha1.DirectionFailback {
-		return nil, err // who brings a cell back has a folder for what differs
+	if err != nil || run == nil {
+		return nil, err
 	}
 	holder, err := lease.Holder(ctx, c.kube, v1alpha1.FailoverLease, time.Now())
 	if err != nil || holder != "" {

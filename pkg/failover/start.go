@@ -44,9 +44,8 @@ func Start(ctx context.Context, rcp *rest.Config, spec v1alpha1.FailoverSpec, dr
 		return nil, err
 	}
 	if run != nil {
-		if run.Spec.Cell != spec.Cell || run.Spec.Direction != v1alpha1.DirectionFailover {
-			return nil, exit.Refusedf("%s %s of cell %s has not ended", word(run), run.Name, run.Spec.Cell).
-				WithHint("kubectl cell %s %s   # goes on with it", word(run), run.Spec.Cell)
+		if run.Spec.Cell != spec.Cell {
+			return nil, notEnded(run)
 		}
 		return &Started{Run: run, Resumed: true}, nil
 	}
@@ -59,11 +58,9 @@ func Start(ctx context.Context, rcp *rest.Config, spec v1alpha1.FailoverSpec, dr
 	return c.order(ctx, spec, dryRun)
 }
 
-func word(run *v1alpha1.Failover) string {
-	if run.Spec.Direction == v1alpha1.DirectionFailback {
-		return "failback"
-	}
-	return "failover"
+func notEnded(run *v1alpha1.Failover) error {
+	return exit.Refusedf("failover %s of cell %s has not ended", run.Name, run.Spec.Cell).
+		WithHint("kubectl cell failover %s   # goes on with it", run.Spec.Cell)
 }
 
 // order makes the report, and creates the run where the gate lets it.
@@ -109,8 +106,13 @@ func (c *connection) create(ctx context.Context, name string, spec v1alpha1.Fail
 	}
 }
 
-// Unfinished is the run that has not ended, nil where there is none: the oldest of several.
+// Unfinished is the failover that has not ended, nil where there is none: the oldest of several. A failback that has not
+// is none: the cell that it waits for may never come.
 func Unfinished(ctx context.Context, c *client.Client) (*v1alpha1.Failover, error) {
+	return unfinished(ctx, c, func(run *v1alpha1.Failover) bool { return run.Spec.Direction != v1alpha1.DirectionFailback })
+}
+
+func unfinished(ctx context.Context, c *client.Client, is func(*v1alpha1.Failover) bool) (*v1alpha1.Failover, error) {
 	list, err := c.Failovers().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("list failovers: %w", err)
@@ -118,7 +120,7 @@ func Unfinished(ctx context.Context, c *client.Client) (*v1alpha1.Failover, erro
 	var oldest *v1alpha1.Failover
 	for i := range list.Items {
 		run := &list.Items[i]
-		if !run.Status.Phase.Final() && (oldest == nil || run.CreationTimestamp.Before(&oldest.CreationTimestamp)) {
+		if !run.Status.Phase.Final() && is(run) && (oldest == nil || run.CreationTimestamp.Before(&oldest.CreationTimestamp)) {
 			oldest = run
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,13 +33,23 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m)) }
 
-// run is the command as a user of the sandbox types it, by way of the router.
 func run(t *testing.T, s *sandboxtest.Sandbox, args ...string) (stdout, stderr string, code exit.Code) {
+	t.Helper()
+	return execute(t, s, failover.NewCommand, args)
+}
+
+func failback(t *testing.T, s *sandboxtest.Sandbox, args ...string) (stdout, stderr string, code exit.Code) {
+	t.Helper()
+	return execute(t, s, failover.NewFailbackCommand, args)
+}
+
+// execute is a command as a user of the sandbox types it, by way of the router.
+func execute(t *testing.T, s *sandboxtest.Sandbox, make func(*command.Env) *cobra.Command, args []string) (stdout, stderr string, code exit.Code) {
 	t.Helper()
 	flags := genericclioptions.NewConfigFlags(false)
 	flags.KubeConfig, flags.Context = &s.Kubeconfig, &s.Name
 	var out, errOut bytes.Buffer
-	cmd := failover.NewCommand(&command.Env{
+	cmd := make(&command.Env{
 		IOStreams: genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out, ErrOut: &errOut},
 		Flags:     flags, Clock: clock.RealClock{}, Getenv: func(string) string { return "" }, Program: "kubectl cell",
 	})
@@ -145,6 +156,31 @@ func TestFailoverOfASandboxsCell(t *testing.T) {
 		t.Errorf("once more: exit code %d", code)
 	}
 	want(t, stdout, "cell cell-1 was failed over already by fo-", "nothing to do")
+
+	_, stderr, code = failback(t, s, "cell-1", "--dry-run")
+	if code != exit.Refused {
+		t.Errorf("failback of a cell that is dead: exit code %d", code)
+	}
+	want(t, stderr, "cell cell-1 does not answer")
+	if _, err := s.Manager.Chaos(t.Context(), s.Name, "cell-1", sandbox.Restart); err != nil {
+		t.Fatal(err)
+	}
+	stdout, _, code = failback(t, s, "cell-1", "--dry-run")
+	if code != exit.OK {
+		t.Errorf("dry run of a failback: exit code %d", code)
+	}
+	want(t, stdout, "cell-1: ", " identical, ", "nothing was changed")
+	stdout, stderr, code = failback(t, s, "cell-1", "--yes", "--dir", t.TempDir())
+	if code != exit.OK {
+		t.Fatalf("failback: exit code %d\n%s%s", code, stdout, stderr)
+	}
+	want(t, stdout, "cell cell-1 is back in the wanted ring")
+	want(t, stderr, "✔ thaw: the cell is empty", "next: kubectl cell diff ; kubectl cell rebalance")
+	stdout, _, code = failback(t, s, "cell-1", "--yes")
+	if code != exit.OK {
+		t.Errorf("once more: exit code %d", code)
+	}
+	want(t, stdout, "cell cell-1 is in the ring; nothing to do")
 }
 
 // losses is what --dry-run names, once the router has noticed that the cell is dead.

@@ -1,0 +1,275 @@
+package failover
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/fence"
+	"github.com/kubecell/kubectl-cell/pkg/migration"
+	"github.com/kubecell/kubectl-cell/pkg/placement"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
+)
+
+// compareAtOnce is how many objects are compared at the same time.
+const compareAtOnce = 16
+
+// preview judges all objects and changes nothing.
+func (r *returning) preview(ctx context.Context) (*v1alpha1.Failover, error) {
+	ring, err := r.c.readRing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.compareAll(ctx, ring); err != nil {
+		return nil, err
+	}
+	out := r.record.DeepCopy()
+	out.Status = r.progress.read()
+	return out, nil
+}
+
+// clean empties the cell of whatever a rebalance would move: of two objects of one name the federation's counts.
+func (r *returning) clean(ctx context.Context, ring *v1alpha1.Ring) error {
+	r.progress.begin(StepCompare)
+	access, err := federation.Cells(ctx, r.c.rcp)
+	if err != nil {
+		return err
+	}
+	config, err := configOf(access, r.Cell)
+	if err != nil {
+		return exit.Refusedf("cell %s: %w", r.Cell, err).WithHint("kubectl cell add %s --kubeconfig FILE", r.Cell)
+	}
+	state := Freeze(ctx, wrapped(config, r.Cell, r.WrapCell))
+	if err := sayFrozen(ctx, r.c.client, r.Cell, state); err != nil {
+		return err
+	}
+	if !state.InForce() && state.Reason != v1alpha1.ReasonFreezeUnsupported {
+		return exit.Refusedf("%s", state).WithHint("kubectl cell status %s", r.Cell)
+	}
+	r.progress.edit(func(s *v1alpha1.FailoverStatus) {
+		if s.Quarantine == "" {
+			s.Quarantine = r.Host + ":" + r.Dir
+		}
+	})
+	if err := r.compareAll(ctx, ring); err != nil {
+		return err
+	}
+	for _, cell := range cellsOf(&ring.Status) {
+		config, err := configOf(access, cell)
+		if err != nil {
+			return exit.Refusedf("cell %s: %w", cell, err).WithHint("kubectl cell status %s", cell)
+		}
+		if err := r.settle(ctx, cell, wrapped(fence.AsMover(config), cell, r.WrapCell)); err != nil {
+			return err
+		}
+	}
+	kube, err := connect(wrapped(fence.AsMover(config), r.Cell, r.WrapCell))
+	if err != nil {
+		return err
+	}
+	// What the cell has for others is as old as its failover; they have had new copies elsewhere since.
+	err = kube.kube.CoreV1().Secrets(v1alpha1.Namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: v1alpha1.LabelBackupCell})
+	if err != nil {
+		return fmt.Errorf("delete the envelopes in cell %s: %w", r.Cell, err)
+	}
+	status := r.progress.read()
+	r.took(StepCompare, stepOf(&status, StepCompare).Message)
+	return nil
+}
+
+// comparison is one look through a returned cell.
+type comparison struct {
+	*returning
+	snap  *routing.Snapshot
+	here  *migration.Cell
+	cells map[string]dynamic.Interface
+	// fenced is when the cell was failed over, stale which objects lacked a write then.
+	fenced time.Time
+	stale  func(string) bool
+	files  quarantine
+
+	mu     sync.Mutex
+	counts map[Verdict]int64 // guarded by mu
+}
+
+// compareAll judges every object of the cell, and unless it is a dry run saves and deletes it.
+func (r *returning) compareAll(ctx context.Context, ring *v1alpha1.Ring) error {
+	c, err := r.comparison(ctx, ring)
+	if err != nil {
+		return err
+	}
+	group, working := errgroup.WithContext(ctx)
+	group.SetLimit(compareAtOnce)
+	err = c.here.Visit(working, c.snap, func(o migration.Object, _ *metav1.PartialObjectMetadata) error {
+		if working.Err() != nil {
+			return context.Cause(working)
+		}
+		group.Go(func() error { return c.one(working, o) })
+		return nil
+	})
+	if err := errors.Join(group.Wait(), err); err != nil {
+		return fmt.Errorf("compare cell %s with the federation: %w", r.Cell, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r.progress.edit(func(s *v1alpha1.FailoverStatus) {
+		step := stepOf(s, StepCompare)
+		step.Message = fmt.Sprintf("%d identical, %d older, %d diverged, %d only here", c.counts[Identical], c.counts[Older], c.counts[Diverged], c.counts[OnlyHere])
+	})
+	return nil
+}
+
+func (r *returning) comparison(ctx context.Context, ring *v1alpha1.Ring) (*comparison, error) {
+	snap, err := routing.FromRing(ring)
+	if err != nil {
+		return nil, err
+	}
+	access, err := federation.Cells(ctx, r.c.rcp)
+	if err != nil {
+		return nil, err
+	}
+	c := &comparison{returning: r, snap: snap, cells: map[string]dynamic.Interface{}, files: quarantine{r.Dir}, counts: map[Verdict]int64{}}
+	for _, name := range append(snap.Table.Cells(), r.Cell) {
+		config, err := configOf(access, name)
+		if err != nil {
+			return nil, exit.Refusedf("cell %s: %w", name, err).WithHint("kubectl cell status %s", name)
+		}
+		config = wrapped(fence.AsMover(config), name, r.WrapCell)
+		config.Timeout = migration.RequestTimeout
+		if c.cells[name], err = dynamic.NewForConfig(config); err != nil {
+			return nil, fmt.Errorf("build client of cell %s: %w", name, err)
+		}
+		if name != r.Cell {
+			continue
+		}
+		if c.here, err = migration.Connect(name, config); err != nil {
+			return nil, exit.Refusedf("cell %s does not answer: %w", name, err).WithHint("kubectl cell status %s", name)
+		}
+	}
+	last, err := r.c.doneBefore(ctx, ring, r.Cell)
+	if err != nil {
+		return nil, err
+	}
+	c.stale = staleKeys(nil)
+	if last != nil && last.Name != "" {
+		c.stale = staleKeys(last.Status.Report)
+		for _, step := range last.Status.Steps {
+			if step.Name == string(StepFence) && step.StartTime != nil {
+				c.fenced = step.StartTime.Time
+			}
+		}
+	}
+	return c, nil
+}
+
+// one judges an object, saves it where it says something that the federation does not know, and deletes it.
+func (c *comparison) one(ctx context.Context, o migration.Object) error {
+	here, err := c.cells[c.Cell].Resource(o.Resource.GroupVersionResource).Namespace(o.Namespace).Get(ctx, o.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", o, err)
+	}
+	if here.GetDeletionTimestamp() != nil && c.handled(here) {
+		return nil // by an earlier run
+	}
+	verdict := Identical
+	var there *unstructured.Unstructured
+	if here.GetLabels()[v1alpha1.LabelRebalanceStatus] == "" { // what is marked is a copy, or has moved away
+		if there, err = c.there(ctx, o); err != nil {
+			return err
+		}
+		key := Key(o.Resource.Group, o.Resource.Resource, o.Namespace, o.Name)
+		verdict = Compare(here, there, c.fenced, c.stale(key))
+		c.count(verdict, key)
+	}
+	if c.DryRun {
+		return nil
+	}
+	if verdict == Diverged || verdict == OnlyHere {
+		if err := c.files.save(o.Resource.GroupResource(), here, there); err != nil {
+			return err
+		}
+	}
+	return c.remove(ctx, o, here)
+}
+
+// handled says whether an object waits for nothing but the garbage collector, which a freeze keeps from its work.
+func (c *comparison) handled(here *unstructured.Unstructured) bool {
+	finalizers := here.GetFinalizers()
+	return len(finalizers) == 1 && finalizers[0] == metav1.FinalizerOrphanDependents
+}
+
+func (c *comparison) count(verdict Verdict, key string) {
+	c.mu.Lock()
+	c.counts[verdict]++
+	c.mu.Unlock()
+	if verdict != Diverged && verdict != OnlyHere {
+		return
+	}
+	c.progress.edit(func(s *v1alpha1.FailoverStatus) {
+		if s.KeptObjects++; len(s.Kept) < maxKept {
+			s.Kept = append(s.Kept, v1alpha1.FailoverKept{Object: key, Cell: c.Cell, Reason: string(verdict)})
+		}
+	})
+}
+
+// there is the federation's object of that name, nil for none.
+func (c *comparison) there(ctx context.Context, o migration.Object) (*unstructured.Unstructured, error) {
+	cells := c.snap.Table.Cells()
+	if class, key := c.snap.Classes.Of(o.Resource.Group, o.Resource.Resource, o.Namespace); class == placement.Sharded {
+		p, placed := c.snap.Table.Lookup(key, o.Namespace, o.Name)
+		if !placed {
+			return nil, errors.New("the ring places nothing")
+		}
+		cells = []string{p.Old()}
+	}
+	for _, cell := range cells {
+		found, err := c.cells[cell].Resource(o.Resource.GroupVersionResource).Namespace(o.Namespace).Get(ctx, o.Name, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err):
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("read %s in cell %s: %w", o, cell, err)
+		case found.GetLabels()[v1alpha1.LabelRebalanceStatus] == "":
+			return found, nil
+		}
+	}
+	return nil, nil //nolint:nilnil // absence is an answer
+}
+
+// remove deletes an object without any of its finalizers being heard, and leaves its dependents. Only this one: what
+// is made meanwhile under its name stays for the next look.
+func (c *comparison) remove(ctx context.Context, o migration.Object, here *unstructured.Unstructured) error {
+	objects := c.cells[c.Cell].Resource(o.Resource.GroupVersionResource).Namespace(o.Namespace)
+	if len(here.GetFinalizers()) > 0 {
+		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": here.GetUID(), "finalizers": nil}})
+		if err != nil {
+			return fmt.Errorf("encode: %w", err)
+		}
+		_, err = objects.Patch(ctx, o.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: v1alpha1.MoverFieldManager})
+		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+			return fmt.Errorf("take the finalizers off %s: %w", o, err)
+		}
+	}
+	orphan, uid := metav1.DeletePropagationOrphan, here.GetUID()
+	err := objects.Delete(ctx, o.Name, metav1.DeleteOptions{PropagationPolicy: &orphan, Preconditions: &metav1.Preconditions{UID: &uid}})
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return fmt.Errorf("delete %s: %w", o, err)
+	}
+	return nil
+}

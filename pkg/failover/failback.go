@@ -1,0 +1,250 @@
+package failover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/lease"
+	"github.com/kubecell/kubectl-cell/pkg/routers"
+)
+
+// The steps of a failback, in the order in which they are taken.
+//
+//	step     what is written                                      what is waited for
+//	compare  files, for what differs; in the cell, the deletion   every object of the cell is judged
+//	         of every object that a rebalance would move, and of
+//	         the envelopes that it has for others
+//	admit    Ring: the cell is available, epoch +1                every router acknowledges
+//	thaw     the freeze is taken off                              the deletions have ended
+//	join     the cell is in the wanted ring again                 -
+//
+// Objects go as tombstones do: without finalizers and leaving their dependents, so that nothing is torn down.
+const (
+	StepCompare StepName = "compare"
+	StepAdmit   StepName = "admit"
+	StepThaw    StepName = "thaw"
+	StepJoin    StepName = "join"
+)
+
+// Failback brings a cell that was failed over back into the wanted ring. It keeps nothing between two calls of Run: what
+// is left to do is in the cell and in the Ring.
+type Failback struct {
+	RCP      *rest.Config
+	Identity string
+	// LeaseDuration is how long others wait for one that is silent; 15 s where zero.
+	LeaseDuration time.Duration
+	Cell          string
+	// Dir is where what differs is saved. Host names this machine in the record.
+	Dir, Host string
+	// DryRun judges all objects, and neither saves nor deletes any.
+	DryRun bool
+	// Tell is told the run's status at each change, one at a time; nil for nobody.
+	Tell func(*v1alpha1.Failover)
+	// Step is told of each step once it is done; nil for nobody.
+	Step func(StepName)
+	// WrapCell changes the way to a cell; nil for not.
+	WrapCell func(name string, config *rest.Config)
+	Logger   *slog.Logger
+}
+
+// Run brings the cell back, from wherever an earlier run has left it. Errors that a person has to do something about are
+// *exit.Error. The result is nil where there is nothing to do.
+func (f *Failback) Run(ctx context.Context) (*v1alpha1.Failover, error) {
+	if f.LeaseDuration == 0 {
+		f.LeaseDuration = lease.DefaultDuration
+	}
+	c, err := connect(f.RCP)
+	if err != nil {
+		return nil, err
+	}
+	record, err := f.order(ctx, c)
+	if err != nil || record == nil {
+		return nil, err
+	}
+	r := &returning{Failback: f, c: c, record: record, progress: newProgress(c, record, f.Tell)}
+	if f.DryRun {
+		return r.preview(ctx)
+	}
+	err = lease.Hold(ctx, lease.Config{Kube: c.kube, Name: v1alpha1.FailoverLease, Identity: f.Identity, Duration: f.LeaseDuration}, r.attended)
+	if err != nil {
+		return nil, err
+	}
+	return c.client.Failovers().Get(ctx, record.Name, metav1.GetOptions{})
+}
+
+// order checks whether the cell may come back, and returns the record of the run: a new one, or the one that was cut
+// off.
+func (f *Failback) order(ctx context.Context, c *connection) (*v1alpha1.Failover, error) {
+	ring, err := c.readRing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	run, err := Unfinished(ctx, c.client)
+	if err != nil {
+		return nil, err
+	}
+	before, err := unfinished(ctx, c.client, func(run *v1alpha1.Failover) bool {
+		return run.Spec.Direction == v1alpha1.DirectionFailback && run.Spec.Cell == f.Cell
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &ring.Status
+	switch {
+	case run != nil:
+		return nil, notEnded(run)
+	case s.Phase != v1alpha1.RingStable:
+		return nil, exit.Refusedf("rebalance %s has not ended, and objects are on their way between cells", s.Rebalance).
+			WithHint("kubectl cell rebalance --attach")
+	case before != nil:
+		return before, nil
+	case contains(cellsOf(s), f.Cell), wanted(ring, f.Cell):
+		return nil, nil
+	case !contains(s.Unavailable, f.Cell):
+		return nil, exit.Refusedf("cell %s was not failed over", f.Cell).WithHint("kubectl cell get cells")
+	}
+	record := &v1alpha1.Failover{
+		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("fb-%d", s.Epoch+1)},
+		Spec:       v1alpha1.FailoverSpec{Cell: f.Cell, Direction: v1alpha1.DirectionFailback, ConfirmEpoch: s.Epoch},
+	}
+	access, err := federation.Cells(ctx, c.rcp)
+	if err != nil {
+		return nil, err
+	}
+	if err := answers(ctx, access, f.Cell); err != nil {
+		return nil, exit.Refusedf("cell %s does not answer: %w", f.Cell, err).WithHint("kubectl cell status %s", f.Cell)
+	}
+	if f.DryRun {
+		return record, nil
+	}
+	created, err := c.client.Failovers().Create(ctx, record, metav1.CreateOptions{FieldManager: v1alpha1.FieldManager})
+	if err != nil {
+		return nil, fmt.Errorf("create failback %s: %w", record.Name, err)
+	}
+	return created, nil
+}
+
+func wanted(ring *v1alpha1.Ring, cell string) bool {
+	for _, m := range ring.Spec.Members {
+		if m.Cell == cell {
+			return true
+		}
+	}
+	return false
+}
+
+// returning is a failback under way.
+type returning struct {
+	*Failback
+	c        *connection
+	record   *v1alpha1.Failover
+	progress *progress
+}
+
+// attended works while the Lease is held.
+func (r *returning) attended(ctx context.Context) error {
+	r.progress.edit(func(s *v1alpha1.FailoverStatus) {
+		if s.Driver = r.Identity; s.StartTime == nil {
+			now := metav1.Now()
+			s.StartTime, s.Phase = &now, v1alpha1.FailoverRunning
+		}
+	})
+	beside, stop := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		r.progress.serve(beside, func(err error) { r.Logger.Warn("cannot write the status, trying again", "err", err) })
+	}()
+	err := r.work(ctx)
+	stop()
+	<-ended
+	if err != nil {
+		r.progress.condition(v1alpha1.ConditionDriven, false, "GaveUp", err.Error())
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*again)
+	defer cancel()
+	return errors.Join(err, r.progress.publish(last))
+}
+
+func (r *returning) work(ctx context.Context) error {
+	ring, err := r.c.readRing(ctx)
+	if err != nil {
+		return err
+	}
+	if contains(ring.Status.Unavailable, r.Cell) {
+		if err := r.clean(ctx, ring); err != nil {
+			return err
+		}
+		if err := r.admit(ctx); err != nil {
+			return err
+		}
+	}
+	if err := r.acknowledged(ctx); err != nil {
+		return err
+	}
+	if err := r.thaw(ctx); err != nil {
+		return err
+	}
+	return r.join(ctx)
+}
+
+func (r *returning) took(name StepName, message string) {
+	r.progress.done(name, message)
+	if r.Step != nil {
+		r.Step(name)
+	}
+}
+
+// admit lets routers use the cell, which is in no ring: nothing is routed to it yet.
+func (r *returning) admit(ctx context.Context) error {
+	r.progress.begin(StepAdmit)
+	for {
+		ring, err := r.c.readRing(ctx)
+		if err != nil {
+			return err
+		}
+		if !contains(ring.Status.Unavailable, r.Cell) {
+			return nil
+		}
+		ring.Status.Unavailable = minus(ring.Status.Unavailable, r.Cell)
+		ring.Status.Epoch++
+		_, err = r.c.client.Rings().UpdateStatus(ctx, ring, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})
+		if err == nil {
+			return nil
+		}
+		if !apierrors.IsConflict(err) {
+			return fmt.Errorf("write ring: %w", err)
+		}
+	}
+}
+
+// acknowledged waits until no router keeps to a ring in which the cell must not be used.
+func (r *returning) acknowledged(ctx context.Context) error {
+	ring, err := r.c.readRing(ctx)
+	if err != nil {
+		return err
+	}
+	crowd, err := routers.NewCrowd(r.c.kube, r.progress.waiting)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer crowd.Wait()
+	defer cancel()
+	crowd.Start(ctx)
+	if err := crowd.Await(ctx, ring.Status.Epoch, 0); err != nil {
+		return err
+	}
+	r.took(StepAdmit, fmt.Sprintf("epoch %d", ring.Status.Epoch))
+	return nil
+}

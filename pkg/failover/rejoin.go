@@ -1,0 +1,102 @@
+package failover
+
+import (
+	"context"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/fence"
+	"github.com/kubecell/kubectl-cell/pkg/migration"
+	"github.com/kubecell/kubectl-cell/pkg/placement"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
+)
+
+// thaw takes the freeze off and waits until the garbage collector, which it held up, has done its part.
+func (r *returning) thaw(ctx context.Context) error {
+	r.progress.begin(StepThaw)
+	access, err := federation.Cells(ctx, r.c.rcp)
+	if err != nil {
+		return err
+	}
+	config, err := configOf(access, r.Cell)
+	if err != nil {
+		return exit.Refusedf("cell %s: %w", r.Cell, err).WithHint("kubectl cell add %s --kubeconfig FILE", r.Cell)
+	}
+	config = wrapped(config, r.Cell, r.WrapCell)
+	if err := Thaw(ctx, config); err != nil {
+		return fmt.Errorf("thaw cell %s: %w", r.Cell, err)
+	}
+	if err := sayFrozen(ctx, r.c.client, r.Cell, Frozen{Reason: v1alpha1.ReasonThawed, Message: "the cell came back"}); err != nil {
+		return err
+	}
+	cell, err := migration.Connect(r.Cell, fence.AsMover(config))
+	if err != nil {
+		return err
+	}
+	ring, err := r.c.readRing(ctx)
+	if err != nil {
+		return err
+	}
+	snap, err := routing.FromRing(ring)
+	if err != nil {
+		return err
+	}
+	for {
+		n, example := 0, ""
+		err := cell.Visit(ctx, snap, func(o migration.Object, _ *metav1.PartialObjectMetadata) error {
+			n++
+			example = o.String()
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			break
+		}
+		r.progress.edit(func(s *v1alpha1.FailoverStatus) {
+			stepOf(s, StepThaw).Message = fmt.Sprintf("%d objects are still being deleted, such as %s", n, example)
+		})
+		if err := pause(ctx, again/4); err != nil {
+			return err
+		}
+	}
+	r.took(StepThaw, "the cell is empty, and takes writes again")
+	return nil
+}
+
+// join puts the cell into the wanted ring with the weight that it had, and ends the run.
+func (r *returning) join(ctx context.Context) error {
+	r.progress.begin(StepJoin)
+	weight := int32(placement.DefaultWeight)
+	list, err := r.c.client.Failovers().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("list failovers: %w", err)
+	}
+	var last metav1.Time
+	for _, run := range list.Items {
+		if run.Spec.Cell == r.Cell && run.Status.Member != nil && last.Before(&run.CreationTimestamp) {
+			last, weight = run.CreationTimestamp, run.Status.Member.Weight
+		}
+	}
+	if _, err := federation.Undrain(ctx, r.c.rcp, r.Cell, federation.Options{}); err != nil {
+		return err
+	}
+	if _, err := federation.SetWeight(ctx, r.c.rcp, r.Cell, weight, federation.Options{}); err != nil {
+		return err
+	}
+	ring, err := r.c.readRing(ctx)
+	if err != nil {
+		return err
+	}
+	now := metav1.Now()
+	r.took(StepJoin, fmt.Sprintf("in the wanted ring with weight %d", weight))
+	r.progress.edit(func(s *v1alpha1.FailoverStatus) {
+		s.Phase, s.ToEpoch, s.CompletionTime = v1alpha1.FailoverSucceeded, ring.Status.Epoch, &now
+	})
+	return r.progress.publish(ctx)
+}
