@@ -90,6 +90,7 @@ bench: bin/kubectl-cell controlplane ## benchmarks, each beside what it is compa
 	go test -run '^$$' -bench . -benchmem ./pkg/placement/... ./pkg/plan/...
 	go test -run '^$$' -bench '^BenchmarkRouter' -benchtime 1x ./pkg/router
 	go test -run '^$$' -bench '^BenchmarkRebalance' -benchtime 1x ./pkg/rebalance
+	go test -run '^$$' -bench '^BenchmarkFailover' -benchtime 1x ./pkg/failover
 	@scripts/bench-simulate.sh
 
 .PHONY: fuzz

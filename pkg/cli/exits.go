@@ -93,16 +93,7 @@ func ownExitCodes() map[string]codes {
 			exit.NeedsConfirmation: unconfirmed,
 		},
 		"rebalance status": {exit.Failure: "an error; with -w, also a run that did not succeed"},
-		"failover": {
-			exit.Refused:  "refused by a safety gate, which says what would be lost and which flags agree to that; nothing was changed",
-			exit.Partial:  "the cell is failed over, and copies that could not be brought back were left as they are",
-			exit.Detached: "left by Ctrl-C or a signal; the run goes on as soon as somebody drives it, which a backup daemon does",
-		},
-		"failback": {
-			exit.Refused:           "refused by a check; nothing was changed",
-			exit.NeedsConfirmation: unconfirmed,
-			exit.Detached:          "left by Ctrl-C or a signal; the same command goes on with it",
-		},
+		"failover":         failoverCodes(), "failback": failbackCodes(unconfirmed),
 		"history":    {},
 		"remove":     {exit.Refused: refused, exit.NeedsConfirmation: unconfirmed},
 		"sandbox up": {exit.Refused: refused}, "sandbox down": change, "sandbox ls": {},
@@ -129,6 +120,22 @@ func ownExitCodes() map[string]codes {
 		"report":          {exit.Partial: "something could not be had; the file is written without it, and says so"},
 		"completion bash": {}, "completion zsh": {}, "completion fish": {}, "completion powershell": {},
 		"completion install": {exit.Refused: "there is a file of that name that is not from kubectl-cell"},
+	}
+}
+
+func failoverCodes() codes {
+	return codes{
+		exit.Refused:  "refused by a safety gate, which says what would be lost and which flags agree to that; nothing was changed",
+		exit.Partial:  "the cell is failed over, and copies that could not be brought back were left as they are",
+		exit.Detached: "left by Ctrl-C or a signal; the run goes on as soon as somebody drives it, which a backup daemon does",
+	}
+}
+
+func failbackCodes(unconfirmed string) codes {
+	return codes{
+		exit.Refused:           "refused by a check; nothing was changed",
+		exit.NeedsConfirmation: unconfirmed,
+		exit.Detached:          "left by Ctrl-C or a signal; the same command goes on with it",
 	}
 }
 

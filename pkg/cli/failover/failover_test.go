@@ -106,12 +106,6 @@ func TestFailoverOfASandboxsCell(t *testing.T) {
 	}
 	want(t, stdout, "of cell cell-1 is done in", "nothing was changed")
 
-	if _, err := s.Manager.Chaos(t.Context(), s.Name, "cell-1", sandbox.Pause); err == nil {
-		_, err = s.Manager.Chaos(t.Context(), s.Name, "cell-1", sandbox.Resume)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
 	for i := range 12 {
 		name := fmt.Sprint("x-", i)
 		if _, err := maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
