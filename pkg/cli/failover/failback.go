@@ -36,13 +36,14 @@ func NewFailbackCommand(env *command.Env) *cobra.Command {
 		Short: "Bring a cell that was failed over back into the wanted ring",
 		Long: `Bring a cell that was failed over back into the wanted ring.
 
-The cell has the objects that it had when it was failed over, and the federation has gone on since. Each is compared with
-the federation's of that name. What says something that the federation does not know is saved to files, both versions and
-a diff: objects that were changed after the failover, or whose last writes were lost in it, and those that the cell has
-alone. Then all of them are deleted in the cell, leaving what depends on them, and the cell is empty.
+The cell has the objects that it had when it was failed over, and the federation has gone on since.
+Each is compared with the federation's of that name. What says something that the federation does
+not know is saved to files, both versions and a diff: objects that were changed after the failover,
+or whose last writes were lost in it, and those that the cell has alone. Then all of them are
+deleted in the cell, leaving what depends on them, and the cell is empty.
 
-After that it takes writes again and is in the wanted ring. No workload moves to it before a rebalance. Run the command
-again to go on with a run that was cut off.`,
+After that it takes writes again and is in the wanted ring. No workload moves to it before a
+rebalance. Run the command again to go on with a run that was cut off.`,
 		Example: "  # What differs?\n  " + env.Program + " failback cell-3 --dry-run\n\n" +
 			"  # Bring it back\n  " + env.Program + " failback cell-3\n  " + env.Program + " rebalance --window 50",
 		Args: cobra.ExactArgs(1),

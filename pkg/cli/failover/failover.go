@@ -41,14 +41,15 @@ func NewCommand(env *command.Env) *cobra.Command {
 		Short: "Have the cells next to a dead one serve its workloads",
 		Long: `Have the cells next to a dead one serve its workloads, from the copies that the backup has of them.
 
-What would be lost is said first, by name: objects without a copy, and those whose copy lacks a write that a router
-has acknowledged. Nothing is done before that is accepted, with --accept-loss, and confirmed, with the epoch of the
-ring in --confirm, so that a runbook that is out of date fails safe. A cell that answers is refused without --force.
+What would be lost is said first, by name: objects without a copy, and those whose copy lacks a
+write that a router has acknowledged. Nothing is done before that is accepted, with --accept-loss,
+and confirmed, with the epoch of the ring in --confirm, so that a runbook that is out of date fails
+safe. A cell that answers is refused without --force.
 
-Then: no router uses the cell any more and each says so, the cell is frozen where it answers, it leaves the ring, and
-its copies become objects again, the most recently changed first. A request for one that is still waiting brings it
-back at once; a list is answered once all are there. Run the command again to go on with a run that was cut off; a
-backup daemon goes on with it as well.`,
+Then: no router uses the cell any more and each says so, the cell is frozen where it answers, it
+leaves the ring, and its copies become objects again, the most recently changed first. A request for
+one that is still waiting brings it back at once; a list is answered once all are there. Run the
+command again to go on with a run that was cut off; a backup daemon goes on with it as well.`,
 		Example: "  # What would be lost?\n  " + env.Program + " failover cell-3 --dry-run\n\n" +
 			"  # By name\n  " + env.Program + " failover cell-3 --dry-run -o name\n\n" +
 			"  # Do it\n  " + env.Program + " failover cell-3 --accept-loss=25 --confirm=cell-3@epoch42\n\n" +
