@@ -201,10 +201,13 @@ func (d *deletion) deleteOne(ctx context.Context, s *listSource, object wire.Met
 		}
 		f = d.deleteMoving(ctx, s, path, object, options)
 	}
+	var unprotected error
 	if done != nil {
-		d.account(s, object, *done)
+		unprotected = d.account(s, object, *done)
 	}
 	switch {
+	case unprotected != nil:
+		return s.failure(unprotected)
 	case f == nil:
 		d.deleted.Add(1)
 	case f.status() == http.StatusNotFound, f.status() == http.StatusConflict && ours && d.gone(ctx, s, object):
@@ -253,20 +256,24 @@ func (d *deletion) deleteMoving(ctx context.Context, s *listSource, path string,
 	}
 }
 
-// account puts a deletion that a cell has accepted into the ledger.
-func (d *deletion) account(s *listSource, object wire.Meta, done answered) {
+// account puts a deletion that a cell has accepted into the ledger, and has the envelope of what is protected go with it.
+func (d *deletion) account(s *listSource, object wire.Meta, done answered) error {
 	if len(d.options.DryRun) > 0 || s.plane.Name() == route.RCP {
-		return
+		return nil
 	}
 	info := *d.info
 	info.Verb, info.Name, info.Namespace = "delete", object.Name, namespaceOf(d.info, object)
 	if !hasBackup(&info, d.state.Snapshot) {
-		return
+		return nil
 	}
 	if done.meta.UID == "" {
 		done.meta.UID = object.UID
 	}
 	d.h.account(s.plane.Name(), &info, done)
+	if guarded := d.h.protection(d.state, &info, s.plane); guarded != nil {
+		return guarded.store(d.r, done)
+	}
+	return nil
 }
 
 // delete sends one deletion to the source.

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/request"
 	serverfilters "k8s.io/apiserver/pkg/server/filters"
 
+	"github.com/kubecell/kubectl-cell/pkg/envelope"
 	"github.com/kubecell/kubectl-cell/pkg/router/authn"
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
 	"github.com/kubecell/kubectl-cell/pkg/router/ledger"
@@ -51,7 +52,9 @@ type handler struct {
 	// promotions brings back single objects of a cell that was failed over.
 	promotions promotions
 	// ledger remembers the writes that were acknowledged.
-	ledger  *ledger.Ledger
+	ledger *ledger.Ledger
+	// sealer makes the envelopes of what is protected synchronously.
+	sealer  *envelope.Sealer
 	metrics *metrics.Metrics
 	// authz judges users where no control plane has.
 	authz authorizer.Authorizer

@@ -39,6 +39,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/adminport"
+	"github.com/kubecell/kubectl-cell/pkg/envelope"
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
 	"github.com/kubecell/kubectl-cell/pkg/router/ledger"
 	"github.com/kubecell/kubectl-cell/pkg/router/membership"
@@ -89,6 +90,11 @@ const (
 // Run serves until ctx ends, then lets the requests in flight finish and returns nil.
 func Run(ctx context.Context, config Config) error {
 	h := &handler{codecs: codecs(), stopping: ctx, slowClient: cmp.Or(config.SlowClient, slowClient), streams: streaming(), inFlight: inFlight{limits: config.Limits}, ledger: ledger.New(ledger.DefaultLimit)}
+	sealer, err := envelope.NewSealer()
+	if err != nil {
+		return err
+	}
+	h.sealer = sealer
 	kube, err := kubernetes.NewForConfig(config.RCP)
 	if err != nil {
 		return fmt.Errorf("build client of the RCP: %w", err)

@@ -105,6 +105,15 @@ func (h *handler) exchange(w http.ResponseWriter, r *http.Request, state *feed.S
 		return nil
 	}
 	accounted := !to.dryRun && keepsAccount(w, r, state, info, to.source)
+	var guarded *protected
+	if accounted {
+		if guarded = h.protection(state, info, plane); guarded != nil {
+			if err := guarded.foresee(r); err != nil {
+				h.fail(w, r, err)
+				return nil
+			}
+		}
+	}
 	var space room
 	defer space.end()
 	for {
@@ -113,7 +122,7 @@ func (h *handler) exchange(w http.ResponseWriter, r *http.Request, state *feed.S
 			h.noAnswer(w, r, to.source, err)
 			return nil
 		}
-		x := &exchange{h: h, r: r, info: info, plane: plane, slot: slot, asYAML: asYAML, accounted: accounted, answer: answer, of: of}
+		x := &exchange{h: h, r: r, info: info, plane: plane, slot: slot, asYAML: asYAML, accounted: accounted, protected: guarded, answer: answer, of: of}
 		if err := x.look(); err != nil {
 			x.discard()
 			h.noAnswer(w, r, to.source, fmt.Errorf("read its answer: %w", err))

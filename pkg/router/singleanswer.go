@@ -62,6 +62,10 @@ type exchange struct {
 	asYAML bool
 	// accounted is true where success has to be put into the ledger.
 	accounted bool
+	// protected is set where success is not told before the object's envelope is stored; refusal is what is told in its
+	// place where that failed.
+	protected *protected
+	refusal   error
 	answer    *http.Response
 	// of is the object of a Scale, nil for other answers.
 	of *metav1.PartialObjectMetadata
@@ -118,6 +122,9 @@ func (x *exchange) look() error {
 func (x *exchange) account(said answered) {
 	if x.accounted && x.answer.StatusCode < http.StatusMultipleChoices {
 		x.h.account(x.plane.Name(), x.info, said)
+		if x.protected != nil && x.seen == shown {
+			x.refusal = x.protected.store(x.r, said)
+		}
 	}
 }
 
@@ -171,6 +178,11 @@ func (x *exchange) discard() {
 // answerTo passes the answer on, with the versions of its objects as the router shows them. Refusals and whatever is
 // no object pass untouched.
 func (x *exchange) answerTo(w http.ResponseWriter) {
+	if x.refusal != nil {
+		x.discard()
+		x.h.fail(w, x.r, x.refusal)
+		return
+	}
 	if x.full != nil {
 		x.refuse(w)
 		return

@@ -40,6 +40,8 @@ type Snapshot struct {
 	ControlPlanes map[string]string
 	// Window is the newest number that a Rebalance wants to have acknowledged.
 	Window int64
+	// Protection says whose writes are answered only once their envelopes are stored.
+	Protection Protection
 
 	current, target *v1alpha1.RingLayout
 	// former are the tables in which the cells of Promoting were last, as far as that is known.
@@ -127,6 +129,7 @@ func points(layout *v1alpha1.RingLayout, cell string) int64 {
 
 // observe takes over what a ring says beside its layouts.
 func (s *Snapshot) observe(ring *v1alpha1.Ring) {
+	s.Protection = protectionOf(ring.Spec.Protection)
 	s.Epoch, s.Phase, s.Window = ring.Status.Epoch, ring.Status.Phase, ring.Status.Window
 	s.Failover = ring.Status.Failover
 	s.Unavailable, s.Promoting = set(ring.Status.Unavailable), set(ring.Status.Promoting)

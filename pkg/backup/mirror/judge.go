@@ -45,7 +45,7 @@ func (m *Mirror) judge(it *item) decision {
 	if d.unit == "" {
 		return d // its owner is yet to come
 	}
-	d.homes = homes(m.snapshot(), d.primary.stream.cell.name, d.unit)
+	d.homes = m.snapshot().Homes(d.primary.stream.cell.name, d.unit)
 	d.stored = true
 	given := it.refusal.standsFor(d.primary) && !it.refusal.stored
 	for _, home := range d.homes {
