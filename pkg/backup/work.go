@@ -145,6 +145,7 @@ func (d *duties) prune(ctx context.Context, p *publisher) {
 func (d *duties) drive(ctx context.Context) {
 	driver := &rebalance.Driver{
 		RCP: d.config.RCP, Identity: d.config.Identity, LeaseDuration: d.config.LeaseDuration, Logger: d.config.Logger,
+		Settle: Settle(d.kube),
 	}
 	if err := driver.Attend(ctx); err != nil {
 		d.config.Logger.Error("nobody takes over rebalances that are not driven", "err", err)

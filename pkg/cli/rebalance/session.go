@@ -15,6 +15,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/backup"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
 )
@@ -161,6 +162,7 @@ func (s *session) work(tell func(rebalance.Event)) (*v1alpha1.Rebalance, error) 
 	defer looking()
 	driver := &rebalance.Driver{
 		RCP: s.fed.Config, Identity: s.self, Leaving: s.leaving, Logger: slog.New(slog.DiscardHandler),
+		Settle: backup.Settle(s.fed.Kube),
 		Tell: func(e rebalance.Event) {
 			if e.Type != rebalance.EventDriver || e.Driver != holder {
 				tell(e)
