@@ -88,6 +88,7 @@ lint: ## vet and lint all modules
 .PHONY: bench
 bench: bin/kubectl-cell controlplane ## benchmarks, each beside what it is compared with
 	go test -run '^$$' -bench . -benchmem ./pkg/placement/... ./pkg/plan/...
+	go test -run '^$$' -bench '^BenchmarkBackup' -benchtime 1x ./pkg/backup/mirror
 	go test -run '^$$' -bench '^BenchmarkRouter' -benchtime 1x ./pkg/router
 	go test -run '^$$' -bench '^BenchmarkRebalance' -benchtime 1x ./pkg/rebalance
 	go test -run '^$$' -bench '^BenchmarkFailover' -benchtime 1x ./pkg/failover

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -47,6 +48,8 @@ type cell struct {
 	envelope clientmeta.ResourceInterface
 	pace     *Pace
 	queue    workqueue.TypedRateLimitingInterface[*item]
+	// failing is set while attempts fail, so that an outage is two lines in the log.
+	failing  atomic.Bool
 	rehearse *rehearsals
 	stop     context.CancelFunc
 	running  sync.WaitGroup
@@ -62,11 +65,11 @@ type cell struct {
 	// busy are envelopes that a worker writes or deletes; their value is the newest event that came meanwhile.
 	busy  map[string]*entry
 	byUID map[types.UID]*holder
-	// unsettled counts the records that were not stored since the newest state was adopted; settled is the epoch of the
-	// last one for which all were.
-	unsettled int
-	settled   int64
-	lags      map[string]*samples // by backup cell
+	// behind are the records that were not stored since the newest state was adopted; settled is the epoch of the last one
+	// for which all were.
+	behind  map[*record]struct{}
+	settled int64
+	lags    map[string]*samples // by backup cell
 }
 
 // holder is a record and its object.
@@ -81,7 +84,7 @@ func (m *Mirror) connect(name string, access replication.Access) (*cell, error) 
 	c := &cell{
 		m: m, name: name, version: access.Version, pace: newPace(m.config.Now), queue: newQueue(),
 		streams: map[streamKey]*stream{}, index: map[string]*entry{}, busy: map[string]*entry{},
-		byUID: map[types.UID]*holder{}, lags: map[string]*samples{},
+		byUID: map[types.UID]*holder{}, behind: map[*record]struct{}{}, lags: map[string]*samples{},
 	}
 	long := fence.AsMover(access.Config)
 	long.QPS, long.Burst = -1, -1
@@ -182,7 +185,7 @@ func (c *cell) allListed() bool {
 
 // complete notes the epoch where all envelopes that the newest state wants are stored.
 func (c *cell) complete() {
-	if c.unsettled == 0 && c.m.state != nil && c.settled < c.m.snapshot().Epoch && c.allListed() {
+	if len(c.behind) == 0 && c.m.state != nil && c.settled < c.m.snapshot().Epoch && c.allListed() {
 		c.settled = c.m.snapshot().Epoch
 	}
 }

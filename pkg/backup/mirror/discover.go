@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -41,12 +42,7 @@ func (m *Mirror) discoverAll(ctx context.Context) {
 // discover asks a cell what it serves, and follows what is new. What it does not serve any more is not followed
 // further, if it was able to say everything that it serves; the envelopes stay.
 func (m *Mirror) discover(ctx context.Context, c *cell) {
-	client, err := discovery.NewDiscoveryClientForConfig(c.config)
-	if err != nil {
-		m.config.Logger.Error("cannot build a discovery client", "cell", c.name, "err", err)
-		return
-	}
-	lists, err := client.ServerPreferredResources()
+	wanted, err := m.resources(c)
 	if err != nil {
 		m.config.Logger.Warn("cannot find out all that a cell serves, keeping to what is known", "cell", c.name, "err", err)
 	}
@@ -54,21 +50,6 @@ func (m *Mirror) discover(ctx context.Context, c *cell) {
 	defer m.mu.Unlock()
 	if ctx.Err() != nil || m.cells[c.name] != c || !m.members[c.name] {
 		return
-	}
-	wanted := map[streamKey]resource{}
-	for _, list := range lists {
-		gv, parseErr := schema.ParseGroupVersion(list.GroupVersion)
-		if parseErr != nil {
-			continue
-		}
-		for _, r := range list.APIResources {
-			class, rule := m.snapshot().Classes.Of(gv.Group, r.Name, "")
-			if class != placement.Sharded && class != placement.Dependent || strings.Contains(r.Name, "/") ||
-				!slices.Contains(r.Verbs, "list") || !slices.Contains(r.Verbs, "watch") || !slices.Contains(r.Verbs, "create") {
-				continue
-			}
-			wanted[streamKey{gv.Group, r.Name}] = resource{gv.WithResource(r.Name), r.Namespaced, class, rule}
-		}
 	}
 	for key, s := range c.streams {
 		if now, there := wanted[key]; there && now == s.of() || !there && err != nil {
@@ -86,14 +67,48 @@ func (m *Mirror) discover(ctx context.Context, c *cell) {
 	}
 }
 
+// resources are those to be mirrored that a cell serves, as far as it can say.
+func (m *Mirror) resources(c *cell) (map[streamKey]resource, error) {
+	client, err := discovery.NewDiscoveryClientForConfig(c.config)
+	if err != nil {
+		return nil, fmt.Errorf("build discovery client: %w", err)
+	}
+	lists, err := client.ServerPreferredResources()
+	if err != nil {
+		err = fmt.Errorf("discover resources: %w", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := map[streamKey]resource{}
+	for _, list := range lists {
+		gv, parseErr := schema.ParseGroupVersion(list.GroupVersion)
+		if parseErr != nil {
+			continue
+		}
+		for _, r := range list.APIResources {
+			class, rule := m.snapshot().Classes.Of(gv.Group, r.Name, "")
+			if class != placement.Sharded && class != placement.Dependent || strings.Contains(r.Name, "/") ||
+				!slices.Contains(r.Verbs, "list") || !slices.Contains(r.Verbs, "watch") || !slices.Contains(r.Verbs, "create") {
+				continue
+			}
+			out[streamKey{gv.Group, r.Name}] = resource{gv.WithResource(r.Name), r.Namespaced, class, rule}
+		}
+	}
+	return out, err
+}
+
+func newStream(c *cell, r resource, stop func()) *stream {
+	return &stream{
+		cell: c, resource: r.GroupVersionResource, namespaced: r.namespaced, class: r.class, rule: r.rule, stop: stop,
+		progress: newProgress(), records: map[name]*holder{},
+	}
+}
+
 func (s *stream) of() resource { return resource{s.resource, s.namespaced, s.class, s.rule} }
 
 func (m *Mirror) follow(ctx context.Context, c *cell, key streamKey, r resource) {
 	ctx, stop := context.WithCancel(ctx)
-	s := &stream{
-		cell: c, resource: r.GroupVersionResource, namespaced: r.namespaced, class: r.class, rule: r.rule, stop: stop,
-		progress: newProgress(), records: map[name]*holder{},
-	}
+	s := newStream(c, r, stop)
 	c.streams[key] = s
 	c.running.Go(func() { s.run(ctx) })
 }

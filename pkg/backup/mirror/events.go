@@ -32,27 +32,23 @@ func (m *Mirror) changed(s *stream, meta *metadata, version int64, body []byte) 
 	}
 	s.progress.position = max(s.progress.position, version)
 	if mirrored(s.identity("", ""), meta.Namespace, meta.Name) {
-		r, it := m.take(s, meta, version, body, m.round)
+		r, it := m.take(s, meta, version, body)
 		m.open(r, version)
 		m.schedule(it, true)
 		m.ownerKnown(r)
 	}
 }
 
-// take makes what a cell said the record of an object. A new record counts as settled in a round, or as not yet in any
-// where that is -1.
-func (m *Mirror) take(s *stream, meta *metadata, version int64, body []byte, round int64) (*record, *item) {
+// take makes what a cell said the record of an object.
+func (m *Mirror) take(s *stream, meta *metadata, version int64, body []byte) (*record, *item) {
 	at := name{meta.Namespace, meta.Name}
 	h := s.records[at]
 	if h == nil {
 		it := m.item(s.identity(meta.Namespace, meta.Name))
 		h = &holder{item: it, record: it.records[s.cell.name]}
 		if h.record == nil {
-			h.record = &record{stream: s, round: round}
+			h.record = &record{stream: s}
 			it.records[s.cell.name] = h.record
-			if round != m.round {
-				s.cell.unsettled++
-			}
 		}
 		s.records[at] = h
 	}
@@ -125,8 +121,9 @@ func (m *Mirror) replace(s *stream, found []*metadata, version int64) {
 		if h := s.records[at]; h != nil && h.record.version >= versionOf(meta.ResourceVersion) {
 			continue
 		}
-		r, it := m.take(s, meta, versionOf(meta.ResourceVersion), nil, -1)
+		r, it := m.take(s, meta, versionOf(meta.ResourceVersion), nil)
 		m.open(r, missed)
+		s.cell.behind[r] = struct{}{}
 		changed = append(changed, it)
 	}
 	for at := range s.records {

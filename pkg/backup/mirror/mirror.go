@@ -62,8 +62,6 @@ type Mirror struct {
 	waiting map[*item]struct{}
 	// suspects are the items that have a refusal, or had one.
 	suspects map[*item]struct{}
-	// round grows with each state.
-	round int64
 	// bodies is how many bytes of objects are kept.
 	bodies int
 }
@@ -187,11 +185,9 @@ func (m *Mirror) adopt(ctx context.Context, state *replication.State) {
 
 // lookAgain judges everything anew.
 func (m *Mirror) lookAgain() {
-	m.round++
-	for _, c := range m.cells {
-		c.unsettled = 0
-		for _, s := range c.streams {
-			c.unsettled += len(s.records)
+	for _, it := range m.items {
+		for _, r := range it.records {
+			r.stream.cell.behind[r] = struct{}{}
 		}
 	}
 	for _, it := range m.items {
@@ -233,6 +229,17 @@ func (m *Mirror) dropStream(c *cell, key streamKey) {
 			delete(c.byUID, h.record.uid)
 		}
 		m.tidy(h.item)
+	}
+	for r := range c.behind {
+		if r.stream == s { // also what was deleted and is not settled
+			delete(c.behind, r)
+		}
+	}
+	for _, it := range m.items {
+		if r := it.records[c.name]; r != nil && r.stream == s {
+			delete(it.records, c.name)
+			m.tidy(it)
+		}
 	}
 	s.records = map[name]*holder{}
 }
@@ -295,9 +302,8 @@ func (m *Mirror) settle(it *item, d *decision) {
 			}
 		}
 		m.keepBody(r, nil)
-		if r.round != m.round {
-			r.round = m.round
-			c.unsettled--
+		if _, behind := c.behind[r]; behind {
+			delete(c.behind, r)
 			c.complete()
 		}
 		if r.gone {

@@ -311,6 +311,46 @@ func TestACellThatCannotBeReadKeepsItsEnvelopes(t *testing.T) {
 	b.awaitGone(west, configMaps, name)
 }
 
+// TestARingIsNotSettledByADeletionThatWaited counts what the ring has to have, and not what goes meanwhile.
+func TestARingIsNotSettledByADeletionThatWaited(t *testing.T) {
+	b := newBed(t)
+	before := b.setRing([]string{east, west}, nil)
+	after := b.setRing([]string{east, west, north}, nil)
+	in := func(home string) func(old, backup, now, newBackup string) bool {
+		return func(old, backup, _, _ string) bool { return old == east && backup == home }
+	}
+	gone, rehomed, fresh := b.owned(after, "gone", in(west)), b.owned(after, "rehomed", in(north)), b.owned(after, "fresh", in(west))
+	b.start(before)
+	b.awaitSealed(west, east, configMaps, b.make(east, configMaps, `{metadata: {name: `+gone+`}}`))
+	kept := b.make(east, configMaps, `{metadata: {name: `+rehomed+`}}`)
+	b.awaitSealed(west, east, configMaps, kept)
+	b.gates[west].closed.Store(true)
+	b.gates[north].closed.Store(true)
+	b.delete(east, configMaps, gone)
+	b.await("the deletion to wait", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.reports[east].Pending > 0
+	})
+	b.tell(after)
+	b.gates[west].closed.Store(false)
+	b.awaitGone(west, configMaps, gone)
+	obj := b.make(east, configMaps, `{metadata: {name: `+fresh+`}}`)
+	b.await("a mark from after the deletion", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		version, _ := strconv.ParseInt(obj.GetResourceVersion(), 10, 64)
+		mark := b.marks[east]
+		if mark.Epoch == after.Epoch {
+			t.Fatal("the ring counts as settled while an object has no envelope in its new home")
+		}
+		return mark.Resources[schema.GroupResource{Resource: "configmaps"}] >= version
+	})
+	b.gates[north].closed.Store(false)
+	b.awaitSealed(north, east, configMaps, kept)
+	b.settled(east, west)
+}
+
 // TestSpoiledEnvelopesAreMadeAgain deletes and changes envelopes by hand.
 func TestSpoiledEnvelopesAreMadeAgain(t *testing.T) {
 	b := newBed(t)

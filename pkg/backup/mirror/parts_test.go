@@ -127,7 +127,7 @@ func TestHomesAreWherePromotionLooks(t *testing.T) {
 		key := placement.NamespacedName.Key("ns", string(rune('a'+n%26))+string(rune('a'+n/26%26))+string(rune('a'+n/676)))
 		place, _ := snap.Table.LookupKey(key)
 		for _, cell := range []string{place.Old(), place.New()} {
-			got := homes(snap, cell, key)
+			got := snap.Homes(cell, key)
 			after, _ := snapshot(without(current, cell), without(target, cell)).Table.LookupKey(key)
 			if len(got) == 0 {
 				t.Fatalf("%s of %s has no home", key, cell)
@@ -139,14 +139,14 @@ func TestHomesAreWherePromotionLooks(t *testing.T) {
 			}
 		}
 		for _, cell := range snap.Table.Cells() {
-			for _, home := range homes(snap, cell, key) {
+			for _, home := range snap.Homes(cell, key) {
 				if home == cell {
 					t.Fatalf("%s of %s has a home in its own cell", key, cell)
 				}
 			}
 		}
 	}
-	if got := homes(snapshot([]string{"a"}, nil), "a", "ns/x"); len(got) != 0 {
+	if got := snapshot([]string{"a"}, nil).Homes("a", "ns/x"); len(got) != 0 {
 		t.Errorf("homes %v where there is one cell", got)
 	}
 }

@@ -61,8 +61,6 @@ type record struct {
 	// from is the version of the first event that is not settled, since when that came; they count while it is open.
 	from  int64
 	since time.Time
-	// round is the state in which it was settled last.
-	round int64
 }
 
 func (r *record) latest() int64 { return r.version }

@@ -112,6 +112,11 @@ func (c *cell) report(pairs map[string]int64, unprotected []Unprotected) Report 
 	}
 	slices.SortFunc(r.Pairs, func(a, b Pair) int { return cmp.Compare(a.Backup, b.Backup) })
 	metrics := c.m.config.Metrics
+	for _, p := range r.Pairs {
+		metrics.pairs.WithLabelValues(c.name, p.Backup).Set(float64(p.Envelopes))
+		metrics.quantiles.WithLabelValues(c.name, p.Backup, "0.5").Set(p.P50.Seconds())
+		metrics.quantiles.WithLabelValues(c.name, p.Backup, "0.99").Set(p.P99.Seconds())
+	}
 	metrics.objects.WithLabelValues(c.name).Set(float64(r.Objects))
 	metrics.pending.WithLabelValues(c.name).Set(float64(r.Pending))
 	metrics.oldest.WithLabelValues(c.name).Set(r.Oldest.Seconds())

@@ -30,12 +30,20 @@ func (c *cell) work(ctx context.Context) {
 		case err == nil:
 			c.queue.Forget(it)
 		default:
-			if !errors.Is(err, errAgain) {
-				c.m.config.Metrics.failures.WithLabelValues(c.name).Inc()
-				c.m.config.Logger.Warn("cannot bring an envelope up to date, trying again", "cell", c.name, "object", it.id.String(), "err", err)
-			}
+			c.failed(it, err)
 			c.queue.AddRateLimited(it)
 		}
+	}
+}
+
+// failed counts an attempt that is to be made again, and tells of the first of several.
+func (c *cell) failed(it *item, err error) {
+	if errors.Is(err, errAgain) {
+		return
+	}
+	c.m.config.Metrics.failures.WithLabelValues(c.name).Inc()
+	if c.failing.CompareAndSwap(false, true) {
+		c.m.config.Logger.Warn("cannot bring an envelope up to date, trying again, as for any others", "cell", c.name, "object", it.id.String(), "err", err)
 	}
 }
 
@@ -250,6 +258,9 @@ func (c *cell) write(ctx context.Context, it *item, t *task) (*entry, error) {
 	c.m.config.Metrics.written.WithLabelValues(t.source.cell.name, c.name).Inc()
 	if t.entry != nil && t.entry.problem != "" {
 		c.m.remade(c, it, RemadeCorrupt, t.entry.problem)
+	}
+	if c.failing.CompareAndSwap(true, false) {
+		c.m.config.Logger.Info("envelopes are brought up to date again", "cell", c.name)
 	}
 	c.rehearse.want(it, t.record.uid, t.record.generation, t.record.version)
 	return entryOf(stored), nil

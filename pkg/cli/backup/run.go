@@ -36,7 +36,7 @@ func NewCommand(env *command.Env) *cobra.Command {
 			"  # Work in the foreground\n  " + env.Program + " backup run --rcp-kubeconfig rcp.conf" +
 			" --state-dir /var/lib/kubectl-cell/backup",
 	}
-	cmd.AddCommand(newRun(env))
+	cmd.AddCommand(newRun(env), newVerify(env))
 	cmd.AddCommand(launch.Commands(Program(env))...)
 	return cmd
 }
@@ -63,6 +63,7 @@ func examine(ctx context.Context, ask launch.Ask, status *launch.Status) error {
 	status.Role = "standby"
 	if strings.Contains(string(metrics), "\nkubecell_backup_leader 1\n") {
 		status.Role = "leader"
+		status.Backups = backupsIn(string(metrics))
 	}
 	return nil
 }

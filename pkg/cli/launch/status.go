@@ -61,6 +61,8 @@ type Status struct {
 	Log string `json:"log,omitempty"`
 	// Detail says why the state is neither Up nor Down.
 	Detail string `json:"detail,omitempty"`
+	// Backups are what the cells hold for one another, as a backup daemon that works knows.
+	Backups []Backup `json:"backups,omitempty"`
 }
 
 type statusOptions struct {
@@ -109,7 +111,11 @@ func (o *statusOptions) Run(ctx context.Context) error {
 		Document: printers.NewDocument("DaemonList", status.Epoch, []Status{status}),
 		Names:    func() []string { return []string{status.Name} },
 		Text: func(w io.Writer, layout printers.Layout) error {
-			return table(status, layout, o.program.Env.Clock.Now()).Write(w)
+			if err := table(status, layout, o.program.Env.Clock.Now()).Write(w); err != nil || len(status.Backups) == 0 {
+				return err
+			}
+			fmt.Fprintln(w)
+			return backups(status.Backups, layout).Write(w)
 		},
 	})
 	if err == nil && o.exitStatus && status.State != Up {

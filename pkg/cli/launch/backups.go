@@ -1,0 +1,40 @@
+package launch
+
+import (
+	"fmt"
+
+	"github.com/kubecell/kubectl-cell/pkg/printers"
+)
+
+// Backup is what one cell holds for another.
+type Backup struct {
+	// Source is the cell that the objects are in, Cell the one with their envelopes.
+	Source    string `json:"source"`
+	Cell      string `json:"cell"`
+	Envelopes int64  `json:"envelopes"`
+	// LagP50 and LagP99 are in seconds.
+	LagP50 float64 `json:"lagP50Seconds"`
+	LagP99 float64 `json:"lagP99Seconds"`
+	// Pending are the objects of the source with a change that is in no envelope, Unprotected those that could not be
+	// promoted; wherever their envelopes are to be.
+	Pending     int64 `json:"pending"`
+	Unprotected int64 `json:"unprotected"`
+}
+
+func backups(all []Backup, layout printers.Layout) printers.Table {
+	t := printers.Table{
+		Header:   []string{"FROM", "IN", "ENVELOPES", "LAG-P50", "LAG-P99", "PENDING", "UNPROTECTED"},
+		NoHeader: layout.NoHeaders,
+	}
+	for _, b := range all {
+		unprotected := printers.Count(b.Unprotected)
+		if b.Unprotected > 0 {
+			unprotected += " !"
+		}
+		t.Rows = append(t.Rows, []string{
+			b.Source, b.Cell, printers.Count(b.Envelopes), fmt.Sprintf("%.3fs", b.LagP50), fmt.Sprintf("%.3fs", b.LagP99),
+			printers.Count(b.Pending), unprotected,
+		})
+	}
+	return t
+}
