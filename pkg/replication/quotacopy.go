@@ -22,8 +22,10 @@ import (
 const (
 	// quotaTries bounds how often something is begun again because somebody else has written.
 	quotaTries = 20
-	// countedTimeout is how long a cell's quota controller is waited for that has to count for a new copy.
+	// countedTimeout is how long a cell's quota controller is waited for that has to count for a new copy: before, the
+	// cell refuses whatever is limited. raisedTimeout is how long where a limit is higher than before.
 	countedTimeout = 3 * time.Second
+	raisedTimeout  = time.Second
 	// countedEvery is how often it is looked at meanwhile.
 	countedEvery = 20 * time.Millisecond
 )
@@ -183,29 +185,42 @@ func (c Cell) apply(ctx context.Context, o Object, want *unstructured.Unstructur
 	return applied, nil
 }
 
-// enforce puts the limits of a copy into its status, by which the cell admits. The cell's quota controller would
-// do that as well, but later. What it has not counted yet is left to it.
+// enforce has a cell admit by the limits of a copy, those of its status. A lower limit is written there, over the
+// version that was read, so that what is in use is known to the last object. A higher one is left to the cell's
+// quota controller, which every change of a limit makes count anew: as long as it counts, what is made in that moment
+// may be missed, so nothing may be made by the higher limit before it has. Where it does not come, the limit is written.
 func (c Cell) enforce(ctx context.Context, o Object, copied *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	began := time.Now()
 	for range quotaTries {
-		limits, missing := resourceList(copied, "spec", "hard"), corev1.ResourceList{}
+		limits, missing, higher := resourceList(copied, "spec", "hard"), corev1.ResourceList{}, false
 		used, enforced := resourceList(copied, "status", "used"), resourceList(copied, "status", "hard")
 		for name, limit := range limits {
 			_, counted := used[name]
-			if now, ok := enforced[name]; counted && (!ok || now.Cmp(limit) != 0) {
+			now, ok := enforced[name]
+			switch {
+			case !counted || ok && now.Cmp(limit) == 0:
+			case ok && now.Cmp(limit) < 0 && time.Since(began) < raisedTimeout:
+				higher = true
+			default:
 				missing[name] = limit
 			}
 		}
-		if len(missing) == 0 {
+		if len(missing) == 0 && !higher {
 			return copied, nil
 		}
-		out := copied.DeepCopy()
-		setAmounts(out, missing, "status", "hard")
-		written, err := o.in(c.Client).UpdateStatus(ctx, out, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})
-		if err == nil {
-			return written, nil
-		}
-		if !apierrors.IsConflict(err) {
-			return nil, fmt.Errorf("enforce copy of %s: %w", o, err)
+		if len(missing) == 0 {
+			c.counted(ctx, o, raisedTimeout-time.Since(began))
+		} else {
+			out := copied.DeepCopy()
+			setAmounts(out, missing, "status", "hard")
+			written, err := o.in(c.Client).UpdateStatus(ctx, out, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})
+			if err == nil {
+				copied = written
+				continue
+			}
+			if !apierrors.IsConflict(err) {
+				return nil, fmt.Errorf("enforce copy of %s: %w", o, err)
+			}
 		}
 		again, err := find(ctx, c.Client, o)
 		if err != nil {
@@ -219,10 +234,9 @@ func (c Cell) enforce(ctx context.Context, o Object, copied *unstructured.Unstru
 	return nil, fmt.Errorf("enforce copy of %s: %w", o, errBusy)
 }
 
-// counted waits until a cell enforces and counts by its copy: before, it would refuse whatever is limited. Not
-// longer than countedTimeout: a cell may have no quota controller.
-func (c Cell) counted(ctx context.Context, o Object) {
-	ctx, cancel := context.WithTimeout(ctx, countedTimeout)
+// counted waits until a cell's quota controller has counted by the copy, or the time is up: a cell may have none.
+func (c Cell) counted(ctx context.Context, o Object, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	// Running out of time is no error: what the cell says is right, if unhelpful.
 	_ = wait.PollUntilContextCancel(ctx, countedEvery, true, func(ctx context.Context) (bool, error) {

@@ -183,7 +183,7 @@ func (s *settling) settle(ctx context.Context, need *quota.Need) (out Settled, a
 		}
 		mu.Unlock()
 		if err == nil && did == created {
-			l.cell.counted(ctx, s.o)
+			l.cell.counted(ctx, s.o, countedTimeout)
 		}
 		return err
 	})

@@ -6,9 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -183,55 +181,5 @@ func TestHalfABodyMakesNoObject(t *testing.T) {
 	code, body := sendBytes(t, b.router, "GET / HTTP/1.1\r\nHost: x\r\nX: "+strings.Repeat("x", 2<<20)+"\r\n\r\n", false)
 	if code != 0 && code != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("two megabytes of headers: %d %.200s", code, body)
-	}
-}
-
-// TestIdleConnectionsHoldUpNobody opens ten thousand connections that say nothing, and some that say it
-// slowly, and looks at what they cost.
-func TestIdleConnectionsHoldUpNobody(t *testing.T) {
-	b := newBed(t)
-	ns := b.namespace(t, "idle")
-	names := b.oneOfEach(t, ns)
-	maps := kube(t, b.router).CoreV1().ConfigMaps(ns)
-	const idle, slow, perConnection = 9000, 20, 32 << 10
-	memory := func() uint64 {
-		var m runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&m)
-		return m.HeapInuse + m.StackInuse
-	}
-	before := memory()
-	for range idle {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(b.router.Host, "https://"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { conn.Close() })
-	}
-	for range slow {
-		conn := dialTLS(t, b.router)
-		if _, err := io.WriteString(conn, "GET /api HTTP/1.1\r\nHost: x\r\nX-Slow: "); err != nil {
-			t.Fatal(err)
-		}
-		go func() {
-			for {
-				select {
-				case <-t.Context().Done():
-					return
-				case <-time.After(200 * time.Millisecond):
-				}
-				if _, err := io.WriteString(conn, "x"); err != nil {
-					return
-				}
-			}
-		}()
-	}
-	for _, name := range names {
-		if _, err := maps.Get(t.Context(), name, getOptions()); err != nil {
-			t.Errorf("get: %v", err)
-		}
-	}
-	if after := memory(); after > before+idle*perConnection {
-		t.Errorf("%d connections cost %d KiB each; want less than %d", idle, (after-before)/idle>>10, perConnection>>10)
 	}
 }

@@ -57,11 +57,17 @@ func (h *handler) place(w http.ResponseWriter, r *http.Request, create func(w ht
 
 // readBody reads a whole body, as large as an apiserver takes it, within bodyTimeout.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	return readBodyWithin(w, r, bodyTimeout)
+}
+
+func readBodyWithin(w http.ResponseWriter, r *http.Request, limit time.Duration) ([]byte, error) {
 	// Where the server has no deadlines, which is in tests, there is nothing to bound.
 	connection := http.NewResponseController(w)
-	_ = connection.SetReadDeadline(time.Now().Add(bodyTimeout))
-	defer func() { _ = connection.SetReadDeadline(time.Time{}) }()
+	_ = connection.SetReadDeadline(time.Now().Add(limit))
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err == nil {
+		_ = connection.SetReadDeadline(time.Time{})
+	} // else it stays: the server reads on to the end of the body before it answers
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
