@@ -140,6 +140,7 @@ func (wr *watchRequest) serve(ctx context.Context, opened []*openedWatch, journa
 	config := stream.Config{
 		Format:     format,
 		Sources:    wr.streamSources(opened),
+		NoObjects:  wr.query.Get("includeObject") == string(metav1.IncludeNone),
 		Judge:      wr.judge,
 		Exists:     wr.exists,
 		Bookmarks:  wr.options.AllowWatchBookmarks,

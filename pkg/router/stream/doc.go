@@ -62,6 +62,9 @@ type Source struct {
 type Config struct {
 	Format  wire.Format
 	Sources []Source
+	// NoObjects is set where the client wants Tables whose rows have no objects. The sources send metadata all the same:
+	// a row alone does not say whose it is. A bookmark has its object all the same, as an apiserver's.
+	NoObjects bool
 	// Judge says what an object is to the stream, and for one on the move its rank, which grows with each move.
 	Judge func(source string, object wire.Meta) (Kind, int64)
 	// Exists says whether an object that has moved is where it moved to. It may be nil where nothing moves.

@@ -90,6 +90,7 @@ func stoppedTimer() *time.Timer {
 
 func (m *merger) add(s Source) {
 	src := newSource(s, m.Format, m.items)
+	src.noObjects = m.NoObjects
 	m.sources[s.Slot] = src
 	m.at.Set(s.Slot, s.Position)
 	if s.Position == 0 {

@@ -60,6 +60,8 @@ type source struct {
 	at    int64
 	typed bool
 	table bool // whether the objects are Tables
+	// noObjects is that of the Config.
+	noObjects bool
 
 	// The rest is the merger's.
 	queue     []*item
@@ -181,6 +183,11 @@ func (s *source) item(event wire.Event, scratch *[]byte) (next *item, err error)
 	*scratch, err = s.format.AppendVersioned((*scratch)[:0], event.Object, func(wire.Meta) string { return stamp })
 	if err != nil {
 		return nil, err
+	}
+	if s.table && s.noObjects {
+		if *scratch, err = s.format.WithoutObjects(*scratch); err != nil {
+			return nil, err
+		}
 	}
 	next.frame = s.format.AppendEvent(make([]byte, 0, len(*scratch)+64), event.Type, *scratch)
 	if s.table {

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
@@ -205,4 +207,15 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	c.Close()
 	server.CloseClientConnections()
 	goleak.VerifyNone(t, before)
+}
+
+// TestAReadOfItsOwnHasATimeOfItsOwn: a client's request waits for it, and may have all the time in the world.
+func TestAReadOfItsOwnHasATimeOfItsOwn(t *testing.T) {
+	c := planeOf(t, apiserver(t))
+	began := time.Now()
+	maps := schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
+	_, err := c.Metadata().Resource(maps).Namespace("default").Get(t.Context(), "slow", metav1.GetOptions{})
+	if took := time.Since(began); err == nil || took < readTimeout || took > 2*readTimeout {
+		t.Errorf("after %s: %v; want it given up after %s", took, err, readTimeout)
+	}
 }

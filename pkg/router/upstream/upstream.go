@@ -38,6 +38,10 @@ import (
 // requestTimeout bounds a request that is no stream; an apiserver has the same bound.
 const requestTimeout = 60 * time.Second
 
+// readTimeout bounds one read of metadata for the router itself, on which a client's request waits: a control plane
+// that accepts and never answers must not hold that up for as long as the client has patience.
+const readTimeout = 5 * time.Second
+
 // ErrCredentials is what an [ErrorResponder] gets where a control plane refuses the router's own
 // credentials. The administrator has to give the cell a new kubeconfig.
 var ErrCredentials = errors.New("it refuses the credentials of its kubeconfig")
@@ -96,7 +100,8 @@ func New(name string, config *rest.Config, endpoints []string, respond ErrorResp
 	if c.dynamic, err = dynamic.NewForConfigAndClient(config, own); err != nil {
 		return nil, fmt.Errorf("build client of %s: %w", name, err)
 	}
-	if c.metadata, err = metadata.NewForConfigAndClient(config, own); err != nil {
+	reads := &http.Client{Transport: own.Transport, Timeout: readTimeout}
+	if c.metadata, err = metadata.NewForConfigAndClient(config, reads); err != nil {
 		return nil, fmt.Errorf("build metadata client of %s: %w", name, err)
 	}
 	mover := transport.NewImpersonatingRoundTripper(transport.ImpersonationConfig{
@@ -129,7 +134,7 @@ func (c *ControlPlane) Name() string { return c.name }
 // Dynamic is a client with the router's own rights, for what it does on nobody's behalf.
 func (c *ControlPlane) Dynamic() dynamic.Interface { return c.dynamic }
 
-// Metadata is a client like that which reads nothing of objects but their metadata.
+// Metadata is a client like that which reads nothing of objects but their metadata, each within a time of its own.
 func (c *ControlPlane) Metadata() metadata.Interface { return c.metadata }
 
 // Mover is a metadata client with the rights of the mover, whom the fence lets through.

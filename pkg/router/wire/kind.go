@@ -61,6 +61,39 @@ func (f Format) WithoutColumns(table []byte) ([]byte, error) {
 	return apply(nil, table, cut), nil
 }
 
+// WithoutObjects returns a Table with null in the place of the object of each row, as an apiserver answers who asks
+// for none. It leaves data as it is. In protobuf there are no Tables.
+func (f Format) WithoutObjects(table []byte) ([]byte, error) {
+	if f != JSON {
+		return table, nil
+	}
+	var cut []edit
+	s := &scanner{data: table}
+	row := func(key []byte) error {
+		if _, err := s.peek(); err != nil {
+			return err
+		}
+		start := s.pos
+		if err := s.skip(); err != nil {
+			return err
+		}
+		if string(key) == "object" {
+			cut = append(cut, edit{start: start, end: s.pos, before: "null"})
+		}
+		return nil
+	}
+	err := s.object(func(key []byte) error {
+		if string(key) != "rows" {
+			return s.skip()
+		}
+		return s.array(func() error { return s.object(row) })
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read table: %w", err)
+	}
+	return apply(nil, table, cut), nil
+}
+
 // AppendStatus appends a Status to dst as an object of its own.
 func (f Format) AppendStatus(dst []byte, status metav1.Status) ([]byte, error) {
 	status.Kind, status.APIVersion = "Status", "v1"
