@@ -57,7 +57,7 @@ type CensusOptions struct {
 //
 // An object counts in the cell that the snapshot names, and only there: what controllers make in
 // every cell, leftovers and tombstones are passed over. Objects in the system's namespaces are never
-// sharded. Only metadata is read, a page at a time; what is kept is one string per key.
+// sharded, and what every control plane makes for itself is no workload: a rebalance moves neither. Only metadata is read, a page at a time; what is kept is one string per key.
 //
 // Errors are *CellError for a cell that does not answer, which makes the census short by that cell,
 // and the context's. The sequence may be left early; it ends its requests then.
@@ -160,7 +160,7 @@ func (r *reader) send(ctx context.Context, c counted) error {
 
 // unit says which unit the object belongs to, and whether it is this cell's to show.
 func (r *reader) unit(resource Resource, obj *metav1.PartialObjectMetadata) (Unit, bool) {
-	if placement.SystemNamespace(obj.Namespace) {
+	if placement.SystemNamespace(obj.Namespace) || placement.IsSelfMade(resource.Group, resource.Resource, obj.Namespace, obj.Name) {
 		return Unit{}, false
 	}
 	status := v1alpha1.RebalanceStatus(obj.Labels[v1alpha1.LabelRebalanceStatus])

@@ -196,6 +196,16 @@ func TestCensusNamesTheCellThatIsDown(t *testing.T) {
 	if _, err := b.kube.CoreV1().Secrets(v1alpha1.Namespace).Update(t.Context(), secret, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	inCell, err := kubernetes.NewForConfig(b.cells[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps := inCell.CoreV1().ConfigMaps("default")
+	for i := range 10 { // some of them are cell-1's to show
+		if _, err := maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("m-", i)}}, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	var missing []string
 	others := 0
 	for unit, err := range counterFor(t, b).Units(t.Context(), federation.CensusOptions{}) {

@@ -226,7 +226,7 @@ func (c *connection) remains(ctx context.Context, cell *v1alpha1.Cell, ring *v1a
 }
 
 func (r *Remains) add(resource Resource, obj *metav1.PartialObjectMetadata) {
-	if placement.SystemNamespace(obj.Namespace) || selfMade(resource, obj) {
+	if placement.SystemNamespace(obj.Namespace) || placement.IsSelfMade(resource.Group, resource.Resource, obj.Namespace, obj.Name) {
 		return
 	}
 	if v1alpha1.RebalanceStatus(obj.Labels[v1alpha1.LabelRebalanceStatus]) == v1alpha1.Migrated {
@@ -236,14 +236,4 @@ func (r *Remains) add(resource Resource, obj *metav1.PartialObjectMetadata) {
 	if r.Objects++; len(r.Named) < namedRemains {
 		r.Named = append(r.Named, resource.Resource+" "+obj.Namespace+"/"+obj.Name)
 	}
-}
-
-// selfMade says that every control plane makes this object for itself: the root CA in each namespace,
-// and the Service of the apiserver.
-func selfMade(resource Resource, obj *metav1.PartialObjectMetadata) bool {
-	if resource.Group != "" {
-		return false
-	}
-	return resource.GroupVersionResource.Resource == "configmaps" && obj.Name == "kube-root-ca.crt" ||
-		resource.GroupVersionResource.Resource == "services" && obj.Namespace == metav1.NamespaceDefault && obj.Name == "kubernetes"
 }

@@ -183,7 +183,7 @@ func (c *Cell) eachObject(ctx context.Context, resource Resource, selector strin
 		}
 		for n := range list.Items {
 			meta := &list.Items[n]
-			if placement.SystemNamespace(meta.Namespace) || madeByEveryCell(resource, meta) {
+			if placement.SystemNamespace(meta.Namespace) || placement.IsSelfMade(resource.Group, resource.GroupVersionResource.Resource, meta.Namespace, meta.Name) {
 				continue
 			}
 			if err := visit(objectOf(resource, meta), meta); err != nil {
@@ -194,18 +194,6 @@ func (c *Cell) eachObject(ctx context.Context, resource Resource, selector strin
 			return nil
 		}
 	}
-}
-
-// madeByEveryCell knows the sharded objects that each control plane makes for itself. The new cell has
-// its own, and they say what is true there.
-func madeByEveryCell(resource Resource, meta *metav1.PartialObjectMetadata) bool {
-	switch resource.GroupResource().String() {
-	case "configmaps":
-		return meta.Name == "kube-root-ca.crt"
-	case "services":
-		return meta.Namespace == metav1.NamespaceDefault && meta.Name == "kubernetes"
-	}
-	return false
 }
 
 func objectOf(resource Resource, meta *metav1.PartialObjectMetadata) Object {

@@ -1,8 +1,6 @@
 package router
 
 import (
-	"k8s.io/apimachinery/pkg/runtime/schema"
-
 	"github.com/kubecell/kubectl-cell/pkg/placement"
 	"github.com/kubecell/kubectl-cell/pkg/router/merge"
 	"github.com/kubecell/kubectl-cell/pkg/router/wire"
@@ -38,17 +36,11 @@ func (l *listing) countable() bool {
 	class, _ := l.state.Snapshot.Classes.Of(l.info.APIGroup, l.info.Resource, l.info.Namespace)
 	switch class {
 	case placement.Sharded:
-		return l.state.Snapshot.Epoch == 1 && !selfMade(schema.GroupResource{Group: l.info.APIGroup, Resource: l.info.Resource})
+		return l.state.Snapshot.Epoch == 1 && len(placement.SelfMade(l.info.APIGroup, l.info.Resource, l.info.Namespace)) == 0
 	case placement.Local, placement.Dependent:
 		return l.state.Snapshot.Epoch == 1
 	}
 	return true // one control plane has them all
-}
-
-// selfMade says whether every control plane makes objects of that resource for itself: the root CA, and the
-// apiserver's own Service.
-func selfMade(resource schema.GroupResource) bool {
-	return resource.Group == "" && (resource.Resource == "configmaps" || resource.Resource == "services")
 }
 
 // remaining counts what is left of the source's page and adds what the source says comes behind it; known is
