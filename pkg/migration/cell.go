@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -55,6 +56,17 @@ func Connect(name string, config *rest.Config) (*Cell, error) {
 		return nil, fmt.Errorf("build metadata client for cell %s: %w", name, err)
 	}
 	return c, c.discover(config, httpClient)
+}
+
+// started says by nil that the cell's apiserver is ready. One that starts may refuse what it will allow, and not know
+// what it will serve: RBAC, definitions and admission come one after the other. Where the question itself is refused
+// nothing is known against the cell.
+func (c *Cell) started(ctx context.Context) error {
+	err := c.client.Get().AbsPath("/readyz").Do(ctx).Error()
+	if apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
 }
 
 func (c *Cell) discover(config *rest.Config, httpClient *http.Client) error {

@@ -106,7 +106,7 @@ func (m *Mover) Move(ctx context.Context, unit Unit) Result {
 	}
 	result := Result{Outcome: Unavailable, Message: err.Error(), Err: err}
 	if f := (*failure)(nil); errors.As(err, &f) {
-		result = Result{Outcome: f.outcome, Object: f.object, Message: f.message, Err: f}
+		result = r.unlessStarting(ctx, Result{Outcome: f.outcome, Object: f.object, Message: f.message, Err: f})
 	}
 	if ctx.Err() != nil {
 		result.Outcome, result.Begun = Unavailable, true
@@ -115,6 +115,21 @@ func (m *Mover) Move(ctx context.Context, unit Unit) Result {
 	if err := m.undo(ctx, unit, r.sawUnflipped); err != nil {
 		result.Begun = !errors.Is(err, ErrCopyLeft)
 		result.Message = fmt.Sprintf("%s; not undone: %v", result.Message, err)
+	}
+	return result
+}
+
+// unlessStarting believes a cell's refusal only where both cells have started completely.
+func (r *run) unlessStarting(ctx context.Context, result Result) Result {
+	if result.Outcome != Refused && result.Outcome != NoKind {
+		return result
+	}
+	for _, cell := range []*Cell{r.from, r.to} {
+		if err := cell.started(ctx); err != nil {
+			result.Outcome = Unavailable
+			result.Message = fmt.Sprintf("cell %s is starting (%v): %s", cell.Name, err, result.Message)
+			return result
+		}
 	}
 	return result
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 
+	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
 )
 
@@ -127,6 +129,43 @@ func TestAdmissionRefuses(t *testing.T) {
 	}
 	b.untouched(configMaps, before)
 }
+
+// TestARefusalOfACellThatStartsIsNotBelieved: its RBAC, definitions and admission come one after the other. Here the cell
+// refuses in earnest, and says for a while that it is not ready.
+func TestARefusalOfACellThatStartsIsNotBelieved(t *testing.T) {
+	b := newBed(t)
+	b.admit(t, "starting", "object.metadata.name != 'refused'")
+	before := b.make(b.old, configMaps, `metadata: {name: refused}`)
+	unit := b.unit(b.found(configMaps, before))
+	var starting atomic.Bool
+	starting.Store(true)
+	config := fence.AsMover(b.new.config)
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			answer, err := next.RoundTrip(r)
+			if err == nil && r.URL.Path == "/readyz" && starting.Load() {
+				answer.StatusCode = http.StatusInternalServerError
+			}
+			return answer, err
+		})
+	})
+	cell, err := migration.Connect("new", config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.cells["new"] = cell
+	result := b.move(unit, migration.Unavailable)
+	if !result.Retryable() || !strings.Contains(result.Message, "cell new is starting") || !strings.Contains(result.Message, "ValidatingAdmissionPolicy") {
+		t.Errorf("result %+v", result)
+	}
+	b.untouched(configMaps, before)
+	starting.Store(false)
+	b.move(unit, migration.Refused)
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // TestWhatDefaultsChangeIsNamed, by a definition that has a default in the new cell alone.
 func TestWhatDefaultsChangeIsNamed(t *testing.T) {

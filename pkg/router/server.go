@@ -89,12 +89,10 @@ const (
 
 // Run serves until ctx ends, then lets the requests in flight finish and returns nil.
 func Run(ctx context.Context, config Config) error {
-	h := &handler{codecs: codecs(), stopping: ctx, slowClient: cmp.Or(config.SlowClient, slowClient), streams: streaming(), inFlight: inFlight{limits: config.Limits}, ledger: ledger.New(ledger.DefaultLimit)}
-	sealer, err := envelope.NewSealer()
+	h, err := newHandler(ctx, config)
 	if err != nil {
 		return err
 	}
-	h.sealer = sealer
 	kube, err := kubernetes.NewForConfig(config.RCP)
 	if err != nil {
 		return fmt.Errorf("build client of the RCP: %w", err)
@@ -156,17 +154,37 @@ func Run(ctx context.Context, config Config) error {
 		return err
 	}
 	defer closeBooks()
-	serving, err := listen(config, ca)
+	if err := serve(ctx, config, ca, h.buildChain(user, access, health(configuration.State, h.stopping))); err != nil {
+		return err
+	}
+	finish(configuration, config.Logger)
+	return nil
+}
+
+// newHandler returns a handler that knows neither cells nor users yet.
+func newHandler(stopping context.Context, config Config) (*handler, error) {
+	sealer, err := envelope.NewSealer()
+	if err != nil {
+		return nil, err
+	}
+	return &handler{
+		codecs: codecs(), stopping: stopping, slowClient: cmp.Or(config.SlowClient, slowClient), streams: streaming(),
+		inFlight: inFlight{limits: config.Limits}, ledger: ledger.New(ledger.DefaultLimit), sealer: sealer,
+	}, nil
+}
+
+// serve listens until ctx ends and the requests in flight are finished, or the drain is over.
+func serve(ctx context.Context, config Config, clientCA dynamiccertificates.CAContentProvider, chain http.Handler) error {
+	serving, err := listen(config, clientCA)
 	if err != nil {
 		return err
 	}
-	stopped, _, err := serving.Serve(h.buildChain(user, access, health(configuration.State, h.stopping)), drainTimeout, ctx.Done())
+	stopped, _, err := serving.Serve(chain, drainTimeout, ctx.Done())
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
 	config.Ready("https://" + serving.Listener.Addr().String())
 	<-stopped
-	finish(configuration, config.Logger)
 	return nil
 }
 
