@@ -12,6 +12,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
@@ -56,9 +57,10 @@ func TestScripts(t *testing.T) {
 				Files: []string{script}, UpdateScripts: *update, RequireUniqueNames: true,
 				Setup: func(env *testscript.Env) error { return setup(env, configs) },
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"cell": runCell,
-					"hold": func(ts *testscript.TestScript, _ bool, args []string) { hold(ts, configs[0], args[0]) },
-					"down": func(ts *testscript.TestScript, _ bool, args []string) { down(ts, configs[0], args[0]) },
+					"cell":     runCell,
+					"hold":     func(ts *testscript.TestScript, _ bool, args []string) { hold(ts, configs[0], args[0]) },
+					"workload": func(ts *testscript.TestScript, _ bool, args []string) { workload(ts, configs[1], args[0]) },
+					"down":     func(ts *testscript.TestScript, _ bool, args []string) { down(ts, configs[0], args[0]) },
 				},
 			})
 		})
@@ -113,6 +115,18 @@ func down(ts *testscript.TestScript, rcp *rest.Config, name string) {
 	cell.Spec.Endpoints = []string{"https://127.0.0.1:1"}
 	_, err = c.Cells().Update(context.Background(), cell, metav1.UpdateOptions{})
 	ts.Check(err)
+}
+
+// workload is the command of scripts that makes a config map in the first cell:
+//
+//	workload NAME
+func workload(ts *testscript.TestScript, cell *rest.Config, name string) {
+	kube, err := kubernetes.NewForConfig(cell)
+	ts.Check(err)
+	maps := kube.CoreV1().ConfigMaps(metav1.NamespaceDefault)
+	_, err = maps.Create(context.Background(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(maps.Delete(context.Background(), name, metav1.DeleteOptions{})) })
 }
 
 // hold is the command of scripts that takes the backup daemon's Lease, as the daemon does:
