@@ -23,9 +23,9 @@ import (
 const streamTimeout = 10 * time.Second
 
 // kubelet answers what the apiserver of a cell asks the kubelet of a pod's node. Its container knows three
-// commands: "cat" copies its input and says on standard error how many bytes that were, "size" prints the
-// first size of its terminal, "exit N" ends with N. Attached to, it copies its input. Its ports say which
-// they are, then copy what comes.
+// commands: "cat" says on standard error that it copies, and copies its input, "size" prints the first size of its
+// terminal and waits for the end of its input, "exit N" ends with N. Attached to, it copies its input. Its ports say
+// which they are, then copy what comes.
 type kubelet struct {
 	port int
 	// more lets the log of the container go on, which stops after its first line.
@@ -64,13 +64,14 @@ func newKubelet(t *testing.T) *kubelet {
 func (k *kubelet) ExecInContainer(ctx context.Context, _, _, _ string, command []string, in io.Reader, out, errOut io.WriteCloser, tty bool, resize <-chan remotecommand.TerminalSize, _ time.Duration) error {
 	switch command[0] {
 	case "cat":
-		n, err := io.Copy(out, in)
-		fmt.Fprintf(errOut, "%d bytes\n", n)
+		fmt.Fprintln(errOut, "copying")
+		_, err := io.Copy(out, in)
 		return err
 	case "size":
 		select {
 		case size := <-resize:
-			_, err := fmt.Fprintf(out, "terminal %v: %dx%d\n", tty, size.Width, size.Height)
+			fmt.Fprintf(out, "terminal %v: %dx%d\n", tty, size.Width, size.Height)
+			_, err := io.Copy(io.Discard, in)
 			return err
 		case <-ctx.Done():
 			return ctx.Err()

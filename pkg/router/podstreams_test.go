@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -64,7 +65,7 @@ func TestCommandsInPods(t *testing.T) {
 	}{
 		"input, output and errors": {
 			subresource: "exec", options: &corev1.PodExecOptions{Command: []string{"cat"}, Stdin: true, Stdout: true, Stderr: true},
-			in: long, out: long, errOut: fmt.Sprintf("%d bytes\n", len(long)),
+			in: long, out: long, errOut: "copying\n",
 		},
 		"an exit code": {
 			subresource: "exec", options: &corev1.PodExecOptions{Command: []string{"exit", "7"}, Stdout: true, Stderr: true}, code: 7,
@@ -87,9 +88,12 @@ func TestCommandsInPods(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), pollTimeout)
 				defer cancel()
 				var out, errOut bytes.Buffer
-				streams := remotecommand.StreamOptions{Stdout: &out, Stderr: &errOut, Tty: test.terminal != nil}
+				got := &received{missing: len(test.out) + len(test.errOut), complete: make(chan struct{})}
+				streams := remotecommand.StreamOptions{
+					Stdout: io.MultiWriter(&out, got), Stderr: io.MultiWriter(&errOut, got), Tty: test.terminal != nil,
+				}
 				if test.in != "" || test.terminal != nil {
-					streams.Stdin = strings.NewReader(test.in)
+					streams.Stdin = io.MultiReader(strings.NewReader(test.in), &ending{ctx, got.complete})
 				}
 				if test.terminal != nil {
 					streams.Stderr, streams.TerminalSizeQueue = nil, &sizes{test.terminal}
@@ -105,6 +109,39 @@ func TestCommandsInPods(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// received say when all output has come.
+type received struct {
+	mu       sync.Mutex
+	missing  int // guarded by mu
+	complete chan struct{}
+}
+
+func (a *received) Write(p []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.missing > 0 && a.missing <= len(p) {
+		close(a.complete)
+	}
+	a.missing -= len(p)
+	return len(p), nil
+}
+
+// ending is an input that ends once all output has come: client-go's streams over SPDY may drop what arrives together
+// with the end of the connection, whoever is in between.
+type ending struct {
+	ctx      context.Context
+	complete <-chan struct{}
+}
+
+func (e *ending) Read([]byte) (int, error) {
+	select {
+	case <-e.complete:
+		return 0, io.EOF
+	case <-e.ctx.Done():
+		return 0, e.ctx.Err()
 	}
 }
 

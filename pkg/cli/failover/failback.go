@@ -81,7 +81,7 @@ func (o *backOptions) Run(ctx context.Context) error {
 		return err
 	}
 	if !o.dryRun && !o.yes {
-		if err := o.env.ConfirmName("cell", o.cell); err != nil {
+		if err := o.env.ConfirmName("Everything in "+o.cell+" that the federation has, or saves to "+o.dir+", is deleted there, and the cell joins the ring again.", o.cell); err != nil {
 			return err
 		}
 	}

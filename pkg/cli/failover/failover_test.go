@@ -24,6 +24,8 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/cli/failover"
+	"github.com/kubecell/kubectl-cell/pkg/cli/history"
+	"github.com/kubecell/kubectl-cell/pkg/cli/status"
 	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
@@ -164,6 +166,11 @@ func TestFailoverOfASandboxsCell(t *testing.T) {
 		t.Errorf("dry run of a failback: exit code %d", code)
 	}
 	want(t, stdout, "cell-1: ", " identical, ", "nothing was changed")
+	_, stderr, code = failback(t, s, "cell-1")
+	if code != exit.NeedsConfirmation {
+		t.Errorf("failback that nobody confirms: exit code %d", code)
+	}
+	want(t, stderr, "Everything in cell-1 that the federation has, or saves to ", "is deleted there")
 	stdout, stderr, code = failback(t, s, "cell-1", "--yes", "--dir", t.TempDir())
 	if code != exit.OK {
 		t.Fatalf("failback: exit code %d\n%s%s", code, stdout, stderr)
@@ -175,6 +182,14 @@ func TestFailoverOfASandboxsCell(t *testing.T) {
 		t.Errorf("once more: exit code %d", code)
 	}
 	want(t, stdout, "cell cell-1 is in the ring; nothing to do")
+
+	stdout, _, _ = execute(t, s, history.NewCommand, nil)
+	want(t, stdout, "Failover cell-1 ", "Failback cell-1 ", " Succeeded ")
+	stdout, _, _ = execute(t, s, status.NewCommand, nil)
+	want(t, stdout, "the wanted ring differs from the current one: +cell-1")
+	if strings.Contains(stdout, "Frozen") {
+		t.Errorf("a cell that was thawed is said to be not frozen:\n%s", stdout)
+	}
 }
 
 // losses is what --dry-run names, once the router has noticed that the cell is dead.

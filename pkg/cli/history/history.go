@@ -2,6 +2,7 @@
 package history
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -22,14 +23,18 @@ import (
 // Entry is one thing that was done.
 type Entry struct {
 	Name string `json:"name"`
-	// Kind is Rebalance.
-	Kind  string                  `json:"kind"`
-	Phase v1alpha1.RebalancePhase `json:"phase"`
+	// Kind is Rebalance, Failover or Failback.
+	Kind string `json:"kind"`
+	// Cell that a failover or failback was about.
+	Cell  string `json:"cell,omitempty"`
+	Phase string `json:"phase"`
 	// Driver is who carried it out, or did last.
 	Driver    string `json:"driver,omitempty"`
 	FromEpoch int64  `json:"fromEpoch"`
 	// ToEpoch is 0 while it has not ended.
-	ToEpoch   int64      `json:"toEpoch,omitempty"`
+	ToEpoch int64 `json:"toEpoch,omitempty"`
+	// Moved are the units that a rebalance moved, or the objects that a failover promoted. Failed are those that it could
+	// not, or that were left for a person to look at.
 	Moved     int64      `json:"moved"`
 	Failed    int64      `json:"failed"`
 	Created   time.Time  `json:"created"`
@@ -48,9 +53,9 @@ func NewCommand(env *command.Env) *cobra.Command {
 	o := &options{env: env}
 	cmd := &cobra.Command{
 		Use:   "history",
-		Short: "List the rebalances that there were",
-		Long: "List the rebalances that there were, the oldest first: who carried them out, how they ended, how much was\n" +
-			"moved, and the epochs of the ring before and after.",
+		Short: "List the rebalances, failovers and failbacks that there were",
+		Long: "List the rebalances, failovers and failbacks that there were, the oldest first: who carried them out,\n" +
+			"how they ended, how much was moved or promoted, and the epochs of the ring before and after.",
 		Example: "  " + env.Program + " history",
 		Args:    cobra.NoArgs,
 		RunE:    command.RunE(o),
@@ -82,6 +87,13 @@ func (o *options) Run(ctx context.Context) error {
 	for i := range list.Items {
 		entries = append(entries, newEntry(&list.Items[i]))
 	}
+	failovers, err := fed.Cell.Failovers().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("list failovers: %w", err)
+	}
+	for i := range failovers.Items {
+		entries = append(entries, ofFailover(&failovers.Items[i]))
+	}
 	slices.SortStableFunc(entries, func(a, b Entry) int { return a.Created.Compare(b.Created) })
 	return o.printer.Print(o.env.Out, printers.View{
 		Document: printers.NewDocument("History", 0, entries),
@@ -98,30 +110,41 @@ func (o *options) Run(ctx context.Context) error {
 
 func newEntry(run *v1alpha1.Rebalance) Entry {
 	progress := rebalance.ProgressOf(&run.Status)
-	e := Entry{
-		Name: run.Name, Kind: "Rebalance", Phase: run.Status.Phase, Driver: run.Status.Driver,
+	return Entry{
+		Name: run.Name, Kind: "Rebalance", Phase: string(cmp.Or(run.Status.Phase, v1alpha1.RebalancePending)), Driver: run.Status.Driver,
 		FromEpoch: run.Status.FromEpoch, ToEpoch: run.Status.ToEpoch,
 		Moved: progress.Moved, Failed: progress.Failed, Created: run.CreationTimestamp.Time,
+		Started: when(run.Status.StartTime), Completed: when(run.Status.CompletionTime),
 	}
-	if e.Phase == "" {
-		e.Phase = v1alpha1.RebalancePending
+}
+
+func ofFailover(run *v1alpha1.Failover) Entry {
+	e := Entry{
+		Name: run.Name, Kind: string(cmp.Or(run.Spec.Direction, v1alpha1.DirectionFailover)), Cell: run.Spec.Cell,
+		Phase: string(cmp.Or(run.Status.Phase, v1alpha1.FailoverPending)), Driver: run.Status.Driver,
+		FromEpoch: run.Status.FromEpoch, ToEpoch: run.Status.ToEpoch, Failed: run.Status.KeptObjects,
+		Created: run.CreationTimestamp.Time, Started: when(run.Status.StartTime), Completed: when(run.Status.CompletionTime),
 	}
-	if run.Status.StartTime != nil {
-		e.Started = &run.Status.StartTime.Time
-	}
-	if run.Status.CompletionTime != nil {
-		e.Completed = &run.Status.CompletionTime.Time
+	for _, cell := range run.Status.Cells {
+		e.Moved += cell.Promoted
 	}
 	return e
 }
 
+func when(t *metav1.Time) *time.Time {
+	if t == nil {
+		return nil
+	}
+	return &t.Time
+}
+
 func (o *options) text(w io.Writer, layout printers.Layout, entries []Entry) error {
 	if len(entries) == 0 {
-		_, err := fmt.Fprintln(w, "there was no rebalance yet")
+		_, err := fmt.Fprintln(w, "nothing was moved yet: there was no rebalance and no failover")
 		return err
 	}
 	table := printers.Table{
-		Header:   []string{"NAME", "PHASE", "EPOCH", "MOVED", "FAILED", "TOOK", "AGE", "DRIVER"},
+		Header:   []string{"NAME", "KIND", "PHASE", "EPOCH", "MOVED", "FAILED", "TOOK", "AGE", "DRIVER"},
 		NoHeader: layout.NoHeaders,
 	}
 	for _, e := range entries {
@@ -137,9 +160,17 @@ func (o *options) text(w io.Writer, layout printers.Layout, entries []Entry) err
 			driver = "-"
 		}
 		table.Rows = append(table.Rows, []string{
-			e.Name, string(e.Phase), epoch, printers.Count(e.Moved), printers.Count(e.Failed), took,
+			e.Name, kindOf(e), e.Phase, epoch, printers.Count(e.Moved), printers.Count(e.Failed), took,
 			duration.HumanDuration(o.env.Clock.Since(e.Created)), driver,
 		})
 	}
 	return table.Write(w)
+}
+
+// kindOf names the cell as well, where it was about one.
+func kindOf(e Entry) string {
+	if e.Cell == "" {
+		return e.Kind
+	}
+	return e.Kind + " " + e.Cell
 }

@@ -56,7 +56,7 @@ func conditionFindings(program string, cell overview.Cell) []Finding {
 	}
 	var out []Finding
 	for _, condition := range cell.Object.Status.Conditions {
-		if condition.Status == metav1.ConditionFalse && condition.Type != v1alpha1.ConditionFenced {
+		if condition.Status == metav1.ConditionFalse && condition.Type != v1alpha1.ConditionFenced && condition.Reason != v1alpha1.ReasonThawed {
 			out = append(out, Finding{
 				Cell:    cell.Name,
 				Message: fmt.Sprintf("cell %s is not %s: %s", cell.Name, condition.Type, condition.Message),
