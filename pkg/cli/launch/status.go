@@ -118,6 +118,9 @@ func (o *statusOptions) Run(ctx context.Context) error {
 			return backups(status.Backups, layout).Write(w)
 		},
 	})
+	if err == nil && status.State == Down && o.stateDir == "" && o.printer.Text() {
+		fmt.Fprintf(o.program.Env.ErrOut, "none was started on this machine by this user; that of a sandbox is shown by: %s sandbox ls\n", o.program.Env.Program)
+	}
 	if err == nil && o.exitStatus && status.State != Up {
 		return exit.Silent(exit.Findings)
 	}
