@@ -2,6 +2,7 @@ package status
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -34,9 +35,13 @@ func find(program string, seen *overview.Overview) []Finding {
 		out = append(out, Finding{Message: "the wanted ring differs from the current one: " + strings.Join(differs, " "), Next: ringchange.Next(program, ring)})
 	}
 	for _, cell := range ring.Status.Unavailable {
-		out = append(out, Finding{Cell: cell, Message: "cell " + cell + " was failed over and is fenced", Next: program + " status " + cell})
+		out = append(out, Finding{Cell: cell, Message: "cell " + cell + " was failed over and is fenced", Next: program + " failback " + cell + "   # once it answers again"})
 	}
 	for _, cell := range seen.Cells {
+		if slices.Contains(ring.Status.Unavailable, cell.Name) {
+			out = append(out, afterFailover(program, cell)...)
+			continue
+		}
 		switch {
 		case cell.State == overview.Unreachable && cell.Object == nil:
 			out = append(out, Finding{Cell: cell.Name, Message: "cell " + cell.Name + " is in the ring, but there is no such Cell", Next: fmt.Sprintf("%s add %s --kubeconfig FILE", program, cell.Name)})
@@ -65,6 +70,21 @@ func conditionFindings(program string, cell overview.Cell) []Finding {
 		}
 	}
 	return append(out, fenceFindings(program, cell)...)
+}
+
+// afterFailover is what is to be said of a cell that was failed over: nobody counts on it, but it has to be frozen.
+func afterFailover(program string, cell overview.Cell) []Finding {
+	if cell.Object == nil {
+		return nil
+	}
+	frozen := meta.FindStatusCondition(cell.Object.Status.Conditions, v1alpha1.ConditionFrozen)
+	if frozen == nil || frozen.Status != metav1.ConditionFalse || frozen.Reason == v1alpha1.ReasonFreezeUnreachable {
+		return nil
+	}
+	return []Finding{{
+		Cell: cell.Name, Message: "cell " + cell.Name + " was failed over, answers, and is not frozen: " + frozen.Message,
+		Next: program + " status " + cell.Name,
+	}}
 }
 
 // fenceFindings are about a cell that does not refuse writes to objects in migration, or was added before

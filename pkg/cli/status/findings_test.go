@@ -49,3 +49,31 @@ func TestACellThatIsNotFencedIsAFinding(t *testing.T) {
 		})
 	}
 }
+
+// TestAFailedOverCellIsAskedForNothingButToBeFrozen: that it does not answer and has no copies is why it was failed over.
+func TestAFailedOverCellIsAskedForNothingButToBeFrozen(t *testing.T) {
+	away := metav1.Condition{Type: v1alpha1.ConditionReplicated, Status: metav1.ConditionFalse, Message: "connection refused"}
+	frozen := func(status metav1.ConditionStatus, reason string) metav1.Condition {
+		return metav1.Condition{Type: v1alpha1.ConditionFrozen, Status: status, Reason: reason, Message: "why"}
+	}
+	for name, test := range map[string]struct {
+		condition metav1.Condition
+		want      string
+	}{
+		"away":       {frozen(metav1.ConditionFalse, v1alpha1.ReasonFreezeUnreachable), ""},
+		"frozen":     {frozen(metav1.ConditionTrue, v1alpha1.ReasonFreezeInForce), ""},
+		"not frozen": {frozen(metav1.ConditionFalse, v1alpha1.ReasonFreezeFailed), "cell cell-1 was failed over, answers, and is not frozen: why"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			object := &v1alpha1.Cell{ObjectMeta: metav1.ObjectMeta{Name: "cell-1"}}
+			object.Status.Conditions = []metav1.Condition{away, test.condition}
+			var said []string
+			for _, f := range afterFailover("kubectl cell", overview.Cell{Name: "cell-1", State: overview.Unreachable, Object: object}) {
+				said = append(said, f.Message)
+			}
+			if got := strings.Join(said, ";"); got != test.want {
+				t.Errorf("findings %q; want %q", got, test.want)
+			}
+		})
+	}
+}
