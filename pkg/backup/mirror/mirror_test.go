@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -126,7 +127,7 @@ func TestMarksPassOnlyWhatIsStored(t *testing.T) {
 	for i := range names {
 		names[i] = b.owned(ring, fmt.Sprintf("n%d", i), of(east))
 	}
-	checked := 0
+	var checked atomic.Int64
 	b.published = func(m mirror.Mark) {
 		if m.Cell != east {
 			return
@@ -142,7 +143,7 @@ func TestMarksPassOnlyWhatIsStored(t *testing.T) {
 			if version > mark {
 				continue
 			}
-			checked++
+			checked.Add(1)
 			h, err := envelope.HeaderOf(b.sealed(west, configMaps, name))
 			if stored, _ := strconv.ParseInt(h.ResourceVersion, 10, 64); err != nil || stored < version {
 				t.Errorf("the mark is %d; the envelope of %s has version %d (%v), and the object had %d", mark, name, stored, err, version)
@@ -181,7 +182,7 @@ func TestMarksPassOnlyWhatIsStored(t *testing.T) {
 		defer b.mu.Unlock()
 		return b.marks[east].Resources[schema.GroupResource{Resource: "configmaps"}] >= newest
 	})
-	if checked == 0 {
+	if checked.Load() == 0 {
 		t.Error("no mark was checked")
 	}
 }
