@@ -20,11 +20,17 @@ import (
 // the bytes.
 func dialTLS(t *testing.T, config *rest.Config) *tls.Conn {
 	t.Helper()
+	return dialProtocol(t, config, "http/1.1")
+}
+
+// dialProtocol does so for one that TLS agrees on.
+func dialProtocol(t *testing.T, config *rest.Config, protocol string) *tls.Conn {
+	t.Helper()
 	security, err := rest.TLSConfigFor(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	security.NextProtos = []string{"http/1.1"}
+	security.NextProtos = []string{protocol}
 	conn, err := tls.Dial("tcp", strings.TrimPrefix(config.Host, "https://"), security)
 	if err != nil {
 		t.Fatal(err)

@@ -162,55 +162,19 @@ func (wr *watchRequest) serve(ctx context.Context, opened []*openedWatch, journa
 // streamHTTP writes the events one behind the other into the answer.
 func (wr *watchRequest) streamHTTP(ctx context.Context, config stream.Config) {
 	wr.w.WriteHeader(http.StatusOK)
-	control := http.NewResponseController(wr.w)
-	_ = control.Flush() // where it cannot, the first event tells
-	limit := newWriteLimit(control, wr.h.slowClient)
-	defer limit.end()
+	limited := newLimitedWriter(wr.w, wr.h.slowClient)
+	defer limited.limit.end()
+	_ = limited.FlushError() // where it cannot, the first event tells
 	config.Write = func(frame []byte) error {
-		limit.begin()
-		_, err := wr.w.Write(frame)
+		_, err := limited.Write(frame)
 		return err
 	}
-	config.Flush = func() error {
-		err := control.Flush()
-		limit.end()
-		return err
-	}
+	config.Flush = limited.FlushError
 	err := stream.Run(ctx, config)
 	if err != nil && ctx.Err() == nil {
 		// The client is too slow or gone: what it has of the event is not whole.
 		panic(http.ErrAbortHandler)
 	}
-}
-
-// writeLimit ends the answer of a client that does not take what is written to it. The deadline of HTTP/2 ends
-// a stream when it passes, even where nothing is being written, and setting it is a message to the connection's
-// goroutine, twice for each event: here it is set when it has passed. Not every connection has deadlines; where
-// it has none, a client that reads nothing is dropped by its pings.
-type writeLimit struct {
-	timer   *time.Timer
-	limit   time.Duration
-	running bool
-}
-
-func newWriteLimit(control *http.ResponseController, limit time.Duration) *writeLimit {
-	timer := time.AfterFunc(limit, func() { _ = control.SetWriteDeadline(time.Now()) })
-	timer.Stop()
-	return &writeLimit{timer: timer, limit: limit}
-}
-
-// begin starts the time of a write, unless it runs.
-func (l *writeLimit) begin() {
-	if !l.running {
-		l.running = true
-		l.timer.Reset(l.limit)
-	}
-}
-
-// end stops the time: everything is written.
-func (l *writeLimit) end() {
-	l.running = false
-	l.timer.Stop()
 }
 
 // streamWebSocket sends each event as a message of its own, as an apiserver does to clients in browsers.

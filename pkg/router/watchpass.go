@@ -28,8 +28,7 @@ func (h *handler) pass(w http.ResponseWriter, r *http.Request, plane *upstream.C
 		return
 	}
 	answer.Body = &untilStopping{ReadCloser: answer.Body, stopping: h.stopping}
-	control := http.NewResponseController(w)
-	limited := &limitedWriter{ResponseWriter: w, control: control, limit: newWriteLimit(control, h.slowClient)}
+	limited := newLimitedWriter(w, h.slowClient)
 	defer limited.limit.end()
 	plane.Pass(limited, answer)
 }
@@ -46,23 +45,4 @@ func (b *untilStopping) Read(p []byte) (int, error) {
 		err = io.EOF
 	}
 	return n, err
-}
-
-// limitedWriter drops a client that does not take what is written to it.
-type limitedWriter struct {
-	http.ResponseWriter
-	control *http.ResponseController
-	limit   *writeLimit
-}
-
-func (w *limitedWriter) Write(p []byte) (int, error) {
-	w.limit.begin()
-	return w.ResponseWriter.Write(p)
-}
-
-// FlushError is what [http.ResponseController] looks for.
-func (w *limitedWriter) FlushError() error {
-	err := w.control.Flush()
-	w.limit.end()
-	return err
 }

@@ -84,8 +84,8 @@ func (f *Feed) State() *State { return f.state.Load() }
 func (f *Feed) Begin() *State {
 	for {
 		s := f.state.Load()
-		s.unfinished.begin()
-		s.writes.Add(1)
+		s.allWrites.begin()
+		s.writes.begin()
 		// Whoever waits for the writes of s looks only after s was replaced: counted before that is counted.
 		if f.state.Load() == s {
 			return s
@@ -95,7 +95,7 @@ func (f *Feed) Begin() *State {
 }
 
 // Finished waits until every write that has begun is finished, or ctx ends, and says whether they are.
-func (f *Feed) Finished(ctx context.Context) bool { return f.state.Load().unfinished.wait(ctx) }
+func (f *Feed) Finished(ctx context.Context) bool { return f.state.Load().allWrites.wait(ctx) }
 
 // Start begins to watch and returns when there is a first State: from the RCP, or from the file where
 // the RCP does not answer in time. It fails where neither gives one. The watch goes on until ctx

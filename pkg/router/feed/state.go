@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/cells"
@@ -25,13 +24,10 @@ type State struct {
 	cells    map[string]cell
 	replaced chan struct{}
 
-	// writes counts the writes that hold this State; idle has a token when there may be none left.
-	writes atomic.Int64
-	idle   chan struct{}
+	// writes are those that hold this State, allWrites those of all States of its Feed.
+	writes, allWrites *flights
 	// settled is closed once no write holds an older State.
 	settled chan struct{}
-	// unfinished counts the writes of this State and of all others of its Feed.
-	unfinished *unfinished
 }
 
 // Epoch is what a router can acknowledge of a configuration.
@@ -44,14 +40,8 @@ func (s *State) epoch() Epoch { return Epoch{s.Snapshot.Epoch, s.Snapshot.Window
 
 // End is called when a write that [Feed.Begin] let begin is finished, whatever became of it.
 func (s *State) End() {
-	defer s.unfinished.end()
-	if s.writes.Add(-1) > 0 {
-		return
-	}
-	select {
-	case s.idle <- struct{}{}:
-	default:
-	}
+	s.writes.end()
+	s.allWrites.end()
 }
 
 // settle waits until no write holds previous, which s has replaced, or any older State.
@@ -61,14 +51,7 @@ func (s *State) settle(ctx context.Context, previous *State) bool {
 		return false
 	case <-previous.settled:
 	}
-	for previous.writes.Load() > 0 {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-previous.idle:
-		}
-	}
-	return true
+	return previous.writes.wait(ctx)
 }
 
 // Replaced is closed when there is a newer State.
@@ -138,11 +121,11 @@ func newState(ring *v1alpha1.Ring, saved []routing.SavedCell, rcp *upstream.Cont
 	}
 	s := &State{
 		Snapshot: snapshot, rcp: rcp, cells: make(map[string]cell, len(saved)),
-		replaced: make(chan struct{}), idle: make(chan struct{}, 1), settled: make(chan struct{}),
-		unfinished: newUnfinished(),
+		replaced: make(chan struct{}), settled: make(chan struct{}),
+		writes: newFlights(), allWrites: newFlights(),
 	}
 	if previous != nil {
-		s.unfinished = previous.unfinished
+		s.allWrites = previous.allWrites
 	}
 	for _, sc := range saved {
 		name := sc.Cell.Name
