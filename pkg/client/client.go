@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/gentype"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
@@ -46,6 +47,21 @@ func New(config *rest.Config) (*Client, error) {
 		return nil, fmt.Errorf("build HTTP client: %w", err)
 	}
 	return NewForHTTPClient(config, httpClient)
+}
+
+// Connect returns the clients of one server, for Kubernetes' own kinds and for those of this group, over the same
+// connections. It makes no request.
+func Connect(config *rest.Config) (kubernetes.Interface, *Client, error) {
+	httpClient, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, nil, fmt.Errorf("build HTTP client: %w", err)
+	}
+	kube, err := kubernetes.NewForConfigAndClient(config, httpClient)
+	if err != nil {
+		return nil, nil, fmt.Errorf("build Kubernetes client: %w", err)
+	}
+	client, err := NewForHTTPClient(config, httpClient)
+	return kube, client, err
 }
 
 // NewForHTTPClient is New with the connections of httpClient.

@@ -26,15 +26,7 @@ type connection struct {
 func connect(rcp *rest.Config) (*connection, error) {
 	config := rest.CopyConfig(rcp)
 	config.QPS, config.Burst = -1, -1
-	httpClient, err := rest.HTTPClientFor(config)
-	if err != nil {
-		return nil, fmt.Errorf("build HTTP client: %w", err)
-	}
-	kube, err := kubernetes.NewForConfigAndClient(config, httpClient)
-	if err != nil {
-		return nil, fmt.Errorf("build Kubernetes client: %w", err)
-	}
-	kubecell, err := client.NewForHTTPClient(config, httpClient)
+	kube, kubecell, err := client.Connect(config)
 	if err != nil {
 		return nil, err
 	}

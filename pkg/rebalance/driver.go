@@ -3,7 +3,6 @@ package rebalance
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -70,15 +69,7 @@ func (d *Driver) Run(ctx context.Context, name string) (*v1alpha1.Rebalance, err
 	}
 	config := rest.CopyConfig(d.RCP)
 	config.QPS, config.Burst = -1, -1
-	httpClient, err := rest.HTTPClientFor(config)
-	if err != nil {
-		return nil, fmt.Errorf("build HTTP client: %w", err)
-	}
-	kube, err := kubernetes.NewForConfigAndClient(config, httpClient)
-	if err != nil {
-		return nil, fmt.Errorf("build Kubernetes client: %w", err)
-	}
-	kubecell, err := client.NewForHTTPClient(config, httpClient)
+	kube, kubecell, err := client.Connect(config)
 	if err != nil {
 		return nil, err
 	}

@@ -7,10 +7,13 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/kubernetes"
@@ -58,15 +61,7 @@ func (e *Env) Connect() (*Federation, error) {
 	}
 	// A command asks a handful of questions and ends; it need not be throttled on this side.
 	config.QPS, config.Burst = -1, -1
-	httpClient, err := rest.HTTPClientFor(config)
-	if err != nil {
-		return nil, fmt.Errorf("build HTTP client: %w", err)
-	}
-	kube, err := kubernetes.NewForConfigAndClient(config, httpClient)
-	if err != nil {
-		return nil, fmt.Errorf("build Kubernetes client: %w", err)
-	}
-	cell, err := client.NewForHTTPClient(config, httpClient)
+	kube, cell, err := client.Connect(config)
 	if err != nil {
 		return nil, err
 	}
@@ -80,6 +75,24 @@ func (e *Env) Namespace() (string, error) {
 		return "", fmt.Errorf("read namespace from kubeconfig: %w", err)
 	}
 	return namespace, nil
+}
+
+// uniquePart is how much of a random name tells two drivers of one person apart.
+const uniquePart = 5
+
+// Identity is user@host with something that tells two processes apart: the Lease of a run goes by it. It is new at each
+// call.
+func (e *Env) Identity() string {
+	return fmt.Sprintf("%s@%s-%s", cmp.Or(e.Getenv("USER"), "someone"), e.Host(), string(uuid.NewUUID())[:uniquePart])
+}
+
+// Host is the name of this machine.
+func (e *Env) Host() string {
+	host, err := os.Hostname()
+	if err != nil {
+		return "somewhere"
+	}
+	return host
 }
 
 // Warn writes one line to standard error.

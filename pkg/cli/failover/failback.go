@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -85,12 +84,8 @@ func (o *backOptions) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "somewhere"
-	}
 	f := &failover.Failback{
-		RCP: fed.Config, Identity: identity(o.env), Cell: o.cell, Dir: o.dir, Host: host, DryRun: o.dryRun,
+		RCP: fed.Config, Identity: o.env.Identity(), Cell: o.cell, Dir: o.dir, Host: o.env.Host(), DryRun: o.dryRun,
 		Logger: slog.New(slog.DiscardHandler),
 	}
 	var run *v1alpha1.Failover

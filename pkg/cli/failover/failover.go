@@ -7,13 +7,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
-	"k8s.io/apimachinery/pkg/util/uuid"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
@@ -152,7 +150,7 @@ func (o *options) carryOut(ctx context.Context, fed *command.Federation, run *v1
 	err := o.show("failover "+run.Name+" of "+run.Spec.Cell, func(tell func(steps.Event)) error {
 		n := &narrator{tell: tell, now: o.env.Clock.Now, seen: map[string]steps.State{}, said: map[string]string{}}
 		driver := &failover.Driver{
-			RCP: fed.Config, Identity: identity(o.env), Tell: n.changed, Logger: slog.New(slog.DiscardHandler),
+			RCP: fed.Config, Identity: o.env.Identity(), Tell: n.changed, Logger: slog.New(slog.DiscardHandler),
 		}
 		var err error
 		ended, err = driver.Run(ctx, run.Name)
@@ -235,17 +233,4 @@ func (o *options) show(title string, do func(tell func(steps.Event)) error) erro
 	}
 	environ := []string{"TERM=" + o.env.Getenv("TERM"), "NO_COLOR=1"}
 	return steps.Run(o.env.ErrOut, environ, title, o.env.Clock.Now(), do)
-}
-
-// identity is user@host with something that tells two processes apart: the Lease goes by it.
-func identity(env *command.Env) string {
-	user := env.Getenv("USER")
-	if user == "" {
-		user = "someone"
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "somewhere"
-	}
-	return fmt.Sprintf("%s@%s-%s", user, host, string(uuid.NewUUID())[:8])
 }

@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 
@@ -26,8 +24,6 @@ const (
 	leaveGrace = 30 * time.Second
 	// askPatience is how long one question to the server may take beside the work.
 	askPatience = 10 * time.Second
-	// uniquePart is how much of a random name tells two drivers of one person apart.
-	uniquePart = 5
 )
 
 // departure is why this process left a run that has not ended.
@@ -74,22 +70,9 @@ type session struct {
 func newSession(o *options, fed *command.Federation, run *v1alpha1.Rebalance) *session {
 	s := &session{options: o, fed: fed, name: run.Name, leaving: make(chan struct{})}
 	if !o.attach {
-		s.self = identity(o.env)
+		s.self = o.env.Identity()
 	}
 	return s
-}
-
-// identity is user@host with something that tells two processes apart: the Lease goes by it.
-func identity(env *command.Env) string {
-	user := env.Getenv("USER")
-	if user == "" {
-		user = "someone"
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "somewhere"
-	}
-	return fmt.Sprintf("%s@%s-%s", user, host, string(uuid.NewUUID())[:uniquePart])
 }
 
 // leave begins the end of this process's part in the run; the first reason counts.
