@@ -14,11 +14,21 @@ LDFLAGS := -s -w -X $(PKG)/pkg/version.version=$(VERSION) -X $(PKG)/pkg/version.
 # What stock kubectl says of itself; its version is that of its module.
 KUBECTL_LDFLAGS := -s -w -X k8s.io/component-base/version.gitVersion=v1.36.3
 
-# How long make soak writes.
+# How long make soak writes, and how many writes a second it must reach on all resources and over all restarts.
+# SOAK_FLAGS=-backup leaves the backup daemon running, which writes an envelope for most of them on the same machine.
 SOAK ?= 2m
-# How many runs make robustness makes, and the seed of the first; 0 draws one.
+SOAK_RATE ?= 200
+SOAK_FLAGS ?=
+# How many rebalances and how many kill drills make robustness runs, and the seed of the first of each; 0 draws one. A
+# number of 0 leaves one of them out.
 SEEDS ?= 3
+DRILLS ?= 3
 SEED ?= 0
+# What else a drill may draw, of how many names its 5,000 objects are, and how many writes a second it must reach while
+# nothing is broken.
+DRILL_EXTRAS ?= second,rebalance
+DRILL_NAMES ?= 4200
+DRILL_RATE ?= 100
 # The race detector needs a C compiler; without one the tests run all the same.
 RACE ?= $(if $(shell command -v gcc cc clang 2>/dev/null),-race)
 # Real control planes share this machine: two packages at a time keep it busy, more starve each other.
@@ -57,6 +67,7 @@ test: build ## run all tests, with real control planes, and short versions of th
 	go test $(TESTFLAGS) ./...
 	cd $(CONTROL) && go test $(TESTFLAGS) ./...
 	cd test/conformance && go test $(CONFORMANCE_LIGHT)
+	cd test/monitoring && go test ./...
 	go test -short -run '^$$' -bench '^BenchmarkRouter(Get|Watch)' -benchtime 1x ./pkg/router
 	scripts/conformance.sh --short
 
@@ -66,12 +77,22 @@ race: build ## run the tests of what is concurrent under the race detector
 
 .PHONY: soak
 soak: build ## informers through two restarts of the router and the death of a cell: three minutes
-	go test ./test/soak -count=1 -v -timeout 20m -args -duration $(SOAK)
+	go test ./test/soak -count=1 -v -timeout 20m -args -duration $(SOAK) -rate $(SOAK_RATE) $(SOAK_FLAGS)
 
 .PHONY: robustness
-robustness: build ## rebalances under clients and faults, every history judged: six minutes for each of SEEDS (3)
+robustness: build ## rebalances (SEEDS=3) and deaths of cells (DRILLS=3) under clients, every history judged: seven minutes each
+ifneq ($(SEEDS),0)
 	go test ./test/robustness -count=1 -v -timeout 3h -run TestRebalance -args -seed $(SEED) -seeds $(SEEDS) -steps 0 \
-		-stages join,leave,weights -faults kill,router,crash,stop,cell,pause,abort,direct,random
+		-stages join,leave,weights -faults kill,router,crash,stop,cell,pause,abort,direct,random,backup
+endif
+ifneq ($(DRILLS),0)
+	go test ./test/robustness -count=1 -v -timeout 3h -run TestDrill -args -seed $(SEED) -drills $(DRILLS) \
+		-drill-names $(DRILL_NAMES) -drill-kills 0 -drill-extras '$(DRILL_EXTRAS)' -drill-calm 6s -drill-rate $(DRILL_RATE) -clients 32
+endif
+
+.PHONY: newcomer
+newcomer: build ## a fresh clone, README's commands and nothing else, and nothing left: ten minutes (a minute of it in make test)
+	go test ./test/newcomer -count=1 -v -timeout 3h -args -clone
 
 .PHONY: conformance
 conformance: build ## Kubernetes' own specs, directly and through the router: 15 minutes (CONFORMANCE=--short: 3)
@@ -84,6 +105,7 @@ lint: ## vet and lint all modules
 	$(GOLANGCI) run ./...
 	cd $(CONTROL) && $(GOLANGCI) run --config $(CURDIR)/.golangci.yml ./...
 	cd test/conformance && $(GOLANGCI) run --config $(CURDIR)/.golangci.yml $(CONFORMANCE_LIGHT)
+	cd test/monitoring && $(GOLANGCI) run --config $(CURDIR)/.golangci.yml ./...
 
 .PHONY: bench
 bench: bin/kubectl-cell controlplane ## benchmarks, each beside what it is compared with
@@ -92,7 +114,9 @@ bench: bin/kubectl-cell controlplane ## benchmarks, each beside what it is compa
 	go test -run '^$$' -bench '^BenchmarkRouter' -benchtime 1x ./pkg/router
 	go test -run '^$$' -bench '^BenchmarkRebalance' -benchtime 1x ./pkg/rebalance
 	go test -run '^$$' -bench '^BenchmarkFailover' -benchtime 1x ./pkg/failover
+	go test -run '^$$' -bench '^BenchmarkVerify' -benchtime 1x -timeout 30m ./pkg/verify
 	@scripts/bench-simulate.sh
+	@scripts/bench-start.sh
 
 .PHONY: fuzz
 fuzz: ## fuzz every target for FUZZTIME (30s)
@@ -122,7 +146,7 @@ cross: ## compile the plugin for windows and macOS: minutes the first time
 	GOOS=darwin GOARCH=arm64 go build -o /dev/null ./cmd/kubectl-cell
 
 .PHONY: release-snapshot
-release-snapshot: ## archives, packages, SBOMs and krew manifest of all platforms into dist/, offline, checked, unpublished
+release-snapshot: build ## archives, packages, SBOMs and krew manifest of all platforms into dist/, offline, checked, unpublished
 	@scripts/release-snapshot.sh
 
 ##@ Generated files
@@ -131,6 +155,10 @@ generate: ## write what is generated: deepcopy, CRDs, CLI reference, completions
 	$(CONTROLLER_GEN) object paths=./pkg/apis/...
 	$(CONTROLLER_GEN) crd paths=./pkg/apis/... output:crd:dir=config/crd
 	go run ./scripts/generate
+
+.PHONY: recording
+recording: build ## record README's commands from the real thing: docs/recording.svg, docs/first-five-minutes.md
+	go test ./test/newcomer -count=1 -v -run TestREADME -args -record
 
 .PHONY: verify
 verify: ## fail where a generated file is stale, code is not formatted, or docs name a missing path

@@ -14,6 +14,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/utils/clock"
 
+	_ "github.com/kubecell/kubectl-cell/cmd/kubectl-cell/internal/lategc"
 	"github.com/kubecell/kubectl-cell/pkg/cli"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 )
@@ -65,7 +66,7 @@ func run() int {
 		Clock:       clock.RealClock{},
 		Getenv:      os.Getenv,
 		Interactive: term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd())),
-		Program:     cli.ProgramName(os.Args[0]),
+		Program:     command.ProgramName(os.Args[0]),
 		Hangup:      hup.call,
 	}
 	return int(cli.Run(ctx, env, os.Args))

@@ -7,7 +7,7 @@
 // "kubecell-backup" in kubecell-system works, the others stand by and take over within the Lease's
 // duration, or at once when the holder ends in order. Whatever two of them do at the same time, for a
 // moment after a holder lost touch with the router control plane (RCP), is safe: everything is written
-// with preconditions.
+// with preconditions. Only the [failover.Guard] works in each of them: it cannot wait.
 //
 // Nothing is kept in the process or on disk: a daemon that is killed and started again begins by
 // comparing everything.
@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,6 +33,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/adminport"
 	"github.com/kubecell/kubectl-cell/pkg/backup/mirror"
+	"github.com/kubecell/kubectl-cell/pkg/failover"
 	"github.com/kubecell/kubectl-cell/pkg/replication"
 )
 
@@ -89,6 +91,11 @@ func Run(ctx context.Context, config Config) error {
 	}
 	defer func() { _ = port.Close() }() // what is cut off is asked again
 	config.Ready(port.URL)
+	ctx, cancel := context.WithCancel(ctx)
+	var guarding sync.WaitGroup
+	defer guarding.Wait()
+	defer cancel()
+	guarding.Go(func() { guard(ctx, config) })
 	for ctx.Err() == nil {
 		err := lead(ctx, config, kube, func(ctx context.Context) {
 			leading.Set(1)
@@ -102,4 +109,13 @@ func Run(ctx context.Context, config Config) error {
 		}
 	}
 	return nil
+}
+
+// guard freezes cells that were failed over and come back, until ctx ends. It does not wait for the Lease: a cell that comes
+// back while nobody holds it must not act for the fifteen seconds that it takes another daemon to get it.
+func guard(ctx context.Context, config Config) {
+	g := &failover.Guard{RCP: config.RCP, Logger: config.Logger}
+	if err := g.Watch(ctx); err != nil {
+		config.Logger.Error("this daemon freezes no cells that were failed over", "err", err)
+	}
 }

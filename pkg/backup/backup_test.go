@@ -260,3 +260,11 @@ func TestRestart(t *testing.T) {
 		return apierrors.IsNotFound(err), nil
 	})
 }
+
+// TestADaemonUsesAllEndpoints works while the first endpoint of the cell is down.
+func TestADaemonUsesAllEndpoints(t *testing.T) {
+	rcp, cell := sides(t)
+	sandboxtest.FirstEndpointDown(t, rcp)
+	start(t, rcp, "one")
+	wantWork(t, rcp, cell, "second-endpoint")
+}

@@ -152,23 +152,14 @@ func (d *duties) drive(ctx context.Context) {
 	}
 }
 
-// lookAfterFailovers takes runs over that nobody drives, and freezes cells that were failed over and come back, until
-// ctx ends.
+// lookAfterFailovers takes runs over that nobody drives, until ctx ends.
 func lookAfterFailovers(ctx context.Context, config Config) {
-	guard := &failover.Guard{RCP: config.RCP, Logger: config.Logger}
-	var guarding sync.WaitGroup
-	guarding.Go(func() {
-		if err := guard.Watch(ctx); err != nil {
-			config.Logger.Error("nobody freezes cells that were failed over", "err", err)
-		}
-	})
 	driver := &failover.Driver{
 		RCP: config.RCP, Identity: config.Identity, LeaseDuration: config.LeaseDuration, Logger: config.Logger,
 	}
 	if err := driver.Attend(ctx); err != nil {
 		config.Logger.Error("nobody takes over failovers that are not driven", "err", err)
 	}
-	guarding.Wait()
 }
 
 // follower says which cells there are, at each change of the configuration in the RCP.
@@ -232,5 +223,5 @@ func (f *follower) access(cell *routing.SavedCell) replication.Access {
 		f.logger.Error("a cell has no usable credentials", "cell", cell.Cell.Name, "err", err)
 		return replication.Access{Version: version, Err: err}
 	}
-	return replication.Access{Config: config, Version: version + config.Host}
+	return replication.Access{Config: config, Version: fmt.Sprint(version, config.Host, cell.Cell.Spec.Endpoints)}
 }

@@ -22,17 +22,42 @@ import (
 var ErrUnsafeKubeconfig = errors.New("kubeconfig must be self-contained")
 
 // Config returns the client configuration for cell, whose Secret holds kubeconfig. It makes no request.
-// Where the Cell lists endpoints, the configuration is for the first of them.
+//
+// Where the Cell lists endpoints, clients send a request to the next of them when one refuses it, or is silent and gives
+// no sign of life either; see [NoAnswerError] for what becomes of a write that one had taken.
 func Config(cell *v1alpha1.Cell, kubeconfig []byte) (*rest.Config, error) {
+	config, _, err := Ways(cell, kubeconfig)
+	return config, err
+}
+
+// Ways returns what [Config] does, and beside it a client configuration for each endpoint of the cell by itself: its
+// apiservers learn of a changed policy one by one. Of a Cell that lists none that is the one of the kubeconfig.
+func Ways(cell *v1alpha1.Cell, kubeconfig []byte) (config *rest.Config, endpoints []*rest.Config, err error) {
+	if config, err = Credentials(cell, kubeconfig); err != nil {
+		return nil, nil, err
+	}
+	if len(cell.Spec.Endpoints) == 0 {
+		return config, []*rest.Config{rest.CopyConfig(config)}, nil
+	}
+	for _, endpoint := range cell.Spec.Endpoints {
+		one := rest.CopyConfig(config)
+		one.Host = endpoint
+		endpoints = append(endpoints, one)
+	}
+	if err := useAll(config, cell.Spec.Endpoints); err != nil {
+		return nil, nil, fmt.Errorf("cell %s: %w", cell.Name, err)
+	}
+	return config, endpoints, nil
+}
+
+// Credentials is Config for those who choose among the Cell's endpoints themselves: its host is that of the kubeconfig.
+func Credentials(cell *v1alpha1.Cell, kubeconfig []byte) (*rest.Config, error) {
 	if len(kubeconfig) == 0 {
 		return nil, fmt.Errorf("cell %s: Secret %s/%s holds no kubeconfig", cell.Name, v1alpha1.Namespace, cell.Spec.KubeconfigSecretRef.Name)
 	}
 	config, err := ParseKubeconfig(kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("kubeconfig of cell %s: %w", cell.Name, err)
-	}
-	if len(cell.Spec.Endpoints) > 0 {
-		config.Host = cell.Spec.Endpoints[0]
 	}
 	return config, nil
 }

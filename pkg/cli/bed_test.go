@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 
@@ -46,32 +50,47 @@ func TestScriptsWithCells(t *testing.T) {
 				Files: []string{script}, Setup: b.setup, UpdateScripts: *update, RequireUniqueNames: true,
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"cell": runCell, "repeat": repeat, "pick": pick, "ring": b.setRing, "create": b.create, "lease": b.lease, "crash": crash, "unzip": unzip, "event": b.event,
+					"contexts": contexts, "pretend": b.pretend, "failover": b.failover,
 				},
 			})
 		})
 	}
 }
 
-// lease is the command of scripts that registers a router which was last seen so long ago, by the clock of
-// the scripts; it is gone at the end of the script.
+// lease is the command of scripts that registers a router which was last seen so long ago; its own
+// clock is behind that of the RCP by SKEW. It is gone at the end of the script.
 //
-//	lease NAME AGE
+//	lease NAME AGE [SKEW]
 func (b *bed) lease(ts *testscript.TestScript, _ bool, args []string) {
 	age, err := time.ParseDuration(args[1])
 	ts.Check(err)
+	skew := time.Duration(0)
+	if len(args) > 2 {
+		skew, err = time.ParseDuration(args[2])
+		ts.Check(err)
+	}
+	b.hold(ts, metav1.ObjectMeta{Name: args[0], Labels: map[string]string{v1alpha1.LabelComponent: "router"}}, args[0], age, skew)
+}
+
+// hold has somebody hold a Lease, who renewed it so long ago, by a clock that is so far behind, until the end of the script.
+func (b *bed) hold(ts *testscript.TestScript, of metav1.ObjectMeta, holder string, age, skew time.Duration) {
 	leases := b.kube.CoordinationV1().Leases(v1alpha1.Namespace)
-	_, err = leases.Create(context.Background(), &coordinationv1.Lease{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: args[0], Labels: map[string]string{v1alpha1.LabelComponent: "router"},
-			Annotations: map[string]string{v1alpha1.AnnotationEpoch: "1"},
-		},
+	made, err := leases.Create(context.Background(), &coordinationv1.Lease{
+		ObjectMeta: of,
 		Spec: coordinationv1.LeaseSpec{
-			HolderIdentity: &args[0], LeaseDurationSeconds: ptr.To(int32(30)), RenewTime: ptr.To(metav1.NewMicroTime(scriptTime().Add(-age))),
+			HolderIdentity: &holder, LeaseDurationSeconds: ptr.To(int32(30)), RenewTime: ptr.To(metav1.NewMicroTime(time.Now().Add(-age - skew))),
 		},
-	}, metav1.CreateOptions{})
+	}, metav1.CreateOptions{FieldManager: "router"})
+	ts.Check(err)
+	for i := range made.ManagedFields {
+		made.ManagedFields[i].Time = ptr.To(metav1.NewTime(time.Now().Add(-age)))
+	}
+	// An apiserver takes the times of those who change nothing in it.
+	made.Annotations = map[string]string{v1alpha1.AnnotationEpoch: "1"}
+	_, err = leases.Update(context.Background(), made, metav1.UpdateOptions{FieldManager: "script"})
 	ts.Check(err)
 	ts.Defer(func() {
-		if err := leases.Delete(context.Background(), args[0], metav1.DeleteOptions{}); !apierrors.IsNotFound(err) {
+		if err := leases.Delete(context.Background(), of.Name, metav1.DeleteOptions{}); !apierrors.IsNotFound(err) {
 			ts.Check(err)
 		}
 	})
@@ -83,13 +102,14 @@ type bed struct {
 	ca         []byte // of the clients of the RCP
 	client     *client.Client
 	kube       kubernetes.Interface
+	configs    map[string]*rest.Config // of rcp and the cells
 	planes     map[string]dynamic.Interface
 }
 
 func newBed(t *testing.T) *bed {
 	t.Helper()
 	configs := planes.Configs(t)
-	b := &bed{kubeconfig: sandboxtest.Kubeconfig(t, configs[0]), planes: map[string]dynamic.Interface{}}
+	b := &bed{kubeconfig: sandboxtest.Kubeconfig(t, configs[0]), planes: map[string]dynamic.Interface{}, configs: map[string]*rest.Config{}}
 	b.ca = configs[0].CAData
 	var err error
 	if b.client, err = client.New(configs[0]); err != nil {
@@ -103,7 +123,9 @@ func newBed(t *testing.T) *bed {
 		name := fmt.Sprintf("cell-%d", i)
 		if i == 0 {
 			name = "rcp"
-		} else {
+		}
+		b.configs[name] = config
+		if i > 0 {
 			founders = append(founders, federation.NewCell{Name: name, Kubeconfig: sandboxtest.Kubeconfig(t, config)})
 			config = fence.AsMover(config) // which may make objects in migration
 		}
@@ -197,6 +219,22 @@ func unzip(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	defer archive.Close()
 	ts.Check(os.CopyFS(ts.MkAbs(args[1]), archive))
+}
+
+// contexts is the command of scripts that adds contexts ctx-1, ctx-2, … to a kubeconfig, none of which has a server:
+//
+//	contexts FILE COUNT
+func contexts(ts *testscript.TestScript, _ bool, args []string) {
+	path := ts.MkAbs(args[0])
+	count, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	config, err := clientcmd.LoadFromFile(path)
+	ts.Check(err)
+	config.Clusters["nobody"] = &clientcmdapi.Cluster{Server: "https://127.0.0.1:1"}
+	for i := range count {
+		config.Contexts[fmt.Sprintf("ctx-%d", i+1)] = &clientcmdapi.Context{Cluster: "nobody", AuthInfo: "it"}
+	}
+	ts.Check(clientcmd.WriteToFile(*config, path))
 }
 
 // setRing is the command of scripts that replaces the Ring's spec and status by those of a file:

@@ -94,7 +94,7 @@ func ownExitCodes() map[string]codes {
 		},
 		"rebalance status": {exit.Failure: "an error; with -w, also a run that did not succeed"},
 		"failover":         failoverCodes(), "failback": failbackCodes(unconfirmed),
-		"history":    {},
+		"history": {}, "verify": verifyCodes(),
 		"remove":     {exit.Refused: refused, exit.NeedsConfirmation: unconfirmed},
 		"sandbox up": {exit.Refused: refused}, "sandbox down": change, "sandbox ls": {},
 		"sandbox cell add": {exit.Refused: refused}, "sandbox cell remove": change,
@@ -145,17 +145,23 @@ func pathOf(cmd *cobra.Command) string {
 	return strings.TrimPrefix(strings.TrimPrefix(cmd.CommandPath(), cmd.Root().CommandPath()), " ")
 }
 
-// exitCodeText is what the help of cmd says about exit codes; empty where they are the common ones.
+// exitCodeText is what the help of cmd says about exit codes. A command that only holds others ends as they all do.
 func exitCodeText(cmd *cobra.Command) string {
-	path := pathOf(cmd)
-	if len(ownExitCodes()[path]) == 0 {
-		return ""
-	}
 	var b strings.Builder
 	b.WriteString("\nExit codes:\n")
-	all, _ := ExitCodes(path)
+	all, _ := ExitCodes(pathOf(cmd))
 	for _, e := range all {
 		fmt.Fprintf(&b, "  %-3d %s\n", e.Code, e.When)
 	}
 	return b.String()
+}
+
+func verifyCodes() codes {
+	return codes{
+		exit.OK:       "nothing was found, or all that was found was mended",
+		exit.Findings: "something was found; with --repair, something that a person has to see to",
+		exit.Refused:  "with --repair: a rebalance or failover runs; nothing was changed",
+		exit.Partial:  "with --repair: something could not be mended; without findings: a cell could not be checked",
+		exit.Detached: "ended by Ctrl-C or SIGTERM; --repair goes on when it is run again",
+	}
 }

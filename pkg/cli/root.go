@@ -7,8 +7,10 @@ package cli
 
 import (
 	"flag"
+	"fmt"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/klog/v2"
 
 	"github.com/kubecell/kubectl-cell/pkg/cli/add"
@@ -32,6 +34,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/cli/simulate"
 	"github.com/kubecell/kubectl-cell/pkg/cli/status"
 	"github.com/kubecell/kubectl-cell/pkg/cli/top"
+	"github.com/kubecell/kubectl-cell/pkg/cli/verify"
 	"github.com/kubecell/kubectl-cell/pkg/cli/version"
 	"github.com/kubecell/kubectl-cell/pkg/cli/weight"
 	"github.com/kubecell/kubectl-cell/pkg/cli/where"
@@ -48,6 +51,7 @@ func groups(env *command.Env) []group {
 	return []group{
 		{"inspect", "Inspect:", []*cobra.Command{
 			where.NewCommand(env), get.NewCommand(env), status.NewCommand(env), top.NewCommand(env), events.NewCommand(env), history.NewCommand(env),
+			verify.NewCommand(env),
 		}},
 		{"plan", "Plan:", []*cobra.Command{
 			diff.NewCommand(env), simulate.NewCommand(env),
@@ -69,7 +73,7 @@ func groups(env *command.Env) []group {
 // NewCommand returns the root command in the environment env.
 func NewCommand(env *command.Env) *cobra.Command {
 	root := &cobra.Command{
-		Use:   "kubectl-cell",
+		Use:   env.PluginFile(),
 		Short: "Run a Kubernetes federation as several independent cells",
 		Long: "Run a Kubernetes federation as several independent cells.\n\n" +
 			"A cell is one small control plane. Each workload lives in exactly one cell, which one is\n" +
@@ -98,10 +102,19 @@ func NewCommand(env *command.Env) *cobra.Command {
 	}
 	root.SetHelpCommandGroupID("support")
 	root.SetUsageFunc(printUsage)
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return usage(cmd, checkNamespace(env.ChosenNamespace())) }
 	addGlobalFlags(root, env)
 	completion.Register(root, env)
 	usageErrors(root)
 	return root
+}
+
+// checkNamespace refuses what -n names if no namespace can have that name: in vain a server would be asked what is in it.
+func checkNamespace(name string) error {
+	if name != "" && len(validation.IsDNS1123Label(name)) > 0 {
+		return fmt.Errorf("the namespace %q is not a DNS label (a-z, 0-9 and '-', at most 63)", clip(name))
+	}
+	return nil
 }
 
 // addGlobalFlags binds kubectl's connection flags, and -v, the verbosity of the client libraries'

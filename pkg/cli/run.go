@@ -3,42 +3,25 @@ package cli
 import (
 	"context"
 	"errors"
-	"path/filepath"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/printers"
 )
-
-// CompletionProgram is the name by which kubectl calls a plugin for completions.
-const CompletionProgram = "kubectl_complete-cell"
-
-// ProgramName is what the user typed to get to a binary that is called argv0: kubectl looks for
-// "kubectl-cell" when somebody types "kubectl cell", for "kubectl-kube_cell" after "kubectl kube-cell".
-// An index of plugins may install this one under another name.
-func ProgramName(argv0 string) string {
-	name := strings.TrimSuffix(filepath.Base(argv0), ".exe")
-	if name == CompletionProgram {
-		return "kubectl cell"
-	}
-	if plugin, ok := strings.CutPrefix(name, "kubectl-"); ok {
-		return "kubectl " + strings.ReplaceAll(strings.ReplaceAll(plugin, "-", " "), "_", "-")
-	}
-	return name
-}
 
 // Run carries out one command line: argv is the name of the program and its arguments. It reports
 // errors to the environment's standard error and returns the exit code. When ctx was cancelled
 // and that is what ended the command, the code is [exit.Detached].
 func Run(ctx context.Context, env *command.Env, argv []string) exit.Code {
 	args := argv[1:]
-	completing := strings.TrimSuffix(filepath.Base(argv[0]), ".exe") == CompletionProgram
+	completing := command.Completes(argv[0])
 	if completing {
 		args = append([]string{cobra.ShellCompRequestCmd}, args...)
 	}
+	env = inLocale(env)
 	root := NewCommand(env)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -51,8 +34,18 @@ func Run(ctx context.Context, env *command.Env, argv []string) exit.Code {
 	case errors.Is(err, syscall.EPIPE):
 		return exit.CodeOf(err) // whoever read the output has seen enough
 	}
-	exit.Report(env.ErrOut, err)
+	exit.Report(env.ErrOut, env.Program, err)
 	return exit.CodeOf(err)
+}
+
+// inLocale is env, which prints ASCII alone for people where their locale has no more.
+func inLocale(env *command.Env) *command.Env {
+	if printers.UTF8(env.Getenv) {
+		return env
+	}
+	local := *env
+	local.Out, local.ErrOut = printers.ASCII(env.Out), printers.ASCII(env.ErrOut)
+	return &local
 }
 
 func isCompletionRequest(arg string) bool {

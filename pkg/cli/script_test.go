@@ -85,18 +85,18 @@ func runCell(ts *testscript.TestScript, _ bool, args []string) {
 	// What client-go would read from the environment of the process.
 	*flags.KubeConfig = ts.Getenv("KUBECONFIG")
 	*flags.CacheDir = ts.MkAbs("cache")
-	env := &command.Env{
-		IOStreams: genericiooptions.IOStreams{In: strings.NewReader(in), Out: ts.Stdout(), ErrOut: ts.Stderr()},
-		Flags:     flags,
-		Clock:     clocktesting.NewFakePassiveClock(scriptTime()),
-		Getenv:    ts.Getenv,
-		Program:   "kubectl cell",
-
-		DieWithParent: true,
-	}
 	argv0 := "kubectl-cell"
 	if ts.Getenv("ARGV0") != "" {
 		argv0 = ts.Getenv("ARGV0")
+	}
+	env := &command.Env{
+		IOStreams: genericiooptions.IOStreams{In: strings.NewReader(in), Out: ts.Stdout(), ErrOut: ts.Stderr()},
+		Flags:     flags,
+		Clock:     clocktesting.NewFakePassiveClock(now(ts)),
+		Getenv:    ts.Getenv,
+		Program:   command.ProgramName(argv0),
+
+		DieWithParent: true,
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -116,6 +116,17 @@ func repeat(ts *testscript.TestScript, _ bool, args []string) {
 	_, err = f.WriteString(strings.Repeat(args[1], count) + "\n")
 	ts.Check(err)
 	ts.Check(f.Close())
+}
+
+// now is the time in a script: another one than usual where its environment says so.
+func now(ts *testscript.TestScript) time.Time {
+	text := ts.Getenv("NOW")
+	if text == "" {
+		return scriptTime()
+	}
+	at, err := time.Parse(time.DateOnly, text)
+	ts.Check(err)
+	return at
 }
 
 // scriptTime is the time in every script.

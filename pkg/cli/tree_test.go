@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -46,11 +47,23 @@ func TestEveryCommandIsDocumented(t *testing.T) {
 					t.Errorf("Long has a line of %d characters: %s", len([]rune(line)), line)
 				}
 			}
+			help := helpOf(t, cmd)
+			for _, heading := range []string{"Usage:", "Examples:", "Exit codes:"} {
+				if strings.Count(help, "\n"+heading+"\n") != 1 {
+					t.Errorf("--help has no part %q:\n%s", heading, help)
+				}
+			}
+			codes, known := cli.ExitCodes(path)
+			for _, c := range codes {
+				if line := fmt.Sprintf("\n  %-3d %s\n", c.Code, c.When); !strings.Contains(help, line) {
+					t.Errorf("--help does not say that it may end with%s", line)
+				}
+			}
 			if cmd.HasSubCommands() {
 				return
 			}
 			seen++
-			if _, known := cli.ExitCodes(path); !known {
+			if !known {
 				t.Errorf("pkg/cli/exits.go does not say how %q ends", path)
 			}
 			if cmd.Args == nil && cmd.Use == strings.ToLower(cmd.Use) {
@@ -62,4 +75,15 @@ func TestEveryCommandIsDocumented(t *testing.T) {
 	if seen < 10 {
 		t.Errorf("found %d commands", seen)
 	}
+}
+
+// helpOf is what cmd --help prints.
+func helpOf(t *testing.T, cmd *cobra.Command) string {
+	t.Helper()
+	var out strings.Builder
+	cmd.SetOut(&out)
+	if err := cmd.Help(); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
 }

@@ -27,11 +27,12 @@ import (
 
 // Follower knows the newest Ring, Cells and Secrets in kubecell-system.
 type Follower struct {
-	rings   cache.SharedIndexInformer
-	cells   cache.SharedIndexInformer
-	secrets cache.SharedIndexInformer
-	changed chan struct{}
-	stopped sync.WaitGroup
+	kubecell *client.Client
+	rings    cache.SharedIndexInformer
+	cells    cache.SharedIndexInformer
+	secrets  cache.SharedIndexInformer
+	changed  chan struct{}
+	stopped  sync.WaitGroup
 }
 
 // New returns a Follower that does nothing before [Follower.Start].
@@ -45,9 +46,10 @@ func New(rcp *rest.Config) (*Follower, error) {
 		return nil, err
 	}
 	f := &Follower{
-		changed: make(chan struct{}, 1),
-		rings:   newInformer[v1alpha1.Ring, v1alpha1.RingList](kubecell.Rings(), &v1alpha1.Ring{}),
-		cells:   newInformer[v1alpha1.Cell, v1alpha1.CellList](kubecell.Cells(), &v1alpha1.Cell{}),
+		kubecell: kubecell,
+		changed:  make(chan struct{}, 1),
+		rings:    newInformer[v1alpha1.Ring, v1alpha1.RingList](kubecell.Rings(), &v1alpha1.Ring{}),
+		cells:    newInformer[v1alpha1.Cell, v1alpha1.CellList](kubecell.Cells(), &v1alpha1.Cell{}),
 		secrets: cache.NewSharedIndexInformer(
 			cache.NewListWatchFromClient(kube.CoreV1().RESTClient(), "secrets", v1alpha1.Namespace, fields.Everything()),
 			&corev1.Secret{}, 0, cache.Indexers{}),
@@ -88,6 +90,15 @@ func (f *Follower) Ring() (*v1alpha1.Ring, error) {
 		return nil, errors.New("the router control plane has no Ring: it is not initialised")
 	}
 	return object.(*v1alpha1.Ring), nil
+}
+
+// Epoch asks the RCP for the epoch that the Ring has now, which may be a later one than that of [Follower.Ring].
+func (f *Follower) Epoch(ctx context.Context) (int64, error) {
+	ring, err := f.kubecell.Rings().Get(ctx, v1alpha1.RingName, metav1.GetOptions{})
+	if err != nil {
+		return 0, fmt.Errorf("read the ring: %w", err)
+	}
+	return ring.Status.Epoch, nil
 }
 
 // Cells returns the newest Cells, in no order, each with the kubeconfig in its Secret if there is one.

@@ -274,3 +274,19 @@ func TestLogIsPutAsideWhenLarge(t *testing.T) {
 		t.Errorf("previous log: %v, %v", info, err)
 	}
 }
+
+// TestLogThatIsADevice: what a daemon writes there cannot be read, or never ends.
+func TestLogThatIsADevice(t *testing.T) {
+	spec := specIn(t.TempDir(), "good", func(s *daemon.Spec) {
+		if err := os.Symlink("/dev/full", s.LogPath); err != nil {
+			t.Fatal(err)
+		}
+	})
+	_, err := daemon.Start(t.Context(), spec)
+	if err == nil || !strings.Contains(err.Error(), "is not a file") {
+		t.Errorf("start with a device as its log: %v", err)
+	}
+	if _, held, err := daemon.Inspect(spec.LockPath); err != nil || held {
+		t.Errorf("something was started: held %v, %v", held, err)
+	}
+}

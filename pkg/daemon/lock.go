@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"time"
@@ -162,12 +163,20 @@ func Inspect(path string) (Holder, bool, error) {
 	return holder, lock == nil, nil
 }
 
+// maxHolder is more than any [Holder] takes, in bytes.
+const maxHolder = 64 << 10
+
 // readHolder returns an empty Holder where the file is missing, empty or not ours.
 func readHolder(path string) (Holder, error) {
-	data, err := os.ReadFile(path)
+	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Holder{}, nil
 	}
+	if err != nil {
+		return Holder{}, fmt.Errorf("read lock: %w", err)
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxHolder)) // a device has no end
 	if err != nil {
 		return Holder{}, fmt.Errorf("read lock: %w", err)
 	}

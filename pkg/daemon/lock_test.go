@@ -87,7 +87,11 @@ func TestInspectOfNothing(t *testing.T) {
 	if err := os.WriteFile(damaged, []byte("{not json"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{filepath.Join(dir, "missing"), damaged} {
+	endless := filepath.Join(dir, "endless")
+	if err := os.Symlink("/dev/zero", endless); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{filepath.Join(dir, "missing"), damaged, endless} {
 		holder, held, err := daemon.Inspect(path)
 		if err != nil || held {
 			t.Errorf("inspect %s: %+v, held %v, %v", path, holder, held, err)

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// maxLog is the size in bytes from which a log is put aside at the next start.
-	maxLog = 8 << 20
+	// defaultMaxLog in bytes is that of [Spec.MaxLog].
+	defaultMaxLog = 8 << 20
 	// tailBytes and tailLines limit what an error repeats of the log.
 	tailBytes = 16 << 10
 	tailLines = 12
@@ -20,9 +20,10 @@ const (
 	PreviousLog = ".1"
 )
 
-// openLog opens the log for appending and returns the offset at which this run begins.
-func openLog(path string) (*os.File, int64, error) {
-	if info, err := os.Stat(path); err == nil && info.Size() > maxLog {
+// openLog opens the log for appending, putting aside one that is longer than most bytes, and returns the offset at
+// which this run begins.
+func openLog(path string, most int64) (*os.File, int64, error) {
+	if info, err := os.Stat(path); err == nil && info.Size() > most {
 		if err := os.Rename(path, path+PreviousLog); err != nil {
 			return nil, 0, fmt.Errorf("put log aside: %w", err)
 		}
@@ -34,6 +35,9 @@ func openLog(path string) (*os.File, int64, error) {
 	info, err := file.Stat()
 	if err != nil {
 		return nil, 0, errors.Join(fmt.Errorf("open log: %w", err), file.Close())
+	}
+	if !info.Mode().IsRegular() {
+		return nil, 0, errors.Join(fmt.Errorf("log %s is not a file: a daemon's start is read there", path), file.Close())
 	}
 	return file, info.Size(), nil
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,8 @@ type Spec struct {
 	LockPath string
 	// LogPath is the file to which its standard output and error are appended.
 	LogPath string
+	// MaxLog is the size in bytes from which a log is put aside before the start; 8 MiB where zero.
+	MaxLog int64
 	// Ready, where set, says by nil that the daemon can be used. It is asked until it does: once
 	// the ready line was seen, and of a daemon that runs already, since that may be starting still.
 	Ready func(ctx context.Context, address string) error
@@ -72,7 +75,7 @@ func Start(ctx context.Context, spec Spec) (Result, error) {
 	if held {
 		return spec.adopt(ctx, holder)
 	}
-	log, offset, err := openLog(spec.LogPath)
+	log, offset, err := openLog(spec.LogPath, cmp.Or(spec.MaxLog, defaultMaxLog))
 	if err != nil {
 		return Result{}, err
 	}

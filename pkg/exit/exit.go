@@ -13,6 +13,10 @@ import (
 	"strings"
 )
 
+// Plugin is what hints and advice call this program. People may have to type something else, for an index may install it
+// under another name: [Error.Hint] and [Typed] say that then.
+const Plugin = "kubectl cell"
+
 // Code is the exit status of a command.
 type Code int
 
@@ -41,8 +45,9 @@ const (
 type Error struct {
 	Code Code
 	Err  error
-	// Hint is a next step, best a command that can be run as it is; may be empty.
-	Hint string
+	// hint is the format of the hint, and words are what it is filled with; they are other people's.
+	hint  string
+	words []any
 }
 
 // Errorf returns an Error with the given code; the format is that of fmt.Errorf, with %w.
@@ -60,10 +65,40 @@ func Refusedf(format string, args ...any) *Error {
 	return Errorf(Refused, format, args...)
 }
 
-// WithHint sets the hint and returns e.
+// WithHint sets the hint, which is a next step, best a command that can be run as it is, and returns e. A format that
+// says [Plugin] is printed with what the person typed in its place; the arguments are printed as they are.
 func (e *Error) WithHint(format string, args ...any) *Error {
-	e.Hint = fmt.Sprintf(format, args...)
+	if false {
+		_ = fmt.Sprintf(format, args...) // has vet check the format
+	}
+	e.hint, e.words = format, args
 	return e
+}
+
+// WithHintOf gives e the hint that err carries, if there is one, and returns e.
+func (e *Error) WithHintOf(err error) *Error {
+	if known := Find(err); known != nil && known.hint != "" {
+		return e.WithHint(known.hint, known.words...)
+	}
+	return e
+}
+
+// Hint is the hint for somebody who types program to get here, such as [Plugin]; empty where there is none.
+func (e *Error) Hint(program string) string {
+	return fmt.Sprintf(strings.ReplaceAll(e.hint, Plugin, strings.ReplaceAll(program, "%", "%%")), e.words...)
+}
+
+// HintOf is the hint that err carries, for somebody who types program; empty where there is none.
+func HintOf(err error, program string) string {
+	if known := Find(err); known != nil {
+		return known.Hint(program)
+	}
+	return ""
+}
+
+// Typed is a text of this tool that names commands, for somebody who types program.
+func Typed(program, text string) string {
+	return strings.ReplaceAll(text, Plugin+" ", program+" ")
 }
 
 func (e *Error) Error() string { return e.Err.Error() }
@@ -91,16 +126,15 @@ func CodeOf(err error) Code {
 	return Failure
 }
 
-// Report writes err and its hint to w as a person should see them. A nil error writes nothing, and
+// Report writes err and its hint to w as a person should see them who types program. A nil error writes nothing, and
 // so does one with an empty message: its command has already said everything.
-func Report(w io.Writer, err error) {
+func Report(w io.Writer, program string, err error) {
 	if err == nil || err.Error() == "" {
 		return
 	}
 	fmt.Fprintf(w, "error: %s\n", strings.TrimRight(err.Error(), "\n"))
-	var e *Error
-	if errors.As(err, &e) && e.Hint != "" {
-		fmt.Fprintf(w, "  hint: %s\n", e.Hint)
+	if hint := HintOf(err, program); hint != "" {
+		fmt.Fprintf(w, "  hint: %s\n", hint)
 	}
 }
 

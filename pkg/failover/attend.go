@@ -2,7 +2,6 @@ package failover
 
 import (
 	"context"
-	"time"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/lease"
@@ -40,11 +39,11 @@ func (d *Driver) abandoned(ctx context.Context, c *connection) (*v1alpha1.Failov
 	if err != nil || run == nil {
 		return nil, err
 	}
-	holder, err := lease.Holder(ctx, c.kube, v1alpha1.FailoverLease, time.Now())
+	holder, err := lease.Holder(ctx, c.kube, v1alpha1.FailoverLease, c.clock.Now)
 	if err != nil || holder != "" {
 		return nil, err
 	}
-	if run.Status.Driver == "" && time.Since(run.CreationTimestamp.Time) < d.LeaseDuration {
+	if run.Status.Driver == "" && c.clock.Since(run.CreationTimestamp.Time) < d.LeaseDuration {
 		return nil, nil // whoever ordered it is about to drive it
 	}
 	return run, nil

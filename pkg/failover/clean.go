@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -52,7 +51,7 @@ func (r *returning) clean(ctx context.Context, ring *v1alpha1.Ring) error {
 	if err != nil {
 		return exit.Refusedf("cell %s: %w", r.Cell, err).WithHint("kubectl cell add %s --kubeconfig FILE", r.Cell)
 	}
-	state := Freeze(ctx, wrapped(config, r.Cell, r.WrapCell))
+	state := Freeze(ctx, wrapped(config, r.Cell, r.WrapCell), wrappedAll(access[r.Cell].Endpoints, r.Cell, r.WrapCell)...)
 	if err := sayFrozen(ctx, r.c.client, r.Cell, state); err != nil {
 		return err
 	}
@@ -67,7 +66,10 @@ func (r *returning) clean(ctx context.Context, ring *v1alpha1.Ring) error {
 	if err := r.compareAll(ctx, ring); err != nil {
 		return err
 	}
-	for _, cell := range cellsOf(&ring.Status) {
+	for cell := range access {
+		if contains(ring.Status.Unavailable, cell) {
+			continue // its own failback saves what it has
+		}
 		config, err := configOf(access, cell)
 		if err != nil {
 			return exit.Refusedf("cell %s: %w", cell, err).WithHint("kubectl cell status %s", cell)
@@ -76,14 +78,8 @@ func (r *returning) clean(ctx context.Context, ring *v1alpha1.Ring) error {
 			return err
 		}
 	}
-	kube, err := connect(wrapped(fence.AsMover(config), r.Cell, r.WrapCell))
-	if err != nil {
+	if err := r.settleHere(ctx, ring, wrapped(fence.AsMover(config), r.Cell, r.WrapCell)); err != nil {
 		return err
-	}
-	// What the cell has for others is as old as its failover; they have had new copies elsewhere since.
-	err = kube.kube.CoreV1().Secrets(v1alpha1.Namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: v1alpha1.LabelBackupCell})
-	if err != nil {
-		return fmt.Errorf("delete the envelopes in cell %s: %w", r.Cell, err)
 	}
 	status := r.progress.read()
 	r.took(StepCompare, stepOf(&status, StepCompare).Message)
@@ -96,10 +92,9 @@ type comparison struct {
 	snap  *routing.Snapshot
 	here  *migration.Cell
 	cells map[string]dynamic.Interface
-	// fenced is when the cell was failed over, stale which objects lacked a write then.
-	fenced time.Time
-	stale  func(string) bool
-	files  quarantine
+	files quarantine
+	// owners are the objects that others hang from.
+	owners map[types.UID]bool
 
 	mu     sync.Mutex
 	counts map[Verdict]int64 // guarded by mu
@@ -110,6 +105,9 @@ func (r *returning) compareAll(ctx context.Context, ring *v1alpha1.Ring) error {
 	c, err := r.comparison(ctx, ring)
 	if err != nil {
 		return err
+	}
+	if c.owners, err = c.here.Owners(ctx); err != nil {
+		return fmt.Errorf("find out what owns what in cell %s: %w", r.Cell, err)
 	}
 	group, working := errgroup.WithContext(ctx)
 	group.SetLimit(compareAtOnce)
@@ -159,19 +157,6 @@ func (r *returning) comparison(ctx context.Context, ring *v1alpha1.Ring) (*compa
 			return nil, exit.Refusedf("cell %s does not answer: %w", name, err).WithHint("kubectl cell status %s", name)
 		}
 	}
-	last, err := r.c.doneBefore(ctx, ring, r.Cell)
-	if err != nil {
-		return nil, err
-	}
-	c.stale = staleKeys(nil)
-	if last != nil && last.Name != "" {
-		c.stale = staleKeys(last.Status.Report)
-		for _, step := range last.Status.Steps {
-			if step.Name == string(StepFence) && step.StartTime != nil {
-				c.fenced = step.StartTime.Time
-			}
-		}
-	}
 	return c, nil
 }
 
@@ -187,14 +172,14 @@ func (c *comparison) one(ctx context.Context, o migration.Object) error {
 	if here.GetDeletionTimestamp() != nil && c.handled(here) {
 		return nil // by an earlier run
 	}
+	there, err := c.there(ctx, o)
+	if err != nil {
+		return err
+	}
 	verdict := Identical
-	var there *unstructured.Unstructured
-	if here.GetLabels()[v1alpha1.LabelRebalanceStatus] == "" { // what is marked is a copy, or has moved away
-		if there, err = c.there(ctx, o); err != nil {
-			return err
-		}
+	if !secondary(here, there) {
 		key := Key(o.Resource.Group, o.Resource.Resource, o.Namespace, o.Name)
-		verdict = Compare(here, there, c.fenced, c.stale(key))
+		verdict = Compare(c.Cell, here, there)
 		c.count(verdict, key)
 	}
 	if c.DryRun {
@@ -206,6 +191,22 @@ func (c *comparison) one(ctx context.Context, o migration.Object) error {
 		}
 	}
 	return c.remove(ctx, o, here)
+}
+
+// secondary says whether an object was not the one that counted when its cell died: a tombstone, or a copy of what is still
+// where it was to be moved from. Where the federation has none (there is nil) that may have been lost since, and this may
+// be all that is left. One that was about to be moved away counted itself.
+func secondary(here, there *unstructured.Unstructured) bool {
+	if there == nil {
+		return false
+	}
+	switch v1alpha1.RebalanceStatus(here.GetLabels()[v1alpha1.LabelRebalanceStatus]) {
+	case v1alpha1.Migrated:
+		return true
+	case v1alpha1.Incoming:
+		return here.GetAnnotations()[v1alpha1.AnnotationFromUID] == string(there.GetUID())
+	}
+	return false
 }
 
 // handled says whether an object waits for nothing but the garbage collector, which a freeze keeps from its work.
@@ -254,6 +255,9 @@ func (c *comparison) there(ctx context.Context, o migration.Object) (*unstructur
 
 // remove deletes an object without any of its finalizers being heard, and leaves its dependents. Only this one: what
 // is made meanwhile under its name stays for the next look.
+//
+// One with dependents goes when the garbage collector has let go of them, which a freeze keeps from its work. That tries
+// again and again, so it is not left anything else to do.
 func (c *comparison) remove(ctx context.Context, o migration.Object, here *unstructured.Unstructured) error {
 	objects := c.cells[c.Cell].Resource(o.Resource.GroupVersionResource).Namespace(o.Namespace)
 	if len(here.GetFinalizers()) > 0 {
@@ -266,8 +270,11 @@ func (c *comparison) remove(ctx context.Context, o migration.Object, here *unstr
 			return fmt.Errorf("take the finalizers off %s: %w", o, err)
 		}
 	}
-	orphan, uid := metav1.DeletePropagationOrphan, here.GetUID()
-	err := objects.Delete(ctx, o.Name, metav1.DeleteOptions{PropagationPolicy: &orphan, Preconditions: &metav1.Preconditions{UID: &uid}})
+	policy, uid := metav1.DeletePropagationBackground, here.GetUID()
+	if c.owners[uid] {
+		policy = metav1.DeletePropagationOrphan
+	}
+	err := objects.Delete(ctx, o.Name, metav1.DeleteOptions{PropagationPolicy: &policy, Preconditions: &metav1.Preconditions{UID: &uid}})
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 		return fmt.Errorf("delete %s: %w", o, err)
 	}

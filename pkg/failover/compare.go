@@ -4,15 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/pmezard/go-difflib/difflib"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/migration"
 )
 
 // Verdict is how an object of a returned cell stands to the federation's of that name.
@@ -22,9 +21,10 @@ type Verdict string
 const (
 	// Identical: both hold the same.
 	Identical Verdict = "Identical"
-	// Older: the cell's was last changed before it was fenced off, and the federation has gone on since.
+	// Older: the federation's was brought back from what the cell has, and has gone on since.
 	Older Verdict = "Older"
-	// Diverged: the cell's was changed after it was fenced off, or a write to it was never backed up.
+	// Diverged: the cell's is not what the federation's was brought back from. It was changed after its last copy, or the
+	// federation's is another object.
 	Diverged Verdict = "Diverged"
 	// OnlyHere: the federation has none. It was lost, or deleted there since.
 	OnlyHere Verdict = "OnlyHere"
@@ -32,15 +32,15 @@ const (
 
 // Compare judges an object of a returned cell. there is the federation's, nil for none. It is pure.
 //
-// fenced is when the cell was fenced off. A write of before is in the copy that was promoted, unless the report of the
-// failover names the object as stale. A write without a date counts as one of after.
-func Compare(here, there *unstructured.Unstructured, fenced time.Time, stale bool) Verdict {
+// No clock decides, and no list of losses: the cell's is older if it is the very state that was brought back. In doubt,
+// where the federation's does not say what it was made from, it has diverged.
+func Compare(cell string, here, there *unstructured.Unstructured) Verdict {
 	switch {
 	case there == nil:
 		return OnlyHere
 	case bytes.Equal(canonical(here), canonical(there)):
 		return Identical
-	case !stale && lastWrite(here).Before(fenced.Truncate(time.Second)):
+	case there.GetAnnotations()[v1alpha1.AnnotationPromotedFrom] == migration.Origin(cell, here.GetUID(), here.GetResourceVersion()):
 		return Older
 	}
 	return Diverged
@@ -84,25 +84,6 @@ func setOrRemove(obj *unstructured.Unstructured, values map[string]string, path 
 	_ = unstructured.SetNestedStringMap(obj.Object, values, path...) // the path is there already
 }
 
-// lastWrite is when an object was last changed by what its managed fields say, in whole seconds; the far future where
-// they do not say it.
-func lastWrite(obj *unstructured.Unstructured) time.Time {
-	last := obj.GetCreationTimestamp().Time
-	fields := obj.GetManagedFields()
-	if len(fields) == 0 {
-		return time.Unix(1<<40, 0)
-	}
-	for _, f := range fields {
-		if f.Time == nil {
-			return time.Unix(1<<40, 0)
-		}
-		if f.Time.After(last) {
-			last = f.Time.Time
-		}
-	}
-	return last
-}
-
 // Difference is a unified diff of the two, as YAML, from the federation's to the cell's.
 func Difference(here, there *unstructured.Unstructured) (string, error) {
 	var texts [2]string
@@ -124,13 +105,4 @@ func Difference(here, there *unstructured.Unstructured) (string, error) {
 		return "", fmt.Errorf("compare: %w", err)
 	}
 	return text, nil
-}
-
-// staleKeys are the objects of which the report of a failover says that their copy lacked a write. known is false where
-// it names only some of them: any may be one.
-func staleKeys(r *v1alpha1.FailoverReport) (is func(key string) bool) {
-	if r == nil || int64(len(r.StaleKeys)) < r.Stale {
-		return func(string) bool { return true }
-	}
-	return func(key string) bool { return slices.Contains(r.StaleKeys, key) }
 }

@@ -15,7 +15,8 @@
 // The report is made again once the routers have acknowledged the fence: from then on the ledgers do not grow, and what
 // it names as lost is exactly what is lost. If that is more than was agreed to, the fence is taken back and the run is
 // refused. Copies of objects whose deletion was acknowledged are dropped before the ring changes: a failover brings back
-// nothing that a client deleted.
+// nothing that a client deleted. A cell whose copies could not be read by then is withheld in the Ring: nothing is promoted
+// there, by anybody, before a driver has read them and dropped those.
 //
 // Triggers: a Failover that has not ended.
 // Reads: the Ring, Cells and their Secrets, the routers' Leases and admin ports, the metadata of envelopes.
@@ -24,6 +25,9 @@
 // Why it may run twice: two drivers, one of which has not noticed yet that it lost the Lease, both write the Ring under
 // its resourceVersion, and any number of promoters may work at once.
 // After a crash: the Ring says which step was written last; see [stage]. The next driver goes on from there.
+//
+// A cell may die while it has copies to promote. Its failover is ordered then, before the first run has ended: that gives up
+// the Lease until the second one, which promotes the copies of both cells, has ended.
 //
 // A [Guard] freezes cells that were failed over as soon as they answer, before anybody else uses them.
 //

@@ -4,22 +4,36 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
+	"strings"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
-	"github.com/kubecell/kubectl-cell/pkg/envelope"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
 )
+
+// rehearse carries a drill out, unless a failover is ordered: that must neither wait for it nor be taken for it.
+func (r *run) rehearse(ctx context.Context, ring *v1alpha1.Ring) (ended bool, err error) {
+	if err := member(ring, r.cell); err != nil {
+		return true, r.refuse(ctx, ring, err)
+	}
+	if err = r.yield(ctx); err == nil {
+		err = r.unlessSucceeded(ctx, func(ctx context.Context) (err error) {
+			ended, err = r.drill(ctx, ring)
+			return err
+		})
+	}
+	if errors.Is(err, errYield) {
+		return true, r.refuse(ctx, ring, exit.Refusedf("a failover was ordered, for which the drill makes way").WithHint("kubectl cell history"))
+	}
+	return ended, err
+}
 
 // drill rehearses every step that writes nothing on the live ring: the report, the routers' acknowledgement of the
 // epoch that they serve, whether the cell answers to be frozen, and every copy read to its end and checked against its
 // hash.
 func (r *run) drill(ctx context.Context, ring *v1alpha1.Ring) (ended bool, err error) {
 	r.progress.begin(StepPreflight)
-	facts, err := r.c.facts(ctx, r.cell)
+	facts, err := r.c.facts(ctx, r.cell, true)
 	if err != nil {
 		return false, passing(err)
 	}
@@ -32,8 +46,16 @@ func (r *run) drill(ctx context.Context, ring *v1alpha1.Ring) (ended bool, err e
 	})
 	r.progress.done(StepPreflight, Summary(&found.FailoverReport))
 	r.progress.begin(StepFence)
-	if err := r.acknowledged(ctx, ring); err != nil {
-		return false, err
+	bounded, cancel := context.WithTimeout(ctx, r.DrillPatience)
+	defer cancel()
+	if err := r.acknowledged(bounded, ring); err != nil {
+		if bounded.Err() == nil || ctx.Err() != nil {
+			return false, err
+		}
+		why := exit.Refusedf("not every router acknowledges epoch %d within %s: %s", ring.Status.Epoch, r.DrillPatience, strings.Join(found.Blockers, "; ")).
+			WithHint("kubectl cell router forget NAME   # once it is known dead, or --ignore-router=NAME")
+		r.progress.done(StepFence, "refused: "+why.Error())
+		return true, errors.Join(r.finish(ctx, ring, v1alpha1.FailoverRefused), why)
 	}
 	r.progress.done(StepFence, fmt.Sprintf("every router acknowledges epoch %d", ring.Status.Epoch))
 	r.progress.begin(StepFreeze)
@@ -47,10 +69,7 @@ func (r *run) drill(ctx context.Context, ring *v1alpha1.Ring) (ended bool, err e
 	}
 	r.progress.done(StepFreeze, said)
 	r.progress.begin(StepPromote)
-	opened, kept, err := r.openAll(ctx, facts, access)
-	if err != nil {
-		return false, err
-	}
+	opened, kept := damagedIn(facts)
 	r.progress.edit(func(s *v1alpha1.FailoverStatus) {
 		s.KeptObjects, s.Kept = int64(len(kept)), kept[:min(len(kept), maxKept)]
 	})
@@ -58,50 +77,17 @@ func (r *run) drill(ctx context.Context, ring *v1alpha1.Ring) (ended bool, err e
 	return true, r.finish(ctx, ring, v1alpha1.FailoverSucceeded)
 }
 
-// openAll reads every copy that would be promoted.
-func (r *run) openAll(ctx context.Context, facts *Facts, access map[string]federation.Access) (opened int, corrupt []v1alpha1.FailoverKept, err error) {
+// damagedIn counts the copies, which the report has read to their end, and names those that are of no use.
+func damagedIn(facts *Facts) (opened int, kept []v1alpha1.FailoverKept) {
 	for _, s := range facts.Survivors {
-		if s.Err != nil {
-			continue // the report says so
-		}
-		config, err := configOf(access, s.Cell)
-		if err != nil {
-			return opened, corrupt, err
-		}
-		kube, err := kubernetes.NewForConfig(wrapped(config, s.Cell, r.WrapCell))
-		if err != nil {
-			return opened, corrupt, fmt.Errorf("build client of cell %s: %w", s.Cell, err)
-		}
-		n, bad, err := openIn(ctx, kube, r.cell)
-		for _, e := range bad {
-			corrupt = append(corrupt, v1alpha1.FailoverKept{
-				Object: Key("", "secrets", v1alpha1.Namespace, e.Name), Cell: s.Cell, Reason: "Corrupt", Message: e.Error(),
-			})
-		}
-		if opened += n; err != nil {
-			return opened, corrupt, fmt.Errorf("cell %s: %w", s.Cell, err)
-		}
-	}
-	return opened, corrupt, nil
-}
-
-func openIn(ctx context.Context, kube kubernetes.Interface, source string) (opened int, corrupt []*envelope.CorruptError, err error) {
-	options := metav1.ListOptions{LabelSelector: v1alpha1.LabelSourceCell + "=" + source, Limit: pageSize / 10}
-	for {
-		var page *corev1.SecretList
-		if page, err = kube.CoreV1().Secrets(v1alpha1.Namespace).List(ctx, options); err != nil {
-			return opened, corrupt, fmt.Errorf("list envelopes: %w", err)
-		}
-		for i := range page.Items {
+		for i := range s.Copies {
 			opened++
-			if bad, is := errors.AsType[*envelope.CorruptError](second(envelope.Open(&page.Items[i]))); is {
-				corrupt = append(corrupt, bad)
+			if c := &s.Copies[i]; c.Corrupt != nil {
+				kept = append(kept, v1alpha1.FailoverKept{
+					Object: Key("", "secrets", v1alpha1.Namespace, c.Secret), Cell: s.Cell, Reason: "Corrupt", Message: c.Corrupt.Error(),
+				})
 			}
 		}
-		if options.Continue = page.Continue; options.Continue == "" {
-			return opened, corrupt, nil
-		}
 	}
+	return opened, kept
 }
-
-func second(_ *envelope.Envelope, err error) error { return err }

@@ -35,6 +35,8 @@ type Driver struct {
 	WrapCell func(name string, config *rest.Config)
 	// CatchUp is how long the backup of a cell that still answers gets to come level after the fence; 15 s where zero.
 	CatchUp time.Duration
+	// DrillPatience is how long a drill waits for routers to acknowledge; 45 s where zero.
+	DrillPatience time.Duration
 	// Parallel is how many envelopes are promoted at once; 32 where zero.
 	Parallel int
 	Logger   *slog.Logger
@@ -68,6 +70,9 @@ func (d *Driver) Run(ctx context.Context, name string) (*v1alpha1.Failover, erro
 	if d.CatchUp == 0 {
 		d.CatchUp = catchUp
 	}
+	if d.DrillPatience == 0 {
+		d.DrillPatience = silentAfter
+	}
 	c, err := connect(d.RCP)
 	if err != nil {
 		return nil, err
@@ -84,6 +89,12 @@ func (d *Driver) Run(ctx context.Context, name string) (*v1alpha1.Failover, erro
 			return nil, final
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
+		}
+		if errors.Is(err, errYield) {
+			if err := pause(ctx, d.LeaseDuration/5); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		d.Logger.Warn("not driving the failover any more, trying again", "failover", name, "err", err)
 		if err := pause(ctx, again); err != nil {

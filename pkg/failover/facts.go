@@ -8,6 +8,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/backup/mirror"
 	"github.com/kubecell/kubectl-cell/pkg/envelope"
+	"github.com/kubecell/kubectl-cell/pkg/lease"
 	"github.com/kubecell/kubectl-cell/pkg/router"
 	"github.com/kubecell/kubectl-cell/pkg/router/ledger"
 	"github.com/kubecell/kubectl-cell/pkg/routers"
@@ -18,13 +19,22 @@ type Facts struct {
 	// Cell that is to be failed over.
 	Cell string
 	Now  time.Time
-	Ring *v1alpha1.Ring
+	// RCPTime is Now by the clock of the RCP, zero where it is not known. No other clock says whether a router is silent.
+	RCPTime time.Time
+	Ring    *v1alpha1.Ring
 	// Cells by name.
 	Cells map[string]*v1alpha1.Cell
 	// Answers says that the cell answered whoever asks.
 	Answers bool
 	// Mark is how far the backup of the cell has come; nil where it never said so.
 	Mark *ledger.Mark
+	// TakenOver is how many objects the cell took over by other failovers since the backup of it was complete last.
+	TakenOver int64
+	// Uncounted is how many of these the count in the status of the cell may not have yet.
+	Uncounted int64
+	// Left says that other cells have left the ring since the backup of the cell was complete last: copies that it had
+	// there are gone, and may not have been made again.
+	Left bool
 	// Unprotected are the objects of which the backup says that it cannot have them.
 	Unprotected []mirror.Unprotected
 	// Witnesses are the registered routers.
@@ -45,20 +55,30 @@ type Witness struct {
 	Ledger ledger.Report
 }
 
-// Survivor is a cell, and the copies that it has of the failing one's objects.
+// silence is for how long the router has not shown that it lives.
+func (f *Facts) silence(w *Witness) time.Duration {
+	return w.Silence(lease.Moment{RCP: f.RCPTime, Local: f.Now})
+}
+
+// Survivor is a cell, the copies that it has of the failing one's objects, and what it handed to that one.
 type Survivor struct {
 	Cell string
 	// Err says why it could not be asked.
 	Err    error
 	Copies []Copy
+	// Handed are the objects that it has handed to the failing cell.
+	Handed []Handed
 }
 
-// Copy is an envelope by its metadata.
+// Copy is an envelope.
 type Copy struct {
-	// Secret is its name, and UID its own.
-	Secret string
-	UID    types.UID
+	// Secret is its name, UID and Version are its own.
+	Secret  string
+	UID     types.UID
+	Version string
+	// Header is empty where it cannot be read.
 	Header envelope.Header
-	// Corrupt says why there is no header; nil where there is one.
+	// Corrupt says why it is of no use: its header cannot be read, or its data is not what the header says. nil where it
+	// is whole, as far as it was read.
 	Corrupt error
 }

@@ -46,6 +46,8 @@ type Failback struct {
 	Cell          string
 	// Dir is where what differs is saved. Host names this machine in the record.
 	Dir, Host string
+	// Order is what the record says of who ordered it; nil for nothing.
+	Order *v1alpha1.Order
 	// DryRun judges all objects, and neither saves nor deletes any.
 	DryRun bool
 	// Tell is told the run's status at each change, one at a time; nil for nobody.
@@ -101,7 +103,7 @@ func (f *Failback) order(ctx context.Context, c *connection) (*v1alpha1.Failover
 	}
 	s := &ring.Status
 	switch {
-	case run != nil:
+	case run != nil && !run.Spec.Drill:
 		return nil, notEnded(run)
 	case s.Phase != v1alpha1.RingStable:
 		return nil, exit.Refusedf("rebalance %s has not ended, and objects are on their way between cells", s.Rebalance).
@@ -115,7 +117,7 @@ func (f *Failback) order(ctx context.Context, c *connection) (*v1alpha1.Failover
 	}
 	record := &v1alpha1.Failover{
 		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("fb-%d", s.Epoch+1)},
-		Spec:       v1alpha1.FailoverSpec{Cell: f.Cell, Direction: v1alpha1.DirectionFailback, ConfirmEpoch: s.Epoch},
+		Spec:       v1alpha1.FailoverSpec{Cell: f.Cell, Direction: v1alpha1.DirectionFailback, ConfirmEpoch: s.Epoch, Order: f.Order},
 	}
 	access, err := federation.Cells(ctx, c.rcp)
 	if err != nil {
@@ -181,18 +183,33 @@ func (r *returning) work(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	joined := false
 	if contains(ring.Status.Unavailable, r.Cell) {
 		if err := r.clean(ctx, ring); err != nil {
+			return err
+		}
+		// Whoever goes on after the next step knows by the record alone where the files are.
+		if err := r.progress.publish(ctx); err != nil {
 			return err
 		}
 		if err := r.admit(ctx); err != nil {
 			return err
 		}
+	} else {
+		joined = contains(cellsOf(&ring.Status), r.Cell) || wanted(ring, r.Cell)
 	}
 	if err := r.acknowledged(ctx); err != nil {
 		return err
 	}
-	if err := r.thaw(ctx); err != nil {
+	config, err := r.thaw(ctx)
+	if err != nil {
+		return err
+	}
+	if joined { // by an earlier run, and a rebalance may have brought objects since
+		r.took(StepThaw, "the cell takes writes again")
+		return r.end(ctx, "in the wanted ring since an earlier run")
+	}
+	if err := r.emptied(ctx, config); err != nil {
 		return err
 	}
 	return r.join(ctx)

@@ -2,6 +2,7 @@ package failover_test
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,24 +10,30 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/failover"
+	"github.com/kubecell/kubectl-cell/pkg/fence"
+	"github.com/kubecell/kubectl-cell/pkg/migration"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
 )
 
-// TestACellComesBack: what it has alone, or wrote after it was fenced off, is saved; all of it goes; then it is a member
+// TestACellComesBack: what it has alone, was lost, or wrote after it was fenced off, is saved; all of it goes; then it is a member
 // like any other, and has what the federation has. Whoever carries that out may die at each step.
 func TestACellComesBack(t *testing.T) {
 	b := newBed(t)
 	ours, others := b.fill(5)
-	b.backUp(ours...)
+	lost := ours[2]
+	b.must(b.maps().set(lost, "unsaved"))
+	b.backUp(slices.DeleteFunc(slices.Clone(ours), func(name string) bool { return name == lost })...)
 	direct := configMaps{b, b.cells["cell-1"]}
 	held, err := direct.get(ours[3])
 	b.must(err)
@@ -34,14 +41,22 @@ func TestACellComesBack(t *testing.T) {
 	_, err = b.cells["cell-1"].CoreV1().ConfigMaps(b.namespace).Update(t.Context(), held, metav1.UpdateOptions{})
 	b.must(err)
 	b.backUp(ours[3])
+	b.interrupted(lost, others)
+	forgotten := ours[4]
+	b.must(direct.set(forgotten, "forgotten")) // as if a router had acknowledged it that died as well
 	b.dies("cell-1")
-	run := b.carryOut(b.order(v1alpha1.FailoverSpec{Cell: "cell-1"}).Name, v1alpha1.FailoverSucceeded)
-	// Times in managed fields are in whole seconds.
-	b.await("the second after the fence", func() bool { return time.Since(run.Status.StartTime.Time) > 2*time.Second })
+	b.carryOut(b.order(v1alpha1.FailoverSpec{Cell: "cell-1", AcceptLoss: 1}).Name, v1alpha1.FailoverSucceeded)
+	_, err = b.maps().create(lost, "federation") // what the cell has under that name was in no copy
+	b.must(err)
 	b.must(b.maps().set(ours[0], "federation"))
 	b.must(b.maps().set(ours[1], "federation"))
 	b.must(direct.set(ours[1], "cell"))
-	_, err = direct.create("alone", "cell")
+	alone, err := direct.create("alone", "cell")
+	b.must(err)
+	hangs := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "hangs", OwnerReferences: []metav1.OwnerReference{
+		{APIVersion: "v1", Kind: "ConfigMap", Name: alone.Name, UID: alone.UID},
+	}}, Data: map[string]string{"value": "cell"}}
+	_, err = b.cells["cell-1"].CoreV1().ConfigMaps(b.namespace).Create(t.Context(), hangs, metav1.CreateOptions{})
 	b.must(err)
 	dir := t.TempDir()
 	failback := func() *failover.Failback {
@@ -60,12 +75,16 @@ func TestACellComesBack(t *testing.T) {
 	if entries, _ := os.ReadDir(dir); len(entries) > 0 {
 		t.Errorf("a dry run saved %v", entries)
 	}
-	if got := b.kept(seen); !slices.Equal(got, []string{"alone OnlyHere", ours[1] + " Diverged"}) {
-		t.Errorf("a dry run finds %v", got)
+	differ := []string{"alone OnlyHere", "hangs OnlyHere", "tombstone OnlyHere", "incoming OnlyHere", ours[1] + " Diverged", forgotten + " Diverged", lost + " Diverged"}
+	slices.Sort(differ)
+	if got := b.kept(seen); !slices.Equal(got, differ) {
+		t.Errorf("a dry run finds %v, want %v", got, differ)
 	}
-	for _, step := range []failover.StepName{failover.StepCompare, failover.StepAdmit, failover.StepThaw} {
+	for _, step := range []failover.StepName{failover.StepCompare, failover.StepAdmit, failover.StepThaw, failover.StepJoin} {
 		f := failback()
 		ctx, kill := contextWithTimeout(t, patience)
+		f.RCP = rest.CopyConfig(b.rcp)
+		f.RCP.Wrap(func(next http.RoundTripper) http.RoundTripper { return lifeline{ctx, next} })
 		f.Step = func(s failover.StepName) {
 			if s == step {
 				kill()
@@ -75,19 +94,63 @@ func TestACellComesBack(t *testing.T) {
 			t.Fatalf("it was not killed at %s", step)
 		}
 		kill()
+		if step == failover.StepAdmit {
+			b.onlyLeft("cell-1", "alone")
+		}
 		err := b.kube.CoordinationV1().Leases(v1alpha1.Namespace).Delete(t.Context(), v1alpha1.FailoverLease, metav1.DeleteOptions{})
 		if !apierrors.IsNotFound(err) {
 			b.must(err)
 		}
 	}
-	ended, err := failback().Run(t.Context())
+	b.saved(dir, ours[1], "cell", "federation")
+	b.saved(dir, lost, "unsaved", "federation")
+	b.saved(dir, forgotten, "forgotten", "1")
+	b.saved(dir, "alone", "cell", "")
+	b.saved(dir, "hangs", "cell", "")
+	b.saved(dir, "tombstone", "last", "")
+	b.saved(dir, "incoming", "last", "")
+	b.rejoined(append(slices.Clone(ours), others...), ours)
+	// The last one died before it could say so, and the cell has objects again.
+	ctx, cancel := contextWithTimeout(t, patience)
+	defer cancel()
+	ended, err := failback().Run(ctx)
 	b.must(err)
 	if ended.Status.Phase != v1alpha1.FailoverSucceeded || !strings.HasPrefix(ended.Status.Quarantine, "here:") {
 		t.Errorf("record: %+v", ended.Status)
 	}
-	b.saved(dir, ours[1], "cell", "federation")
-	b.saved(dir, "alone", "cell", "")
-	b.rejoined(append(slices.Clone(ours), others...), ours)
+}
+
+// interrupted leaves in cell-1 what a rebalance has in hand: an object that is about to be moved away, the tombstones and
+// incoming copies of two others, which count elsewhere, and those of objects that nobody else has.
+func (b *bed) interrupted(leaving string, others []string) {
+	b.t.Helper()
+	mover := kubeOf(b.t, fence.AsMover(b.configs["cell-1"])).CoreV1().ConfigMaps(b.namespace)
+	_, err := mover.Patch(b.t.Context(), leaving, types.MergePatchType,
+		fmt.Appendf(nil, `{"metadata":{"labels":{%q:%q}}}`, v1alpha1.LabelRebalanceStatus, v1alpha1.Migrating), metav1.PatchOptions{})
+	b.must(err)
+	counts, err := b.maps().get(others[1])
+	b.must(err)
+	for name, status := range map[string]v1alpha1.RebalanceStatus{
+		others[0]: v1alpha1.Migrated, "tombstone": v1alpha1.Migrated, others[1]: v1alpha1.Incoming, "incoming": v1alpha1.Incoming,
+	} {
+		marked := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{v1alpha1.LabelRebalanceStatus: string(status)}}}
+		marked.Data = map[string]string{"value": "last"}
+		if name == others[1] {
+			marked.Annotations = map[string]string{v1alpha1.AnnotationFromUID: string(counts.UID)}
+		}
+		_, err := mover.Create(b.t.Context(), marked, metav1.CreateOptions{})
+		b.must(err)
+	}
+}
+
+// onlyLeft wants a cell to have no config map but one: who owns another waits for the garbage collector, and nobody else.
+func (b *bed) onlyLeft(cell, owner string) {
+	b.t.Helper()
+	left, err := b.cells[cell].CoreV1().ConfigMaps(b.namespace).List(b.t.Context(), metav1.ListOptions{FieldSelector: "metadata.name!=kube-root-ca.crt"})
+	b.must(err)
+	if len(left.Items) != 1 || left.Items[0].Name != owner || left.Items[0].DeletionTimestamp == nil {
+		b.t.Errorf("left in %s are %v; want %s alone, in deletion", cell, left.Items, owner)
+	}
 }
 
 // kept are the objects of this test that a run names.
@@ -132,7 +195,7 @@ func (b *bed) saved(dir, name, cell, federation string) {
 // rejoined wants the cell to be empty and in the wanted ring, and after a rebalance to have what it had.
 func (b *bed) rejoined(all, ours []string) {
 	b.t.Helper()
-	for _, name := range append(slices.Clone(ours), "alone") {
+	for _, name := range append(slices.Clone(ours), "alone", "hangs", "tombstone", "incoming") {
 		if _, err := (configMaps{b, b.cells["cell-1"]}).get(name); !apierrors.IsNotFound(err) {
 			b.t.Errorf("%s in the cell: %v, want that it is gone", name, err)
 		}
@@ -160,35 +223,36 @@ func (b *bed) rejoined(all, ours []string) {
 }
 
 func TestCompare(t *testing.T) {
-	fenced := noon
-	obj := func(value string, changed time.Time) *unstructured.Unstructured {
+	obj := func(value, version string) *unstructured.Unstructured {
 		o := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "data": map[string]any{"value": value}}}
 		o.SetName("x")
-		o.SetUID(types.UID("u-" + value))
-		at := metav1.NewTime(changed)
-		o.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: "m", Time: &at}})
+		o.SetUID("u-1")
+		o.SetResourceVersion(version)
 		return o
 	}
-	undated := obj("1", noon)
-	undated.SetManagedFields(nil)
-	marked := obj("1", noon)
-	marked.SetAnnotations(map[string]string{v1alpha1.AnnotationPlacementEpoch: "7"})
+	from := func(value, cell, uid, version string) *unstructured.Unstructured {
+		o := obj(value, "77")
+		o.SetUID("u-2")
+		o.SetAnnotations(map[string]string{
+			v1alpha1.AnnotationPlacementEpoch: "7", v1alpha1.AnnotationPromotedFrom: migration.Origin(cell, types.UID(uid), version),
+		})
+		return o
+	}
 	for name, test := range map[string]struct {
-		here, there *unstructured.Unstructured
-		stale       bool
-		want        failover.Verdict
+		there *unstructured.Unstructured
+		want  failover.Verdict
 	}{
-		"the same":                   {obj("1", noon), obj("1", noon.Add(time.Hour)), false, failover.Identical},
-		"the same but for our marks": {obj("1", noon), marked, false, failover.Identical},
-		"written before the fence":   {obj("1", noon.Add(-time.Minute)), obj("2", noon.Add(time.Hour)), false, failover.Older},
-		"a write that was not saved": {obj("1", noon.Add(-time.Minute)), obj("2", noon.Add(time.Hour)), true, failover.Diverged},
-		"written after the fence":    {obj("1", noon.Add(time.Minute)), obj("2", noon), false, failover.Diverged},
-		"written in the same second": {obj("1", noon), obj("2", noon), false, failover.Diverged},
-		"written nobody knows when":  {undated, obj("2", noon), false, failover.Diverged},
-		"the federation has none":    {obj("1", noon.Add(-time.Minute)), nil, false, failover.OnlyHere},
+		"the same":                           {obj("1", "5"), failover.Identical},
+		"the same but for our marks":         {from("1", "cell-1", "u-1", "9"), failover.Identical},
+		"brought back, and written to since": {from("2", "cell-1", "u-1", "10"), failover.Older},
+		"brought back from an earlier state": {from("2", "cell-1", "u-1", "9"), failover.Diverged},
+		"brought back from another object":   {from("2", "cell-1", "u-0", "10"), failover.Diverged},
+		"brought back from another cell":     {from("2", "cell-3", "u-1", "10"), failover.Diverged},
+		"nobody knows what it was made from": {obj("2", "10"), failover.Diverged},
+		"the federation has none":            {nil, failover.OnlyHere},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := failover.Compare(test.here, test.there, fenced, test.stale); got != test.want {
+			if got := failover.Compare("cell-1", obj("1", "10"), test.there); got != test.want {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
 		})

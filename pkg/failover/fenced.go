@@ -60,7 +60,7 @@ func (r *run) leaveRing(ctx context.Context, ring *v1alpha1.Ring) (ended bool, e
 	if fresh.Status.Epoch != ring.Status.Epoch {
 		return false, nil // somebody else has gone on
 	}
-	return false, r.write(ctx, fresh, StepRing, func(s *v1alpha1.RingStatus) { takeOut(s, r.cell) })
+	return false, r.write(ctx, fresh, StepRing, func(s *v1alpha1.RingStatus) { takeOut(s, r.cell, unread(&found.FailoverReport)) })
 }
 
 // freeze does what can be done to the cell itself.
@@ -75,33 +75,49 @@ func (r *run) freeze(ctx context.Context) (string, error) {
 	}
 	bounded, cancel := context.WithTimeout(ctx, freezeTimeout)
 	defer cancel()
+	patience := askTimeout
+	if r.silent {
+		patience = askAgainTimeout
+	}
 	config, err := a.Config, a.Err
 	var state Frozen
 	if err == nil {
-		state = Freeze(bounded, wrapped(config, r.cell, r.WrapCell))
+		state = freeze(bounded, patience, wrapped(config, r.cell, r.WrapCell), wrappedAll(a.Endpoints, r.cell, r.WrapCell))
 	} else {
 		state = Frozen{Reason: v1alpha1.ReasonFreezeFailed, Message: err.Error()}
+	}
+	r.silent = state.Reason == v1alpha1.ReasonFreezeUnreachable
+	said := state.String()
+	if r.silent && maybeFrozen(&a.Cell) {
+		// It has to be thawed should the fence be taken back, and to be frozen anew if not.
+		state = Frozen{Reason: v1alpha1.ReasonFreezeFailed, Message: "it does not answer, and may be frozen from before"}
 	}
 	if err := sayFrozen(ctx, r.c.client, r.cell, state); err != nil {
 		return "", passing(err)
 	}
-	return state.String(), ctx.Err()
+	return said, ctx.Err()
 }
 
 // settled makes the report that counts: no router lets a write to the cell pass any more. Where the cell itself answers,
-// its backup may still come level.
+// its backup may still come level, and a survivor that does not may answer yet. One that did not a moment ago is asked again only where that would count.
 func (r *run) settled(ctx context.Context) (*Finding, error) {
-	for began := time.Now(); ; {
-		facts, err := r.c.facts(ctx, r.cell)
+	for began, ask := time.Now(), !r.silent; ; ask = true {
+		facts, err := r.c.facts(ctx, r.cell, ask)
 		if err != nil {
 			return nil, passing(err)
 		}
+		r.deleted = deletions(facts.Witnesses)
 		found, err := Report(facts)
 		if err != nil {
 			return nil, exit.Errorf(exit.Failure, "%w", err)
 		}
 		r.progress.edit(func(s *v1alpha1.FailoverStatus) { s.Report = &found.FailoverReport })
-		if Loss(&found.FailoverReport) <= r.spec.AcceptLoss || !facts.Answers || time.Since(began) > r.CatchUp {
+		switch {
+		case Loss(&found.FailoverReport) <= r.spec.AcceptLoss:
+			return found, nil
+		case !ask:
+			continue
+		case !facts.Answers && !facts.silent() || time.Since(began) > r.CatchUp:
 			return found, nil
 		}
 		if err := pause(ctx, again/2); err != nil {
@@ -119,10 +135,9 @@ func (r *run) takeBack(ctx context.Context, ring *v1alpha1.Ring, loss int64) (en
 		return false, passing(err)
 	}
 	if a := access[r.cell]; a.Config != nil {
-		bounded, cancel := context.WithTimeout(ctx, freezeTimeout)
-		defer cancel()
-		// Where it does not answer it was not frozen either.
-		_ = Thaw(bounded, wrapped(a.Config, r.cell, r.WrapCell))
+		if err := r.letGo(ctx, &a); err != nil {
+			return false, err
+		}
 	}
 	if err := r.write(ctx, ring, StepFence, func(s *v1alpha1.RingStatus) { unfence(s, r.cell) }); err != nil {
 		return false, err
@@ -136,6 +151,22 @@ func (r *run) takeBack(ctx context.Context, ring *v1alpha1.Ring, loss int64) (en
 	}
 	r.progress.done(StepFence, "taken back")
 	return true, errors.Join(r.finish(ctx, fresh, v1alpha1.FailoverRefused), why)
+}
+
+// letGo thaws the cell. One that does not answer any more is left to a [Guard], which thaws it when it does: the run must
+// not wait for a cell that may be dead.
+func (r *run) letGo(ctx context.Context, a *federation.Access) error {
+	bounded, cancel := context.WithTimeout(ctx, freezeTimeout)
+	defer cancel()
+	err := Thaw(bounded, wrapped(a.Config, r.cell, r.WrapCell), wrappedAll(a.Endpoints, r.cell, r.WrapCell)...)
+	if err != nil && maybeFrozen(&a.Cell) {
+		r.logger.Warn("cannot thaw the cell, which a backup daemon does once it answers", "err", err)
+		return nil
+	}
+	if err := sayFrozen(ctx, r.c.client, r.cell, Frozen{Reason: v1alpha1.ReasonThawed, Message: "the fence was taken back"}); err != nil {
+		return passing(err)
+	}
+	return nil
 }
 
 // unwant takes the cell out of the wanted ring, where the next rebalance would bring it back from.

@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
+	"sync"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -30,6 +33,9 @@ func (f Frozen) InForce() bool { return f.Reason == v1alpha1.ReasonFreezeInForce
 func (f Frozen) String() string {
 	switch f.Reason {
 	case v1alpha1.ReasonFreezeInForce:
+		if f.Message != "" {
+			return "the cell is frozen; " + f.Message
+		}
 		return "the cell is frozen"
 	case v1alpha1.ReasonFreezeUnreachable:
 		return "the cell does not answer, and is frozen when it does"
@@ -37,16 +43,29 @@ func (f Frozen) String() string {
 	return "the cell is not frozen: " + f.Message
 }
 
-// Freeze freezes a cell, and returns when that is in force, has failed, or ctx has ended.
-func Freeze(ctx context.Context, config *rest.Config) Frozen {
-	quick := rest.CopyConfig(config)
-	quick.Timeout = askTimeout
-	if _, err := federation.Probe(ctx, quick); err != nil {
+// maybeFrozen says whether a cell refuses writes for all that was said last of it: a freeze that has failed may have been
+// installed in part.
+func maybeFrozen(cell *v1alpha1.Cell) bool {
+	said := meta.FindStatusCondition(cell.Status.Conditions, v1alpha1.ConditionFrozen)
+	return said != nil && (said.Status == metav1.ConditionTrue || said.Reason == v1alpha1.ReasonFreezeFailed)
+}
+
+// Freeze freezes a cell, and returns when that is in force at each of its apiservers, has failed, or ctx has ended.
+// Where no apiservers are given, config is the way to the only one. One that does not answer is not waited for, and is
+// named in the message.
+func Freeze(ctx context.Context, config *rest.Config, apiservers ...*rest.Config) Frozen {
+	return freeze(ctx, askTimeout, config, apiservers)
+}
+
+// freeze waits for the cell's first answer so long.
+func freeze(ctx context.Context, patience time.Duration, config *rest.Config, apiservers []*rest.Config) Frozen {
+	if _, err := federation.Probe(ctx, within(config, patience)); err != nil {
 		return Frozen{v1alpha1.ReasonFreezeUnreachable, err.Error()}
 	}
-	_, err := fence.Freeze(ctx, quick)
+	var silent []string
+	_, err := fence.Freeze(ctx, within(config, askTimeout))
 	if err == nil {
-		err = fence.AwaitFrozen(ctx, quick)
+		silent, err = everywhere(ctx, config, apiservers, fence.AwaitFrozen)
 	}
 	switch {
 	case errors.Is(err, fence.ErrUnsupported):
@@ -54,17 +73,60 @@ func Freeze(ctx context.Context, config *rest.Config) Frozen {
 	case err != nil:
 		return Frozen{v1alpha1.ReasonFreezeFailed, err.Error()}
 	}
-	return Frozen{Reason: v1alpha1.ReasonFreezeInForce}
+	out := Frozen{Reason: v1alpha1.ReasonFreezeInForce}
+	if len(silent) > 0 {
+		out.Message = strings.Join(silent, ", ") + " did not answer: it refuses writes a second after it hears of the freeze from its etcd"
+	}
+	return out
 }
 
-// Thaw lets a cell be written to again, and returns when it does or ctx has ended.
-func Thaw(ctx context.Context, config *rest.Config) error {
-	quick := rest.CopyConfig(config)
-	quick.Timeout = askTimeout
-	if err := fence.Thaw(ctx, quick); err != nil {
+// Thaw lets a cell be written to again, and returns when each of its apiservers that answers does so, or ctx has ended.
+// Where no apiservers are given, config is the way to the only one.
+func Thaw(ctx context.Context, config *rest.Config, apiservers ...*rest.Config) error {
+	if err := fence.Thaw(ctx, within(config, askTimeout)); err != nil {
 		return err
 	}
-	return fence.AwaitThawed(ctx, quick)
+	_, err := everywhere(ctx, config, apiservers, fence.AwaitThawed)
+	return err
+}
+
+// everywhere waits for each apiserver of a cell, since each learns of a policy by itself. silent are the hosts of those
+// that do not answer, of which nothing is known; where none answers that is an error.
+func everywhere(ctx context.Context, config *rest.Config, apiservers []*rest.Config, await func(context.Context, *rest.Config) error) (silent []string, err error) {
+	if len(apiservers) == 0 {
+		apiservers = []*rest.Config{config}
+	}
+	errs, away := make([]error, len(apiservers)), make([]error, len(apiservers))
+	var waiting sync.WaitGroup
+	for i, one := range apiservers {
+		waiting.Go(func() {
+			quick := within(one, askTimeout)
+			if _, away[i] = federation.Probe(ctx, quick); away[i] != nil {
+				return
+			}
+			if errs[i] = await(ctx, quick); errs[i] != nil {
+				// It may have gone away meanwhile. The time for waiting may be over as well.
+				_, away[i] = federation.Probe(context.WithoutCancel(ctx), quick)
+			}
+		})
+	}
+	waiting.Wait()
+	for i, one := range apiservers {
+		if away[i] != nil {
+			silent, errs[i] = append(silent, one.Host), nil
+		}
+	}
+	if len(silent) == len(apiservers) {
+		return silent, fmt.Errorf("no apiserver of the cell answers: %w", errors.Join(away...))
+	}
+	return silent, errors.Join(errs...)
+}
+
+// within is config for requests that may take so long.
+func within(config *rest.Config, timeout time.Duration) *rest.Config {
+	out := rest.CopyConfig(config)
+	out.Timeout = timeout
+	return out
 }
 
 // wrapped is config with what a test changes in the way to a cell.
@@ -73,6 +135,15 @@ func wrapped(config *rest.Config, cell string, wrap func(string, *rest.Config)) 
 	out.QPS, out.Burst = -1, -1
 	if wrap != nil {
 		wrap(cell, out)
+	}
+	return out
+}
+
+// wrappedAll is wrapped for the ways to each apiserver of a cell.
+func wrappedAll(configs []*rest.Config, cell string, wrap func(string, *rest.Config)) []*rest.Config {
+	out := make([]*rest.Config, len(configs))
+	for i, config := range configs {
+		out[i] = wrapped(config, cell, wrap)
 	}
 	return out
 }

@@ -22,11 +22,11 @@ func Gate(facts *Facts, found *v1alpha1.FailoverReport, spec *v1alpha1.FailoverS
 	if len(why) == 0 {
 		return nil
 	}
-	hint := "kubectl cell status"
+	refused := exit.Refusedf("%s", strings.Join(why, "; "))
 	if len(flags) > 0 {
-		hint = fmt.Sprintf("kubectl cell failover %s %s", spec.Cell, strings.Join(flags, " "))
+		return refused.WithHint("kubectl cell failover %s %s", spec.Cell, strings.Join(flags, " "))
 	}
-	return exit.Refusedf("%s", strings.Join(why, "; ")).WithHint("%s", hint)
+	return refused.WithHint("kubectl cell status")
 }
 
 // member refuses cells that cannot leave the ring.
@@ -36,12 +36,16 @@ func member(ring *v1alpha1.Ring, cell string) error {
 	case !slices.Contains(all, cell):
 		return exit.Refusedf("cell %s is not in the ring, which has %s: there is nothing to fail over", cell, strings.Join(all, ", ")).
 			WithHint("kubectl cell get cells")
-	case ring.Status.Current != nil && len(ring.Status.Current.Members) == 1,
-		ring.Status.Target != nil && len(leave(slices.Clone(ring.Status.Target.Members), cell)) == 0:
+	case alone(ring.Status.Current, cell), alone(ring.Status.Target, cell):
 		return exit.Refusedf("cell %s is the last one of the ring: nobody could take its workloads over", cell).
 			WithHint("kubectl cell sandbox chaos restart %s   # or bring it back otherwise", cell)
 	}
 	return nil
+}
+
+// alone says whether nobody is left of a layout without the cell.
+func alone(l *v1alpha1.RingLayout, cell string) bool {
+	return l != nil && len(leave(slices.Clone(l.Members), cell)) == 0
 }
 
 // objections are what speaks against a run, and the flags that override it. A drill changes nothing, and is refused for
@@ -54,14 +58,19 @@ func objections(facts *Facts, found *v1alpha1.FailoverReport, spec *v1alpha1.Fai
 		why = append(why, fmt.Sprintf("cell %s answers %s", spec.Cell, seen))
 		flags = append(flags, "--force")
 	}
-	for _, w := range facts.Witnesses {
-		if facts.Now.Sub(w.Renewed) > silentAfter && !slices.Contains(spec.IgnoreRouters, w.Name) {
+	for i := range facts.Witnesses {
+		w := &facts.Witnesses[i]
+		if facts.silence(w) > silentAfter && !slices.Contains(spec.IgnoreRouters, w.Name) {
 			why = append(why, fmt.Sprintf("router %s is silent and would be waited for", w.Name))
 			flags = append(flags, "--ignore-router="+w.Name)
 		}
 	}
 	if loss := Loss(found); loss > spec.AcceptLoss {
-		why = append(why, fmt.Sprintf("%d objects would be lost or lack a write, and %d are accepted", loss, spec.AcceptLoss))
+		nameless := ""
+		if found.Unknown > 0 {
+			nameless = fmt.Sprintf(" (of %d there is a number, and no name)", found.Unknown)
+		}
+		why = append(why, fmt.Sprintf("%d objects would be lost or lack a write%s, and %d are accepted", loss, nameless, spec.AcceptLoss))
 		flags = append(flags, fmt.Sprintf("--accept-loss=%d", loss))
 	}
 	if epoch := facts.Ring.Status.Epoch; spec.ConfirmEpoch != epoch {

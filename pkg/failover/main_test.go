@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +20,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 	"k8s.io/client-go/kubernetes"
@@ -25,11 +28,14 @@ import (
 	"k8s.io/client-go/util/retry"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/backup/mirror"
 	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/envelope"
 	"github.com/kubecell/kubectl-cell/pkg/failover"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/router"
+	"github.com/kubecell/kubectl-cell/pkg/routers"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
@@ -46,6 +52,8 @@ var founded sync.Once
 const (
 	patience = time.Minute
 	lease    = 3 * time.Second
+	// namespacePrefix is that of the tests' namespaces.
+	namespacePrefix = "ns-"
 )
 
 var cellNames = []string{"cell-1", "cell-2", "cell-3"}
@@ -119,6 +127,7 @@ func (b *bed) clear() {
 	for name, config := range b.configs {
 		b.must(failover.Thaw(ctx, config))
 		b.must(b.cells[name].CoreV1().Secrets(v1alpha1.Namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: v1alpha1.LabelBackupCell}))
+		b.empty(config)
 	}
 	list, err := b.client.Failovers().List(ctx, metav1.ListOptions{})
 	b.must(err)
@@ -130,6 +139,7 @@ func (b *bed) clear() {
 	for _, run := range runs.Items {
 		b.must(b.client.Rebalances().Delete(ctx, run.Name, metav1.DeleteOptions{}))
 	}
+	b.must(b.kube.CoreV1().ConfigMaps(v1alpha1.Namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: v1alpha1.LabelComponent + "=" + v1alpha1.ComponentMarks}))
 	leases := b.kube.CoordinationV1().Leases(v1alpha1.Namespace)
 	b.must(leases.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: v1alpha1.LabelComponent}))
 	for _, name := range []string{v1alpha1.FailoverLease, v1alpha1.RebalanceLease} {
@@ -138,6 +148,25 @@ func (b *bed) clear() {
 		}
 	}
 	b.reset(cellNames...)
+}
+
+// empty deletes what an earlier test left in a cell: a rebalance would move it, and tombstones tell of objects that have
+// no copies any more.
+func (b *bed) empty(config *rest.Config) {
+	b.t.Helper()
+	ctx := b.t.Context()
+	mover, err := kubernetes.NewForConfig(fence.AsMover(config))
+	b.must(err)
+	left, err := mover.CoreV1().ConfigMaps(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
+	b.must(err)
+	for _, cm := range left.Items {
+		if !strings.HasPrefix(cm.Namespace, namespacePrefix) {
+			continue
+		}
+		if err := mover.CoreV1().ConfigMaps(cm.Namespace).Delete(ctx, cm.Name, metav1.DeleteOptions{}); !apierrors.IsNotFound(err) {
+			b.must(err)
+		}
+	}
 }
 
 // reset makes cells the ring, without any data being moved.
@@ -157,6 +186,17 @@ func (b *bed) reset(cells ...string) {
 		_, err = b.client.Rings().UpdateStatus(b.t.Context(), ring, metav1.UpdateOptions{})
 		return err
 	}))
+}
+
+// acknowledged waits until the router goes by the ring as it is.
+func (b *bed) acknowledged() {
+	b.t.Helper()
+	status := b.ring().Status
+	b.await("the router to acknowledge the ring", func() bool {
+		all, err := routers.List(b.t.Context(), b.kube)
+		b.must(err)
+		return len(all) > 0 && len(routers.Blocking(all, status.Epoch, status.Window)) == 0
+	})
 }
 
 // throughGates has the federation reach the cells by way of gates.
@@ -230,7 +270,7 @@ func (b *bed) ring() *v1alpha1.Ring {
 // makeNamespace makes one in every control plane, without waiting for it to be copied.
 func (b *bed) makeNamespace() {
 	b.t.Helper()
-	b.namespace = fmt.Sprintf("ns-%d", time.Now().UnixNano())
+	b.namespace = namespacePrefix + strconv.FormatInt(time.Now().UnixNano(), 10)
 	for _, kube := range []kubernetes.Interface{b.kube, b.cells["cell-1"], b.cells["cell-2"], b.cells["cell-3"]} {
 		_, err := kube.CoreV1().Namespaces().Create(b.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: b.namespace}}, metav1.CreateOptions{})
 		b.must(err)
@@ -335,6 +375,48 @@ func (b *bed) seal(name, owner, backup string) {
 	b.must(err)
 }
 
+// publish says how far the backup of a cell has come, as a backup daemon does: all of it, for an epoch, but what is named.
+func (b *bed) publish(cell string, epoch int64, unprotected ...mirror.Unprotected) {
+	b.t.Helper()
+	there, err := b.cells[cell].CoreV1().ConfigMaps(b.namespace).List(b.t.Context(), metav1.ListOptions{})
+	b.must(err)
+	plane := ""
+	for _, slot := range b.ring().Status.Slots {
+		if slot.Cell == cell {
+			plane = slot.ControlPlane
+		}
+	}
+	marks, err := json.Marshal(map[string]any{
+		"cell": cell, "controlPlane": plane, "time": time.Now(), "epoch": epoch, "resources": map[string]string{"configmaps": there.ResourceVersion},
+	})
+	b.must(err)
+	list, err := json.Marshal(unprotected)
+	b.must(err)
+	maps := b.kube.CoreV1().ConfigMaps(v1alpha1.Namespace)
+	published := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.MarksPrefix + cell, Labels: map[string]string{v1alpha1.LabelComponent: v1alpha1.ComponentMarks}},
+		Data:       map[string]string{v1alpha1.MarksKey: string(marks), v1alpha1.UnprotectedKey: string(list)},
+	}
+	if err := maps.Delete(b.t.Context(), published.Name, metav1.DeleteOptions{}); !apierrors.IsNotFound(err) {
+		b.must(err)
+	}
+	_, err = maps.Create(b.t.Context(), published, metav1.CreateOptions{})
+	b.must(err)
+}
+
+// count says how many objects a cell has, as a backup daemon does.
+func (b *bed) count(cell string, objects int64) {
+	b.t.Helper()
+	status, err := json.Marshal(map[string]any{"status": v1alpha1.CellStatus{Backup: &v1alpha1.CellBackup{Time: metav1.Now(), Complete: true, Objects: objects}}})
+	b.must(err)
+	_, err = b.client.Cells().Patch(b.t.Context(), cell, types.MergePatchType, status, metav1.PatchOptions{}, "status")
+	b.must(err)
+	b.t.Cleanup(func() {
+		_, err := b.client.Cells().Patch(context.Background(), cell, types.MergePatchType, []byte(`{"status":{"backup":null}}`), metav1.PatchOptions{}, "status")
+		b.must(err)
+	})
+}
+
 // envelopes counts those of a cell's objects in all cells.
 func (b *bed) envelopes(source string) int {
 	b.t.Helper()
@@ -351,6 +433,12 @@ func (b *bed) envelopes(source string) int {
 func (b *bed) dies(cell string) {
 	b.t.Helper()
 	b.gates[cell].Vanish()
+	b.givenUp(cell)
+}
+
+// givenUp waits until the router has noticed that a cell does not answer.
+func (b *bed) givenUp(cell string) {
+	b.t.Helper()
 	b.await("the router to give "+cell+" up", func() bool {
 		facts, err := failover.Read(b.t.Context(), b.rcp, cell)
 		b.must(err)

@@ -10,8 +10,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
-	"github.com/kubecell/kubectl-cell/pkg/federation"
-	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
 	"github.com/kubecell/kubectl-cell/pkg/placement"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
@@ -22,14 +20,12 @@ const movedAtOnce = 16
 
 // moved looks for objects that routers remember in the cell and a rebalance in flight has taken elsewhere. One that is
 // not found for certain is not among them.
-func moved(ctx context.Context, f *Facts, access map[string]federation.Access) (map[string]bool, error) {
-	snap, err := routing.FromRing(f.Ring)
-	if err != nil || f.Ring.Status.Target == nil {
-		return nil, err
+func moved(ctx context.Context, f *Facts, ways *ways, snap *routing.Snapshot) (map[string]bool, error) {
+	if f.Ring.Status.Target == nil {
+		return nil, nil
 	}
 	found := map[string]bool{}
 	var mu sync.Mutex // guards found
-	cells := map[string]*migration.Cell{}
 	group, asking := errgroup.WithContext(ctx)
 	group.SetLimit(movedAtOnce)
 	for _, w := range f.Witnesses {
@@ -39,11 +35,8 @@ func moved(ctx context.Context, f *Facts, access map[string]federation.Access) (
 			if class != placement.Sharded || !placed || !p.Moves() || p.Old() != f.Cell {
 				continue
 			}
-			if _, tried := cells[p.New()]; !tried {
-				cells[p.New()] = reach(access, p.New())
-			}
-			cell := cells[p.New()]
-			if cell == nil {
+			cell, err := ways.to(p.New())
+			if err != nil {
 				continue // the report says that it does not answer
 			}
 			group.Go(func() error {
@@ -59,21 +52,6 @@ func moved(ctx context.Context, f *Facts, access map[string]federation.Access) (
 		return nil, fmt.Errorf("look for what has moved: %w", err)
 	}
 	return found, nil
-}
-
-// reach is nil for a cell that cannot be asked.
-func reach(access map[string]federation.Access, name string) *migration.Cell {
-	config, err := configOf(access, name)
-	if err != nil {
-		return nil
-	}
-	config = fence.AsMover(config)
-	config.Timeout = listTimeout
-	cell, err := migration.Connect(name, config)
-	if err != nil {
-		return nil
-	}
-	return cell
 }
 
 // arrived says whether the cell has the object, and not a copy that does not count yet.

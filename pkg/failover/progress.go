@@ -133,7 +133,7 @@ func (p *progress) waiting(blocking []routers.Router) {
 	for _, r := range blocking {
 		age := "never renewed"
 		if !r.Renewed.IsZero() {
-			age = "last seen " + time.Since(r.Renewed).Round(time.Second).String() + " ago"
+			age = "last seen " + r.Silence(p.c.clock.Now()).Round(time.Second).String() + " ago"
 		}
 		names = append(names, fmt.Sprintf("%s (epoch %d, %s)", r.Name, r.Epoch, age))
 	}

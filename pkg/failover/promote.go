@@ -9,11 +9,13 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/envelope"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/promotion"
@@ -22,6 +24,10 @@ import (
 
 // promoteTimeout is for one envelope. A cell that hangs must not keep the others waiting for ever.
 const promoteTimeout = time.Minute
+
+// maxSealed is how many bytes of a cell's envelopes are kept in memory from the list to their turn, so that they need
+// not be read one by one.
+const maxSealed = 64 << 20
 
 // promoteAll waits until all routers know that the cell has left, makes its envelopes objects again, and ends the run.
 func (r *run) promoteAll(ctx context.Context, ring *v1alpha1.Ring) error {
@@ -91,6 +97,9 @@ type survivor struct {
 
 // round goes once through all cells at the same time. It is done when nothing is left that could be promoted later.
 func (p *promoter) round(ctx context.Context) (done bool, err error) {
+	if err := p.look(ctx); err != nil {
+		return false, err
+	}
 	access, err := federation.Cells(ctx, p.c.rcp)
 	if err != nil {
 		return false, passing(err)
@@ -112,7 +121,7 @@ func (p *promoter) round(ctx context.Context) (done bool, err error) {
 	left := make([]bool, len(p.cells))
 	var working sync.WaitGroup
 	for i, name := range slices.Sorted(maps.Keys(p.cells)) {
-		working.Go(func() { left[i] = !p.cell(ctx, engine, p.cells[name], access) })
+		working.Go(func() { left[i] = !p.cell(ctx, engine, p.cells[name]) })
 	}
 	working.Wait()
 	stop()
@@ -157,12 +166,22 @@ func (s *survivor) fail(err error) {
 	}
 }
 
+// sealed is an envelope that waits. secret is nil where it has to be read again.
+type sealed struct {
+	Copy
+	secret *corev1.Secret
+}
+
 // cell promotes what one cell has, the most recently changed first. It is false where something has to be tried again.
-func (p *promoter) cell(ctx context.Context, engine *promotion.Promoter, s *survivor, access map[string]federation.Access) bool {
+func (p *promoter) cell(ctx context.Context, engine *promotion.Promoter, s *survivor) bool {
 	if s.cell == nil {
 		return false
 	}
-	work, err := p.waiting(ctx, s, access)
+	if p.snap.Withheld[s.name] {
+		s.fail(p.release(ctx, s.name))
+		return false // the next round knows the ring in which it is not withheld
+	}
+	work, err := p.waiting(ctx, s)
 	if err != nil {
 		s.fail(err)
 		return false
@@ -194,22 +213,26 @@ func (p *promoter) cell(ctx context.Context, engine *promotion.Promoter, s *surv
 }
 
 // waiting are the envelopes in a cell that are to be promoted there and were not looked at yet.
-func (p *promoter) waiting(ctx context.Context, s *survivor, access map[string]federation.Access) ([]Copy, error) {
-	config, err := configOf(access, s.name)
-	if err != nil {
-		return nil, err
-	}
-	var work []Copy
+func (p *promoter) waiting(ctx context.Context, s *survivor) ([]sealed, error) {
+	var work []sealed
+	held := 0
 	for _, source := range p.sources {
-		copies, err := listCopies(ctx, wrapped(config, s.name, p.WrapCell), source)
+		err := s.cell.EachFrom(ctx, source, func(secret *corev1.Secret) {
+			header, err := envelope.HeaderOf(secret)
+			c := sealed{Copy: Copy{Secret: secret.Name, UID: secret.UID, Header: header, Corrupt: err}}
+			if size := secret.Size(); held+size <= maxSealed {
+				held += size
+				c.secret = secret
+			}
+			work = append(work, c)
+		})
 		if err != nil {
 			return nil, err
 		}
-		work = append(work, copies...)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	work = slices.DeleteFunc(work, func(c Copy) bool {
+	work = slices.DeleteFunc(work, func(c sealed) bool {
 		if c.Corrupt != nil {
 			s.kept[c.Secret] = v1alpha1.FailoverKept{
 				Object: Key("", "secrets", v1alpha1.Namespace, c.Secret), Cell: s.name,
@@ -218,18 +241,23 @@ func (p *promoter) waiting(ctx context.Context, s *survivor, access map[string]f
 			return true
 		}
 		_, kept := s.kept[c.Secret]
-		return kept || !usable(p.snap, s.name, &c)
+		return kept || !usable(p.snap, s.name, &c.Copy)
 	})
-	slices.SortFunc(work, func(a, b Copy) int { return b.Header.Written.Compare(a.Header.Written) })
+	slices.SortFunc(work, func(a, b sealed) int { return b.Header.Written.Compare(a.Header.Written) })
 	s.total, s.failing = len(s.handled)+len(s.kept)+len(work), ""
 	return work, nil
 }
 
 // one promotes an envelope. It is false where it has to be tried again.
-func (p *promoter) one(ctx context.Context, engine *promotion.Promoter, s *survivor, c Copy) bool {
+func (p *promoter) one(ctx context.Context, engine *promotion.Promoter, s *survivor, c sealed) bool {
 	bounded, cancel := context.WithTimeout(ctx, promoteTimeout)
 	defer cancel()
-	result := engine.Promote(bounded, s.name, c.Secret)
+	var result promotion.Result
+	if c.secret != nil {
+		result = engine.PromoteSecret(bounded, s.name, c.secret)
+	} else {
+		result = engine.Promote(bounded, s.name, c.Secret)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {

@@ -19,16 +19,18 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/backup/mirror"
-	"github.com/kubecell/kubectl-cell/pkg/envelope"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/router"
 	"github.com/kubecell/kubectl-cell/pkg/router/ledger"
 	"github.com/kubecell/kubectl-cell/pkg/routers"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
 
 const (
 	// askTimeout is for one question to a router, or whether a cell answers.
 	askTimeout = 3 * time.Second
+	// askAgainTimeout is for a cell that has just let askTimeout pass.
+	askAgainTimeout = time.Second
 	// listTimeout is for one page of envelopes.
 	listTimeout = 15 * time.Second
 	pageSize    = 1000
@@ -43,13 +45,18 @@ func Read(ctx context.Context, rcp *rest.Config, cell string) (*Facts, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.facts(ctx, cell)
+	return c.facts(ctx, cell, true)
 }
 
-func (c *connection) facts(ctx context.Context, cell string) (*Facts, error) {
+// facts are those that Read collects. Whether the cell answers is left out where nobody asks it.
+func (c *connection) facts(ctx context.Context, cell string, ask bool) (*Facts, error) {
 	ring, err := c.readRing(ctx)
 	if err != nil {
 		return nil, err
+	}
+	snap, err := routing.FromRing(ring)
+	if err != nil {
+		return nil, fmt.Errorf("the ring makes no sense: %w", err)
 	}
 	access, err := federation.Cells(ctx, c.rcp)
 	if err != nil {
@@ -66,22 +73,29 @@ func (c *connection) facts(ctx context.Context, cell string) (*Facts, error) {
 	for name, a := range access {
 		f.Cells[name] = &a.Cell
 	}
-	if f.Mark, f.Unprotected, err = c.mark(ctx, cell); err != nil {
+	var complete int64
+	if f.Mark, complete, f.Unprotected, err = c.mark(ctx, cell); err != nil {
 		return nil, err
 	}
+	if err := c.departures(ctx, f, complete); err != nil {
+		return nil, err
+	}
+	ways := newWays(access)
 	var asking sync.WaitGroup
 	for i, r := range registered {
-		asking.Go(func() { f.Witnesses[i] = ask(ctx, r, cell) })
+		asking.Go(func() { f.Witnesses[i] = askRouter(ctx, r, cell) })
 	}
 	for i := range f.Survivors {
-		asking.Go(func() { f.Survivors[i].list(ctx, access, cell) })
+		asking.Go(func() { f.Survivors[i].list(ctx, ways, cell, snap, &c.opened) })
 	}
-	asking.Go(func() { f.Answers = answers(ctx, access, cell) == nil })
+	if ask {
+		asking.Go(func() { f.Answers = answers(ctx, access, cell) == nil })
+	}
 	asking.Wait()
-	if f.Moved, err = moved(ctx, f, access); err != nil {
+	if f.Moved, err = moved(ctx, f, ways, snap); err != nil {
 		return nil, err
 	}
-	f.Now = c.now()
+	f.Now, f.RCPTime = c.now(), c.clock.Now().RCP
 	return f, ctx.Err()
 }
 
@@ -131,14 +145,22 @@ func configOf(access map[string]federation.Access, cell string) (*rest.Config, e
 	return a.Config, a.Err
 }
 
-// list reads the metadata of the copies of a cell's objects.
-func (s *Survivor) list(ctx context.Context, access map[string]federation.Access, cell string) {
-	config, err := configOf(access, s.Cell)
+// list reads the copies of a cell's objects, and what was handed to it.
+func (s *Survivor) list(ctx context.Context, ways *ways, cell string, snap *routing.Snapshot, read *opened) {
+	config, err := configOf(ways.access, s.Cell)
 	if err != nil {
 		s.Err = err
 		return
 	}
-	s.Copies, s.Err = listCopies(ctx, config, cell)
+	if s.Copies, s.Err = listCopies(ctx, config, cell); s.Err == nil {
+		s.Err = read.open(ctx, config, cell, s.Copies)
+	}
+	if s.Err == nil {
+		s.Handed, s.Err = handedTo(ctx, ways, s.Cell, cell, snap)
+	}
+	if s.Err != nil {
+		s.Copies = nil // what was read of them in part is not to be relied on
+	}
 }
 
 // listCopies reads, page by page, the metadata of the envelopes that a cell has of another one's objects.
@@ -157,8 +179,7 @@ func listCopies(ctx context.Context, config *rest.Config, source string) ([]Copy
 			return nil, fmt.Errorf("list envelopes: %w", err)
 		}
 		for i := range page.Items {
-			header, err := envelope.HeaderOf(&page.Items[i])
-			out = append(out, Copy{Secret: page.Items[i].Name, UID: page.Items[i].UID, Header: header, Corrupt: err})
+			out = append(out, copyOf(&page.Items[i]))
 		}
 		if options.Continue = page.Continue; options.Continue == "" {
 			return out, nil
@@ -166,31 +187,35 @@ func listCopies(ctx context.Context, config *rest.Config, source string) ([]Copy
 	}
 }
 
-// mark is nil where the backup never said how far it has come. Beside it is what it cannot have.
-func (c *connection) mark(ctx context.Context, cell string) (*ledger.Mark, []mirror.Unprotected, error) {
+// mark is nil where the backup never said how far it has come. Beside it is the epoch for which the backup was complete
+// last, and what it cannot have.
+func (c *connection) mark(ctx context.Context, cell string) (mark *ledger.Mark, epoch int64, unprotected []mirror.Unprotected, err error) {
 	list, err := c.kube.CoreV1().ConfigMaps(v1alpha1.Namespace).List(ctx,
 		metav1.ListOptions{LabelSelector: v1alpha1.LabelComponent + "=" + v1alpha1.ComponentMarks})
 	if err != nil {
-		return nil, nil, fmt.Errorf("read how far the backup has come: %w", err)
+		return nil, 0, nil, fmt.Errorf("read how far the backup has come: %w", err)
 	}
 	for i := range list.Items {
 		mark, err := ledger.ParseMark([]byte(list.Items[i].Data[v1alpha1.MarksKey]))
 		if err != nil || mark.Cell != cell {
 			continue
 		}
-		var unprotected []mirror.Unprotected
+		var complete struct{ Epoch int64 }
+		if err := json.Unmarshal([]byte(list.Items[i].Data[v1alpha1.MarksKey]), &complete); err != nil {
+			return nil, 0, nil, fmt.Errorf("decode how far the backup of cell %s has come: %w", cell, err)
+		}
 		if text := list.Items[i].Data[v1alpha1.UnprotectedKey]; text != "" {
 			if err := json.Unmarshal([]byte(text), &unprotected); err != nil {
-				return nil, nil, fmt.Errorf("decode what the backup of cell %s cannot have: %w", cell, err)
+				return nil, 0, nil, fmt.Errorf("decode what the backup of cell %s cannot have: %w", cell, err)
 			}
 		}
-		return &mark, unprotected, nil
+		return &mark, complete.Epoch, unprotected, nil
 	}
-	return nil, nil, nil
+	return nil, 0, nil, nil
 }
 
-// ask asks a router what it knows of the cell.
-func ask(ctx context.Context, r routers.Router, cell string) Witness {
+// askRouter asks what a router knows of the cell.
+func askRouter(ctx context.Context, r routers.Router, cell string) Witness {
 	w := Witness{Router: r}
 	if r.AdminURL == "" {
 		w.Err = errors.New("it has no admin port, or is too old to say where")

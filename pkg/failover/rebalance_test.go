@@ -2,11 +2,14 @@ package failover_test
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/failover"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
@@ -16,24 +19,12 @@ import (
 func TestInTheMiddleOfARebalance(t *testing.T) {
 	b := newBed(t)
 	b.reset("cell-1", "cell-2")
-	ours, others := b.fill(12)
+	b.acknowledged()
+	ours, others := b.fill(20)
 	all := append(append([]string{}, ours...), others...)
 	b.want(cellNames...)
-	started, err := rebalance.Start(t.Context(), b.rcp, rebalance.StartOptions{Spec: v1alpha1.RebalanceSpec{Window: 2, Step: 1}})
-	b.must(err)
-	name := started.Run.Name
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() {
-		_, err := (&rebalance.Driver{RCP: b.rcp, Identity: "mover", LeaseDuration: lease, Logger: quiet()}).Run(ctx, name)
-		ended <- err
-	}()
-	defer cancel()
-	b.await("the run rests in the middle", func() bool {
-		run, err := b.client.Rebalances().Get(t.Context(), name, metav1.GetOptions{})
-		b.must(err)
-		return run.Status.Phase == v1alpha1.RebalancePaused
-	})
+	name, ended := b.restsInTheMiddle()
+	b.namesWhatMoved("cell-3", name, all...)
 	b.backUpMoving(all...)
 	b.dies("cell-1")
 	b.carryOut(b.order(v1alpha1.FailoverSpec{Cell: "cell-1"}).Name, v1alpha1.FailoverSucceeded)
@@ -59,6 +50,69 @@ func TestInTheMiddleOfARebalance(t *testing.T) {
 	}
 }
 
+// TestACellDiesThatJoinsTheOnlyOne: it is not the last one, though the ring of before has no other.
+func TestACellDiesThatJoinsTheOnlyOne(t *testing.T) {
+	b := newBed(t)
+	b.reset("cell-2")
+	b.acknowledged()
+	var all []string
+	for i := range 30 {
+		all = append(all, fmt.Sprintf("x-%d", i))
+		_, err := b.maps().create(all[i], "1")
+		b.must(err)
+	}
+	b.want("cell-1", "cell-2")
+	name, ended := b.restsInTheMiddle()
+	b.backUpMoving(all...)
+	b.dies("cell-1")
+	b.carryOut(b.order(v1alpha1.FailoverSpec{Cell: "cell-1"}).Name, v1alpha1.FailoverSucceeded)
+	b.must(rebalance.Resume(t.Context(), b.client, name, rebalance.ResumeOptions{}))
+	b.must(<-ended)
+	b.usable("cell-1", "1", all...)
+}
+
+// restsInTheMiddle begins a rebalance to the wanted ring, which stands still after its first step, and says how it ended.
+func (b *bed) restsInTheMiddle() (name string, ended <-chan error) {
+	b.t.Helper()
+	started, err := rebalance.Start(b.t.Context(), b.rcp, rebalance.StartOptions{Spec: v1alpha1.RebalanceSpec{Window: 2, Step: 1}})
+	b.must(err)
+	name = started.Run.Name
+	ctx, cancel := context.WithCancel(context.Background())
+	b.t.Cleanup(cancel)
+	end := make(chan error, 1)
+	go func() {
+		_, err := (&rebalance.Driver{RCP: b.rcp, Identity: "mover", LeaseDuration: lease, Logger: quiet()}).Run(ctx, name)
+		end <- err
+	}()
+	b.await("the run rests in the middle", func() bool {
+		run, err := b.client.Rebalances().Get(b.t.Context(), name, metav1.GetOptions{})
+		b.must(err)
+		return run.Status.Phase == v1alpha1.RebalancePaused
+	})
+	return name, end
+}
+
+// namesWhatMoved wants the report of the cell that a run moves to to name, as lost, exactly those objects that it has moved:
+// there are no envelopes yet, and no client wrote them there.
+func (b *bed) namesWhatMoved(cell, run string, names ...string) {
+	b.t.Helper()
+	facts, err := failover.Read(b.t.Context(), b.rcp, cell)
+	b.must(err)
+	report, err := failover.Report(facts)
+	b.must(err)
+	var want []string
+	for _, name := range names {
+		cm, err := (configMaps{b, b.cells[cell]}).get(name)
+		if err == nil && cm.Labels[v1alpha1.LabelRebalanceStatus] == "" {
+			want = append(want, failover.Key("", "configmaps", b.namespace, name))
+		}
+	}
+	slices.Sort(want)
+	if len(want) == 0 || !slices.Equal(report.Lost, want) {
+		b.t.Errorf("run %s has moved %v, and the report of %s names %v", run, want, cell, report.Lost)
+	}
+}
+
 // backUpMoving makes envelopes for both rings.
 func (b *bed) backUpMoving(names ...string) {
 	b.t.Helper()
@@ -72,7 +126,7 @@ func (b *bed) backUpMoving(names ...string) {
 			at = p.New()
 		}
 		for _, backup := range []string{p.OldBackup(), p.NewBackup()} {
-			if backup != at {
+			if backup != at && backup != "" {
 				b.seal(name, at, backup)
 			}
 		}

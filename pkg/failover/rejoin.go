@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
@@ -15,24 +16,26 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
 
-// thaw takes the freeze off and waits until the garbage collector, which it held up, has done its part.
-func (r *returning) thaw(ctx context.Context) error {
+// thaw takes the freeze off, and returns the way to the cell.
+func (r *returning) thaw(ctx context.Context) (*rest.Config, error) {
 	r.progress.begin(StepThaw)
 	access, err := federation.Cells(ctx, r.c.rcp)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	config, err := configOf(access, r.Cell)
 	if err != nil {
-		return exit.Refusedf("cell %s: %w", r.Cell, err).WithHint("kubectl cell add %s --kubeconfig FILE", r.Cell)
+		return nil, exit.Refusedf("cell %s: %w", r.Cell, err).WithHint("kubectl cell add %s --kubeconfig FILE", r.Cell)
 	}
 	config = wrapped(config, r.Cell, r.WrapCell)
-	if err := Thaw(ctx, config); err != nil {
-		return fmt.Errorf("thaw cell %s: %w", r.Cell, err)
+	if err := Thaw(ctx, config, wrappedAll(access[r.Cell].Endpoints, r.Cell, r.WrapCell)...); err != nil {
+		return nil, fmt.Errorf("thaw cell %s: %w", r.Cell, err)
 	}
-	if err := sayFrozen(ctx, r.c.client, r.Cell, Frozen{Reason: v1alpha1.ReasonThawed, Message: "the cell came back"}); err != nil {
-		return err
-	}
+	return config, sayFrozen(ctx, r.c.client, r.Cell, Frozen{Reason: v1alpha1.ReasonThawed, Message: "the cell came back"})
+}
+
+// emptied waits until the garbage collector, which the freeze held up, has done its part.
+func (r *returning) emptied(ctx context.Context, config *rest.Config) error {
 	cell, err := migration.Connect(r.Cell, fence.AsMover(config))
 	if err != nil {
 		return err
@@ -89,12 +92,17 @@ func (r *returning) join(ctx context.Context) error {
 	if _, err := federation.SetWeight(ctx, r.c.rcp, r.Cell, weight, federation.Options{}); err != nil {
 		return err
 	}
+	return r.end(ctx, fmt.Sprintf("in the wanted ring with weight %d", weight))
+}
+
+// end ends a run whose cell has joined.
+func (r *returning) end(ctx context.Context, message string) error {
 	ring, err := r.c.readRing(ctx)
 	if err != nil {
 		return err
 	}
 	now := metav1.Now()
-	r.took(StepJoin, fmt.Sprintf("in the wanted ring with weight %d", weight))
+	r.took(StepJoin, message)
 	r.progress.edit(func(s *v1alpha1.FailoverStatus) {
 		s.Phase, s.ToEpoch, s.CompletionTime = v1alpha1.FailoverSucceeded, ring.Status.Epoch, &now
 	})

@@ -29,8 +29,9 @@ type Finding struct {
 	Resurrected map[string][]Copy
 }
 
-// Loss is how many objects are gone, or lack an acknowledged write: what --accept-loss is about.
-func Loss(r *v1alpha1.FailoverReport) int64 { return r.Lost + r.Stale + r.Corrupt }
+// Loss is how many objects are gone, or lack an acknowledged write, or may be gone without anybody knowing their names:
+// what --accept-loss is about.
+func Loss(r *v1alpha1.FailoverReport) int64 { return r.Lost + r.Stale + r.Corrupt + r.Unknown }
 
 // Report says what the failover of the cell would cost. It is pure: equal facts give equal reports.
 //
@@ -61,11 +62,17 @@ type object struct {
 	elsewhere bool
 	// unsaved is what the backup says that it has no copy of in its newest state; nil for nothing.
 	unsaved *mirror.Unprotected
+	// refused is what the backup says that it has a copy of which its cell would not take; nil for nothing.
+	refused *mirror.Unprotected
 	// writes are the newest that any router acknowledged, by UID.
 	writes map[string]ledger.Entry
 	// copies can be promoted, others cannot: the ring names another cell than theirs.
 	copies []located
 	others []located
+	// spoiled are the UIDs of objects of that name whose copy is damaged.
+	spoiled []string
+	// arrived is when a move brought it last, if the backup may not know of that yet.
+	arrived time.Time
 }
 
 type located struct {
@@ -93,6 +100,10 @@ func newJoin(f *Facts, before, after *routing.Snapshot) *join {
 	for _, s := range f.Survivors {
 		for i := range s.Copies {
 			c := &s.Copies[i]
+			if c.Corrupt != nil && c.Header.Name != "" {
+				j.damaged(after, s.Cell, c)
+				continue
+			}
 			if c.Corrupt != nil {
 				j.corrupt = append(j.corrupt, fmt.Sprintf("secrets/%s/%s", v1alpha1.Namespace, c.Secret))
 				continue
@@ -106,9 +117,17 @@ func newJoin(f *Facts, before, after *routing.Snapshot) *join {
 			}
 		}
 	}
+	for _, s := range f.Survivors {
+		for i := range s.Handed {
+			j.handed(&s.Handed[i])
+		}
+	}
 	for i := range f.Unprotected {
-		if u := &f.Unprotected[i]; !u.Envelope {
-			j.object(u.Group, u.Resource, u.Namespace, u.Name).unsaved = u
+		u := &f.Unprotected[i]
+		if o := j.object(u.Group, u.Resource, u.Namespace, u.Name); u.Envelope {
+			o.refused = u
+		} else {
+			o.unsaved = u
 		}
 	}
 	for _, w := range f.Witnesses {
@@ -121,6 +140,16 @@ func newJoin(f *Facts, before, after *routing.Snapshot) *join {
 		}
 	}
 	return j
+}
+
+// damaged takes a copy whose header says of what it is, and whose data is spoiled: the object is lost if there is no other.
+func (j *join) damaged(after *routing.Snapshot, cell string, c *Copy) {
+	whole := *c
+	if whole.Corrupt = nil; usable(after, cell, &whole) {
+		h := &c.Header
+		o := j.object(h.Group, h.Resource, h.Namespace, h.Name)
+		o.spoiled = append(o.spoiled, string(h.UID))
+	}
 }
 
 func (j *join) object(group, resource, namespace, name string) *object {
@@ -173,13 +202,16 @@ func (j *join) judge(out *Finding) {
 			o.unsaved = nil
 		}
 		switch {
+		case o.wouldRefuse(best):
+			out.Lost = append(out.Lost, o.name)
+			continue
 		case o.unsaved != nil && best != nil:
 			out.Stale = append(out.Stale, o.name)
 			j.ages = append(j.ages, age{o.name, j.f.Now.Sub(o.unsaved.Since)})
 		case o.unsaved != nil:
 			out.Lost = append(out.Lost, o.name)
-		case !alive && len(o.copies) == 0 && len(o.others) == 0:
-			continue // it was deleted, and the backup knows
+		case !alive && o.deleted():
+			continue
 		case o.elsewhere:
 			continue
 		case best == nil:
@@ -209,6 +241,7 @@ func (o *object) forget(out *Finding) {
 		})
 	}
 	o.copies, o.others = keep(o.copies, true), keep(o.others, false)
+	o.spoiled = slices.DeleteFunc(o.spoiled, func(uid string) bool { return o.writes[uid].Gone })
 }
 
 // newest is the object of that name that exists, by the last write to any.
@@ -234,6 +267,11 @@ func (o *object) best(uid string) *located {
 		}
 	}
 	return best
+}
+
+// wouldRefuse says whether the cell of a copy, when it was asked last, would not have taken the object in it.
+func (o *object) wouldRefuse(best *located) bool {
+	return best != nil && o.refused != nil && best.cell == o.refused.Backup && string(best.Header.UID) == o.refused.UID
 }
 
 // finish counts, and adds what is said of routers and survivors.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
@@ -63,10 +64,12 @@ func heir(t *testing.T, unit string) string {
 // facts are of cell-1, which answers nobody. Two routers say so.
 func facts() *failover.Facts {
 	witness := func(name string) failover.Witness {
-		return failover.Witness{
-			Router: routers.Router{Name: name, Epoch: 42, Renewed: noon.Add(-time.Second)},
+		w := failover.Witness{
+			Router: routers.Router{Name: name, Epoch: 42},
 			Ledger: ledger.Report{Complete: true, Started: noon.Add(-time.Hour)},
 		}
+		w.Renewed = noon.Add(-time.Second)
+		return w
 	}
 	return &failover.Facts{
 		Cell: "cell-1", Now: noon, Ring: ring("cell-1", "cell-2", "cell-3"), Cells: map[string]*v1alpha1.Cell{},
@@ -100,6 +103,13 @@ func wrote(f *failover.Facts, router int, name, uid, version string, ago time.Du
 	w := &f.Witnesses[router]
 	w.Ledger.Entries = append(w.Ledger.Entries, ledger.Entry{
 		Cell: "cell-1", Resource: "configmaps", Namespace: "ns", Name: own(name), UID: uid, Version: version, Gone: gone, Time: noon.Add(-ago),
+	})
+}
+
+// handed has a survivor say that it handed the object to the cell, so long ago.
+func handed(f *failover.Facts, name string, ago time.Duration) {
+	f.Survivors[0].Handed = append(f.Survivors[0].Handed, failover.Handed{
+		Resource: "configmaps", Namespace: "ns", Name: own(name), Time: noon.Add(-ago),
 	})
 }
 
@@ -171,10 +181,54 @@ func TestReportNamesWhatIsLost(t *testing.T) {
 			copied(t, f, "x", "1", "9", false)
 			f.Unprotected = []mirror.Unprotected{{Resource: "configmaps", Namespace: "ns", Name: own("x"), UID: "1", Since: noon.Add(-time.Hour)}}
 		}, 0, "", "configmaps/ns/x", ""},
+		"a copy that its cell would refuse": {func(t *testing.T, f *failover.Facts) {
+			copied(t, f, "x", "1", "10", false)
+			f.Unprotected = []mirror.Unprotected{{
+				Resource: "configmaps", Namespace: "ns", Name: own("x"), UID: "1", Backup: heir(t, "ns/"+own("x")), Reason: mirror.Refused, Envelope: true,
+			}}
+		}, 0, "configmaps/ns/x", "", ""},
+		"a copy that another cell would have refused": {func(t *testing.T, f *failover.Facts) {
+			copied(t, f, "x", "1", "10", false)
+			f.Unprotected = []mirror.Unprotected{{
+				Resource: "configmaps", Namespace: "ns", Name: own("x"), UID: "1", Backup: "cell-9", Reason: mirror.Refused, Envelope: true,
+			}}
+		}, 1, "", "", ""},
+		"a copy that would be refused, and the object was deleted since": {func(t *testing.T, f *failover.Facts) {
+			copied(t, f, "x", "1", "9", false)
+			f.Unprotected = []mirror.Unprotected{{
+				Resource: "configmaps", Namespace: "ns", Name: own("x"), UID: "1", Backup: heir(t, "ns/"+own("x")), Reason: mirror.Refused, Envelope: true,
+			}}
+			wrote(f, 0, "x", "1", "10", time.Second, true)
+		}, 0, "", "", "x"},
 		"no copy, and it was deleted since": {func(_ *testing.T, f *failover.Facts) {
 			f.Unprotected = []mirror.Unprotected{{Resource: "configmaps", Namespace: "ns", Name: own("x"), UID: "1", Since: noon.Add(-time.Hour)}}
 			wrote(f, 0, "x", "1", "10", time.Second, true)
 		}, 0, "", "", ""},
+		"a move brought it, and no copy is there yet": {func(_ *testing.T, f *failover.Facts) {
+			handed(f, "x", 30*time.Second)
+		}, 0, "configmaps/ns/x", "", ""},
+		"a move brought it in the moment in which the backup spoke last": {func(_ *testing.T, f *failover.Facts) {
+			handed(f, "x", time.Minute+time.Second)
+		}, 0, "configmaps/ns/x", "", ""},
+		"a move brought it before the backup spoke last": {func(_ *testing.T, f *failover.Facts) {
+			handed(f, "x", 2*time.Minute)
+		}, 0, "", "", ""},
+		"a move brought it, and there is no backup": {func(_ *testing.T, f *failover.Facts) {
+			handed(f, "x", time.Hour)
+			f.Mark = nil
+		}, 0, "configmaps/ns/x", "", ""},
+		"a move brought it, and a copy is there": {func(t *testing.T, f *failover.Facts) {
+			handed(f, "x", time.Second)
+			copied(t, f, "x", "1", "10", false)
+		}, 1, "", "", ""},
+		"a move brought it, and it was deleted since": {func(_ *testing.T, f *failover.Facts) {
+			handed(f, "x", 30*time.Second)
+			wrote(f, 0, "x", "1", "10", time.Second, true)
+		}, 0, "", "", ""},
+		"deleted, and a move brought another one since": {func(_ *testing.T, f *failover.Facts) {
+			wrote(f, 0, "x", "1", "10", 40*time.Second, true)
+			handed(f, "x", 30*time.Second)
+		}, 0, "configmaps/ns/x", "", ""},
 		"another object of that name": {func(t *testing.T, f *failover.Facts) {
 			copied(t, f, "x", "1", "9", false)
 			wrote(f, 0, "x", "2", "11", time.Second, false)
@@ -199,6 +253,57 @@ func TestReportNamesWhatIsLost(t *testing.T) {
 			}
 			if want := got.Protected + int64(len(got.Lost)+len(got.Stale)); got.Workloads != want {
 				t.Errorf("%d workloads, want %d", got.Workloads, want)
+			}
+		})
+	}
+}
+
+// countedCell is one whose backup has counted its objects.
+func countedCell(objects int64, at time.Time) *v1alpha1.Cell {
+	return &v1alpha1.Cell{Status: v1alpha1.CellStatus{Backup: &v1alpha1.CellBackup{Time: metav1.NewTime(at), Objects: objects}}}
+}
+
+// TestReportCountsWhatNobodyTellsOf, only where copies may be gone, or cannot be read.
+func TestReportCountsWhatNobodyTellsOf(t *testing.T) {
+	minute := noon.Add(-time.Minute)
+	tests := map[string]struct {
+		with func(t *testing.T, f *failover.Facts)
+		want int64
+	}{
+		"the backup is complete": {func(*testing.T, *failover.Facts) {}, 0},
+		"a cell has left":        {func(_ *testing.T, f *failover.Facts) { f.Left = true }, 4},
+		"a cell is silent":       {func(_ *testing.T, f *failover.Facts) { f.Survivors[1].Err = errors.New("timeout") }, 4},
+		"it took over after the count": {func(_ *testing.T, f *failover.Facts) {
+			f.Left, f.TakenOver, f.Uncounted = true, 5, 3
+		}, 7},
+		"nobody has counted": {func(_ *testing.T, f *failover.Facts) {
+			f.Left, f.TakenOver, f.Cells = true, 5, nil
+		}, 5},
+		"one was made after the count": {func(t *testing.T, f *failover.Facts) {
+			f.Left = true
+			copied(t, f, "y", "2", "11", false)
+			wrote(f, 0, "y", "2", "11", time.Second, false)
+			f.Witnesses[0].Ledger.Entries[0].Verb = "create"
+		}, 4},
+		"one that the count has is written": {func(t *testing.T, f *failover.Facts) {
+			f.Left = true
+			copied(t, f, "y", "2", "11", false)
+			wrote(f, 0, "y", "2", "11", time.Second, false)
+			f.Witnesses[0].Ledger.Entries[0].Verb = "update"
+		}, 3},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			f := facts()
+			f.Cells["cell-1"] = countedCell(5, minute)
+			copied(t, f, "x", "1", "10", false)
+			test.with(t, f)
+			got, err := failover.Report(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Unknown != test.want {
+				t.Errorf("unknown %d, want %d", got.Unknown, test.want)
 			}
 		})
 	}
@@ -246,7 +351,7 @@ func TestReportSaysWhatItCannotKnow(t *testing.T) {
 	f.Witnesses[0].Ledger.Started = noon.Add(-time.Second)
 	f.Witnesses[1].Err, f.Witnesses[1].Renewed, f.Witnesses[1].Epoch = errors.New("connection refused"), noon.Add(-3*time.Minute), 41
 	f.Survivors[1].Err = errors.New("timeout")
-	f.Cells["cell-1"] = &v1alpha1.Cell{Status: v1alpha1.CellStatus{Counts: &v1alpha1.CellCounts{Workloads: 7}}}
+	f.Cells["cell-1"] = countedCell(7, noon)
 	f.Ring.Status.Phase, f.Ring.Status.Rebalance = v1alpha1.RingRebalancing, "r-42"
 	got, err := failover.Report(f)
 	if err != nil {
@@ -265,8 +370,8 @@ func TestReportSaysWhatItCannotKnow(t *testing.T) {
 			t.Errorf("nothing is said of %q:\n%s", want, said)
 		}
 	}
-	if got.Unknown != 7 {
-		t.Errorf("unknown %d, want 7", got.Unknown)
+	if got.Unknown != 7 || failover.Loss(&got.FailoverReport) != 7 {
+		t.Errorf("unknown %d, loss %d; want 7, 7", got.Unknown, failover.Loss(&got.FailoverReport))
 	}
 	if agree, asked := failover.Agreement(&got.FailoverReport); agree != 1 || asked != 1 {
 		t.Errorf("%d of %d agree, want 1 of 1", agree, asked)
@@ -286,6 +391,10 @@ func TestGate(t *testing.T) {
 		"a loss": {func(f *failover.Facts, _ *v1alpha1.FailoverSpec) {
 			wrote(f, 0, "x", "1", "10", time.Second, false)
 		}, "1 objects would be lost", "--accept-loss=1"},
+		"what nobody can name": {func(f *failover.Facts, _ *v1alpha1.FailoverSpec) {
+			f.Survivors[1].Err = errors.New("timeout")
+			f.Cells["cell-1"] = countedCell(7, noon)
+		}, "7 objects would be lost or lack a write (of 7 there is a number, and no name)", "--accept-loss=7"},
 		"an accepted loss": {func(f *failover.Facts, s *v1alpha1.FailoverSpec) {
 			wrote(f, 0, "x", "1", "10", time.Second, false)
 			s.AcceptLoss = 1
@@ -297,10 +406,13 @@ func TestGate(t *testing.T) {
 		"an ignored router": {func(f *failover.Facts, s *v1alpha1.FailoverSpec) {
 			f.Witnesses[0].Renewed, s.IgnoreRouters = noon.Add(-time.Hour), []string{"router-a"}
 		}, "", ""},
-		"a drill":         {func(f *failover.Facts, s *v1alpha1.FailoverSpec) { f.Answers, s.Drill = true, true }, "", ""},
-		"unknown":         {func(_ *failover.Facts, s *v1alpha1.FailoverSpec) { s.Cell = "cell-9" }, "cell cell-9 is not in the ring, which has cell-1, cell-2, cell-3", "get cells"},
-		"the last one":    {func(f *failover.Facts, _ *v1alpha1.FailoverSpec) { f.Ring = ring("cell-1") }, "the last one", "restart cell-1"},
-		"the last to be":  {func(f *failover.Facts, _ *v1alpha1.FailoverSpec) { f.Ring.Status.Target = layout("cell-1") }, "the last one", "restart cell-1"},
+		"a drill":        {func(f *failover.Facts, s *v1alpha1.FailoverSpec) { f.Answers, s.Drill = true, true }, "", ""},
+		"unknown":        {func(_ *failover.Facts, s *v1alpha1.FailoverSpec) { s.Cell = "cell-9" }, "cell cell-9 is not in the ring, which has cell-1, cell-2, cell-3", "get cells"},
+		"the last one":   {func(f *failover.Facts, _ *v1alpha1.FailoverSpec) { f.Ring = ring("cell-1") }, "the last one", "restart cell-1"},
+		"the last to be": {func(f *failover.Facts, _ *v1alpha1.FailoverSpec) { f.Ring.Status.Target = layout("cell-1") }, "the last one", "restart cell-1"},
+		"it joins a ring of one cell": {func(f *failover.Facts, _ *v1alpha1.FailoverSpec) {
+			f.Ring.Status.Current, f.Ring.Status.Target = layout("cell-2"), layout("cell-1", "cell-2")
+		}, "", ""},
 		"several at once": {func(f *failover.Facts, s *v1alpha1.FailoverSpec) { f.Answers, s.ConfirmEpoch = true, 0 }, "answers this command; nobody has confirmed it", "--force --confirm=cell-1@epoch42"},
 	}
 	for name, test := range tests {
@@ -319,7 +431,7 @@ func TestGate(t *testing.T) {
 				return
 			}
 			refusal, ok := errors.AsType[*exit.Error](err)
-			if !ok || refusal.Code != exit.Refused || !strings.Contains(err.Error(), test.why) || !strings.Contains(refusal.Hint, test.hint) {
+			if !ok || refusal.Code != exit.Refused || !strings.Contains(err.Error(), test.why) || !strings.Contains(refusal.Hint(exit.Plugin), test.hint) {
 				t.Errorf("got %+v; want a refusal with %q, hint %q", err, test.why, test.hint)
 			}
 		})

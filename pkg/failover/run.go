@@ -9,6 +9,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
@@ -26,6 +27,11 @@ type run struct {
 	logger   *slog.Logger
 	routers  *routers.Crowd
 	progress *progress
+	// silent: the cell was asked a moment ago, and did not answer.
+	silent bool
+	// deleted are the UIDs of the cell's objects that routers knew to be deleted after the fence; nil where another driver
+	// has asked them.
+	deleted map[types.UID]bool
 }
 
 func newRun(d *Driver, c *connection, record *v1alpha1.Failover) (*run, error) {
@@ -79,6 +85,8 @@ func (r *run) toTheEnd(ctx context.Context) error {
 			return context.Cause(ctx)
 		case ended:
 			return err
+		case errors.Is(err, errYield):
+			return err
 		case errors.As(err, &final):
 			return final
 		case err == nil:
@@ -99,7 +107,7 @@ func (r *run) next(ctx context.Context) (ended bool, err error) {
 		return false, passing(err)
 	}
 	if r.spec.Drill {
-		return r.drill(ctx, ring)
+		return r.rehearse(ctx, ring)
 	}
 	switch stageOf(&ring.Status, r.cell) {
 	case untouched:
@@ -107,7 +115,10 @@ func (r *run) next(ctx context.Context) (ended bool, err error) {
 	case fenced:
 		return r.leaveRing(ctx, ring)
 	case left:
-		return false, r.promoteAll(ctx, ring)
+		if err := r.yield(ctx); err != nil {
+			return false, err
+		}
+		return false, r.unlessSucceeded(ctx, func(ctx context.Context) error { return r.promoteAll(ctx, ring) })
 	}
 	return true, r.finish(ctx, ring, v1alpha1.FailoverSucceeded)
 }
@@ -118,10 +129,11 @@ func passing(err error) error { return fmt.Errorf("%s", err.Error()) } //nolint:
 // preflight looks once more, and fences the cell off.
 func (r *run) preflight(ctx context.Context) (ended bool, err error) {
 	r.progress.begin(StepPreflight)
-	facts, err := r.c.facts(ctx, r.cell)
+	facts, err := r.c.facts(ctx, r.cell, true)
 	if err != nil {
 		return false, passing(err)
 	}
+	r.silent = !facts.Answers
 	found, err := Report(facts)
 	if err == nil {
 		r.progress.edit(func(s *v1alpha1.FailoverStatus) {

@@ -1,6 +1,7 @@
 package failover_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -8,7 +9,9 @@ import (
 	"testing"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 
@@ -218,6 +221,7 @@ func TestTwoCellsDieOneAfterTheOther(t *testing.T) {
 		b.must(kube.CoreV1().Secrets(v1alpha1.Namespace).DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: v1alpha1.LabelBackupCell}))
 	}
 	b.backUp(all...)
+	b.publish("cell-2", b.ring().Status.Epoch)
 	b.dies("cell-2")
 	b.carryOut(b.order(v1alpha1.FailoverSpec{Cell: "cell-2"}).Name, v1alpha1.FailoverSucceeded)
 	b.usable("cell-2", "1", all...)
@@ -251,12 +255,86 @@ func TestMoreIsLostThanWasAgreedTo(t *testing.T) {
 	if ended.Status.Phase != v1alpha1.FailoverRefused || ended.Status.Report.Stale != 1 {
 		t.Errorf("record: %+v", ended.Status)
 	}
-	b.await("the cell is written to again", func() bool { return b.maps().set(ours[0], "3") == nil })
-	again, err := failover.Start(t.Context(), b.rcp, v1alpha1.FailoverSpec{Cell: "cell-1", Force: true, ConfirmEpoch: b.ring().Status.Epoch, AcceptLoss: 1}, true)
+	b.thawed("3", ours[0])
+	b.takenBackWhileAway(ours[1])
+	again, err := failover.Start(t.Context(), b.rcp, v1alpha1.FailoverSpec{Cell: "cell-1", Force: true, ConfirmEpoch: b.ring().Status.Epoch, AcceptLoss: 2}, true)
 	b.must(err)
 	if again.Refused != nil || again.Run != nil {
 		t.Errorf("once more: %+v", again)
 	}
+}
+
+// thawed wants cell-1 to take writes again, and the Cell to say so.
+func (b *bed) thawed(value, name string) {
+	b.t.Helper()
+	b.await("the cell is written to again", func() bool { return b.maps().set(name, value) == nil })
+	b.await("the Cell to say so", func() bool {
+		cell, err := b.client.Cells().Get(b.t.Context(), "cell-1", metav1.GetOptions{})
+		b.must(err)
+		return !conditionTrue(cell, v1alpha1.ConditionFrozen)
+	})
+}
+
+// takenBackWhileAway has cell-1 go away once it is frozen, with more lost than was agreed to. It must not stay frozen when
+// it is back.
+func (b *bed) takenBackWhileAway(name string) {
+	b.t.Helper()
+	run := b.order(v1alpha1.FailoverSpec{Cell: "cell-1", Force: true, AcceptLoss: 1})
+	d, ctx, _ := b.driver()
+	d.Step = func(s failover.StepName) {
+		switch s {
+		case failover.StepPreflight:
+			b.must(b.maps().set(name, "2"))
+		case failover.StepFreeze:
+			b.gates["cell-1"].Vanish()
+		}
+	}
+	if _, err := d.Run(ctx, run.Name); exit.CodeOf(err) != exit.Refused {
+		b.t.Fatalf("it ended with %v, want a refusal", err)
+	}
+	watching, stop := context.WithCancel(b.t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- (&failover.Guard{RCP: b.rcp, Logger: quiet()}).Watch(watching) }()
+	b.gates["cell-1"].Pass()
+	b.thawed("4", name)
+	stop()
+	b.must(<-ended)
+}
+
+// TestACopyComesLate: of a cell that did not answer a moment ago more seems lost than was agreed to. It is looked at once
+// more before the fence is taken back.
+func TestACopyComesLate(t *testing.T) {
+	b := newBed(t)
+	ours, _ := b.fill(2)
+	b.backUp(ours...)
+	b.dies("cell-1")
+	run := b.order(v1alpha1.FailoverSpec{Cell: "cell-1"})
+	d, ctx, _ := b.driver()
+	backups := map[string]string{}
+	for _, name := range ours {
+		_, backups[name] = b.owner(name)
+	}
+	fenced, sealed := false, false
+	d.Step = func(s failover.StepName) {
+		if s == failover.StepFence {
+			fenced = true
+			b.must(b.cells[backups[ours[0]]].CoreV1().Secrets(v1alpha1.Namespace).DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: v1alpha1.LabelBackupCell}))
+		}
+	}
+	d.Tell = func(f *v1alpha1.Failover) {
+		if fenced && !sealed && f.Status.Report.Lost > 0 {
+			sealed = true
+			for name, backup := range backups {
+				b.seal(name, "cell-1", backup)
+			}
+		}
+	}
+	ended, err := d.Run(ctx, run.Name)
+	b.must(err)
+	if !sealed || ended.Status.Phase != v1alpha1.FailoverSucceeded {
+		t.Errorf("it ended %s; looked at once more: %v", ended.Status.Phase, sealed)
+	}
+	b.usable("cell-1", "1", ours...)
 }
 
 // TestAHealthyCell: it is failed over only by force; then it is frozen, and its objects are in one place.
@@ -281,29 +359,45 @@ func TestAHealthyCell(t *testing.T) {
 	}
 }
 
-// TestAReturnedCellIsFrozen on first contact, and again when it comes back once more without its freeze.
+// TestAReturnedCellIsFrozen on first contact, though another one hangs, and again when it comes back once more without
+// its freeze.
 func TestAReturnedCellIsFrozen(t *testing.T) {
 	b := newBed(t)
 	ours, _ := b.fill(2)
 	b.backUp(ours...)
 	b.dies("cell-1")
+	before, err := b.client.Cells().Get(t.Context(), "cell-1", metav1.GetOptions{})
+	b.must(err)
+	meta.SetStatusCondition(&before.Status.Conditions, metav1.Condition{
+		Type: v1alpha1.ConditionFrozen, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonFreezeInForce, // of a freeze that is gone
+	})
+	_, err = b.client.Cells().UpdateStatus(t.Context(), before, metav1.UpdateOptions{})
+	b.must(err)
 	b.carryOut(b.order(v1alpha1.FailoverSpec{Cell: "cell-1"}).Name, v1alpha1.FailoverSucceeded)
+	b.gates["cell-2"].Hang()
+	ring := b.ring()
+	ring.Status.Current, ring.Status.Unavailable = layout("cell-3"), []string{"cell-2", "cell-1"}
+	_, err = b.client.Rings().UpdateStatus(t.Context(), ring, metav1.UpdateOptions{})
+	b.must(err)
 	ctx, cancel := contextWithTimeout(t, 2*patience)
 	ended := make(chan error, 1)
+	b.gates["cell-1"].Pass()
+	back := time.Now()
 	go func() { ended <- (&failover.Guard{RCP: b.rcp, Logger: quiet()}).Watch(ctx) }()
 	defer func() {
 		cancel()
 		b.must(<-ended)
 	}()
 	for i := range 2 {
-		back := time.Now()
-		b.gates["cell-1"].Pass()
 		b.await("the freeze", func() bool {
 			name := fmt.Sprintf("direct-%d-%d", i, time.Now().UnixNano())
 			_, err := (configMaps{b, b.cells["cell-1"]}).create(name, "1")
 			return apierrors.IsForbidden(err)
 		})
-		t.Logf("frozen %s after its return", time.Since(back).Round(time.Millisecond))
+		// One that hangs is given up after 3 s, and a freeze takes most of a second.
+		if took := time.Since(back); took > 3500*time.Millisecond {
+			t.Errorf("frozen %s after its return, while another cell hangs", took)
+		}
 		b.await("the condition", func() bool {
 			cell, err := b.client.Cells().Get(t.Context(), "cell-1", metav1.GetOptions{})
 			return err == nil && conditionTrue(cell, v1alpha1.ConditionFrozen)
@@ -312,6 +406,8 @@ func TestAReturnedCellIsFrozen(t *testing.T) {
 		b.must(failover.Thaw(t.Context(), b.configs["cell-1"]))
 		knocked := time.Now() // the guard has to notice that the cell is away
 		b.await("a few knocks that nobody answers", func() bool { return time.Since(knocked) > 2*time.Second })
+		b.gates["cell-1"].Pass()
+		back = time.Now()
 	}
 }
 
@@ -334,5 +430,51 @@ func TestADrillChangesNothing(t *testing.T) {
 	}
 	if run.Status.KeptObjects != 1 || run.Status.Kept[0].Reason != "Corrupt" || len(run.Status.Steps) != 4 {
 		t.Errorf("record: %+v", run.Status)
+	}
+	b.drillMakesWay()
+}
+
+// drillMakesWay has a drill wait for a router that never acknowledges: it neither stands in for a failover nor blocks one,
+// and where nothing else is ordered it ends by itself.
+func (b *bed) drillMakesWay() {
+	b.t.Helper()
+	const silent = "router-silent"
+	now := metav1.NewMicroTime(time.Now())
+	_, err := b.kube.CoordinationV1().Leases(v1alpha1.Namespace).Create(b.t.Context(), &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Name: silent, Labels: map[string]string{v1alpha1.LabelComponent: "router"}},
+		Spec:       coordinationv1.LeaseSpec{RenewTime: &now},
+	}, metav1.CreateOptions{})
+	b.must(err)
+	drill := b.order(v1alpha1.FailoverSpec{Cell: "cell-1", Drill: true})
+	driver, ctx, _ := b.driver()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := driver.Run(ctx, drill.Name)
+		ended <- err
+	}()
+	b.await("the drill to wait for the router", func() bool {
+		run, err := b.client.Failovers().Get(b.t.Context(), drill.Name, metav1.GetOptions{})
+		b.must(err)
+		return len(run.Status.Steps) == 2
+	})
+	if _, err := failover.Start(b.t.Context(), b.rcp, v1alpha1.FailoverSpec{Cell: "cell-2", Drill: true}, true); exit.CodeOf(err) != exit.Refused {
+		b.t.Errorf("a second drill beside the first: %v", err)
+	}
+	run := b.order(v1alpha1.FailoverSpec{Cell: "cell-1", Force: true, AcceptLoss: 1, IgnoreRouters: []string{silent}})
+	if run.Name == drill.Name {
+		b.t.Fatalf("the drill %s stands in for the failover", drill.Name)
+	}
+	b.carryOut(run.Name, v1alpha1.FailoverSucceeded)
+	if err := <-ended; exit.CodeOf(err) != exit.Refused || !strings.Contains(err.Error(), "makes way") {
+		b.t.Errorf("the drill ended with %v", err)
+	}
+	if s := b.ring().Status; !slices.Equal(s.Unavailable, []string{"cell-1"}) {
+		b.t.Errorf("the cell was not failed over: %+v", s)
+	}
+	driver, ctx, _ = b.driver()
+	driver.DrillPatience = time.Second
+	drill = b.order(v1alpha1.FailoverSpec{Cell: "cell-2", Drill: true})
+	if _, err := driver.Run(ctx, drill.Name); exit.CodeOf(err) != exit.Refused || !strings.Contains(err.Error(), silent) {
+		b.t.Errorf("a drill for which a router is silent ended with %v", err)
 	}
 }

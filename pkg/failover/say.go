@@ -45,21 +45,17 @@ func timeOf(t *time.Time) *metav1.Time {
 
 // survivors says what each cell takes over.
 func (f *Finding) survivors(facts *Facts, j *join) {
-	silent := false
 	for _, s := range facts.Survivors {
 		out := v1alpha1.FailoverSurvivor{Cell: s.Cell, Takes: j.takes[s.Cell], Reachable: s.Err == nil}
 		if cell := facts.Cells[s.Cell]; cell != nil && cell.Status.Counts != nil {
 			out.Workloads = cell.Status.Counts.Workloads + out.Takes
 		}
 		if s.Err != nil {
-			silent = true
 			f.Warnings = append(f.Warnings, fmt.Sprintf("cell %s does not answer: copies in it are promoted once it does, and are not counted here (%v)", s.Cell, s.Err))
 		}
 		f.Survivors = append(f.Survivors, out)
 	}
-	if cell := facts.Cells[facts.Cell]; silent && cell != nil && cell.Status.Counts != nil {
-		f.Unknown = max(0, cell.Status.Counts.Workloads-f.Workloads)
-	}
+	f.Unknown = facts.unknown(f.Workloads - j.made())
 }
 
 // problems says what keeps the run from beginning, and what the report cannot know.
@@ -76,7 +72,7 @@ func (f *Finding) problems(facts *Facts) {
 			f.Warnings = append(f.Warnings, fmt.Sprintf("router %s started at %s, and the backup has come as far as %s: what one before it acknowledged between is not in the list",
 				w.Name, stamp(w.Ledger.Started), stamp(facts.Mark.Time)))
 		}
-		if age := facts.Now.Sub(w.Renewed); w.Epoch < s.Epoch || age > silentAfter {
+		if age := facts.silence(&w); w.Epoch < s.Epoch || age > silentAfter {
 			f.Blockers = append(f.Blockers, fmt.Sprintf("router %s acknowledges epoch %d of %d and was last seen %s ago", w.Name, w.Epoch, s.Epoch, age.Round(time.Second)))
 		}
 	}
@@ -85,6 +81,14 @@ func (f *Finding) problems(facts *Facts) {
 	}
 	if facts.Mark == nil {
 		f.Warnings = append(f.Warnings, "no backup has ever said how far it has come with this cell")
+	}
+	if facts.Left && f.Unknown > 0 {
+		f.Warnings = append(f.Warnings, fmt.Sprintf("cells have left the ring since the backup of cell %s was complete last, and about %d of its objects may have no copy any more: wait for the backup, if it can go on",
+			facts.Cell, f.Unknown))
+	}
+	if facts.TakenOver > 0 {
+		f.Warnings = append(f.Warnings, fmt.Sprintf("cell %s took over %d objects of failed-over cells, and the backup has not said since that they have copies: those that have none are not in the list",
+			facts.Cell, facts.TakenOver))
 	}
 	if s.Phase != v1alpha1.RingStable {
 		f.Warnings = append(f.Warnings, fmt.Sprintf("rebalance %s is in flight: it stands still meanwhile, and goes on afterwards", s.Rebalance))

@@ -46,10 +46,14 @@ func unfence(s *v1alpha1.RingStatus, cell string) {
 	s.Failover, s.Unavailable = "", minus(s.Unavailable, cell)
 }
 
-// takeOut is the step ring.
-func takeOut(s *v1alpha1.RingStatus, cell string) {
+// takeOut is the step ring. The report has not read the copies in some cells.
+func takeOut(s *v1alpha1.RingStatus, cell string, unread []string) {
 	next := without(s, cell)
 	next.Epoch++
+	for _, name := range unread {
+		next.Withheld = with(next.Withheld, name)
+	}
+	next.Withheld = minus(next.Withheld, cell)
 	*s = *next
 }
 
@@ -59,5 +63,8 @@ func end(s *v1alpha1.RingStatus, cells []string) {
 	s.Failover = ""
 	for _, cell := range cells {
 		s.Promoting = minus(s.Promoting, cell)
+	}
+	if len(s.Promoting) == 0 {
+		s.Withheld = nil
 	}
 }

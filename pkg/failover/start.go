@@ -3,14 +3,17 @@ package failover
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/lease"
 )
 
 // Started is what [Start] found and did.
@@ -28,8 +31,14 @@ type Started struct {
 	Refused error
 }
 
+// Premature says that the cell answered nobody any more but routers which had not noticed yet: they ask it every few
+// seconds, and the same question has another answer soon.
+func (s *Started) Premature() bool {
+	return s.Refused != nil && !s.Facts.Answers && slices.ContainsFunc(s.Finding.Routers, func(r v1alpha1.FailoverRouter) bool { return r.SeesCell })
+}
+
 // Start looks at the cell, and creates the run that fails it over unless the gate refuses. A run that has not ended goes
-// on. A refusal is in Started, beside the report that explains it.
+// on; a drill makes way. A refusal is in Started, beside the report that explains it.
 func Start(ctx context.Context, rcp *rest.Config, spec v1alpha1.FailoverSpec, dryRun bool) (*Started, error) {
 	c, err := connect(rcp)
 	if err != nil {
@@ -43,10 +52,11 @@ func Start(ctx context.Context, rcp *rest.Config, spec v1alpha1.FailoverSpec, dr
 	if err != nil {
 		return nil, err
 	}
-	if run != nil {
-		if run.Spec.Cell != spec.Cell {
-			return nil, notEnded(run)
-		}
+	switch {
+	case run == nil, mayFollow(&ring.Status, run, &spec), run.Spec.Drill && !spec.Drill:
+	case run.Spec.Cell != spec.Cell, run.Spec.Drill != spec.Drill:
+		return nil, notEnded(run)
+	default:
 		return &Started{Run: run, Resumed: true}, nil
 	}
 	if done, err := c.doneBefore(ctx, ring, spec.Cell); done != nil || err != nil {
@@ -59,13 +69,17 @@ func Start(ctx context.Context, rcp *rest.Config, spec v1alpha1.FailoverSpec, dr
 }
 
 func notEnded(run *v1alpha1.Failover) error {
-	return exit.Refusedf("failover %s of cell %s has not ended", run.Name, run.Spec.Cell).
-		WithHint("kubectl cell failover %s   # goes on with it", run.Spec.Cell)
+	what, flag := "failover", ""
+	if run.Spec.Drill {
+		what, flag = "drill", " --drill"
+	}
+	return exit.Refusedf("%s %s of cell %s has not ended", what, run.Name, run.Spec.Cell).
+		WithHint("kubectl cell failover %s%s   # goes on with it", run.Spec.Cell, flag)
 }
 
 // order makes the report, and creates the run where the gate lets it.
 func (c *connection) order(ctx context.Context, spec v1alpha1.FailoverSpec, dryRun bool) (*Started, error) {
-	facts, err := c.facts(ctx, spec.Cell)
+	facts, err := c.facts(ctx, spec.Cell, true)
 	if err != nil {
 		return nil, err
 	}
@@ -106,10 +120,16 @@ func (c *connection) create(ctx context.Context, name string, spec v1alpha1.Fail
 	}
 }
 
-// Unfinished is the failover that has not ended, nil where there is none: the oldest of several. A failback that has not
-// is none: the cell that it waits for may never come.
+// Unfinished is the failover that has not ended, nil where there is none: of several the one that was confirmed for the
+// newest epoch, which the others wait for, and of those the oldest; a drill only where there is no other. A failback that has not is none: the cell that it waits
+// for may never come.
 func Unfinished(ctx context.Context, c *client.Client) (*v1alpha1.Failover, error) {
 	return unfinished(ctx, c, func(run *v1alpha1.Failover) bool { return run.Spec.Direction != v1alpha1.DirectionFailback })
+}
+
+// Holder is who drives a run, empty for nobody: the Lease was given up, or not renewed for its duration.
+func Holder(ctx context.Context, kube kubernetes.Interface, now func() lease.Moment) (string, error) {
+	return lease.Holder(ctx, kube, v1alpha1.FailoverLease, now)
 }
 
 func unfinished(ctx context.Context, c *client.Client, is func(*v1alpha1.Failover) bool) (*v1alpha1.Failover, error) {
@@ -117,14 +137,25 @@ func unfinished(ctx context.Context, c *client.Client, is func(*v1alpha1.Failove
 	if err != nil {
 		return nil, fmt.Errorf("list failovers: %w", err)
 	}
-	var oldest *v1alpha1.Failover
+	var first *v1alpha1.Failover
 	for i := range list.Items {
 		run := &list.Items[i]
-		if !run.Status.Phase.Final() && is(run) && (oldest == nil || run.CreationTimestamp.Before(&oldest.CreationTimestamp)) {
-			oldest = run
+		if !run.Status.Phase.Final() && is(run) && (first == nil || before(run, first)) {
+			first = run
 		}
 	}
-	return oldest, nil
+	return first, nil
+}
+
+// before says which of two runs comes first.
+func before(a, b *v1alpha1.Failover) bool {
+	if a.Spec.Drill != b.Spec.Drill {
+		return b.Spec.Drill
+	}
+	if a.Spec.ConfirmEpoch != b.Spec.ConfirmEpoch {
+		return a.Spec.ConfirmEpoch > b.Spec.ConfirmEpoch
+	}
+	return a.CreationTimestamp.Before(&b.CreationTimestamp)
 }
 
 // doneBefore is the run that has failed the cell over, nil where it is not failed over. One whose record was deleted is

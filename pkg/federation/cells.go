@@ -18,7 +18,9 @@ type Access struct {
 	Cell v1alpha1.Cell
 	// Config is nil where Err says why there is none.
 	Config *rest.Config
-	Err    error
+	// Endpoints are the ways to each apiserver of the cell by itself, as far as the Cell knows them.
+	Endpoints []*rest.Config
+	Err       error
 }
 
 // Cells reads all Cells and their credentials from the RCP, by name. It asks no cell. A cell whose
@@ -34,8 +36,7 @@ func Cells(ctx context.Context, rcp *rest.Config) (map[string]Access, error) {
 	}
 	out := make(map[string]Access, len(all))
 	for name, cell := range all {
-		config, err := c.cellConfig(ctx, cell)
-		out[name] = Access{Cell: *cell, Config: config, Err: err}
+		out[name] = c.access(ctx, cell)
 	}
 	return out, nil
 }
@@ -56,13 +57,31 @@ func (c *connection) cells(ctx context.Context) (map[string]*v1alpha1.Cell, erro
 	return out, nil
 }
 
+func (c *connection) access(ctx context.Context, cell *v1alpha1.Cell) Access {
+	out := Access{Cell: *cell}
+	kubeconfig, err := c.kubeconfig(ctx, cell)
+	if err != nil {
+		out.Err = err
+		return out
+	}
+	out.Config, out.Endpoints, out.Err = cells.Ways(cell, kubeconfig)
+	return out
+}
+
 func (c *connection) cellConfig(ctx context.Context, cell *v1alpha1.Cell) (*rest.Config, error) {
-	name := cell.Spec.KubeconfigSecretRef.Name
-	secret, err := c.kube.CoreV1().Secrets(v1alpha1.Namespace).Get(ctx, name, metav1.GetOptions{})
+	kubeconfig, err := c.kubeconfig(ctx, cell)
+	if err != nil {
+		return nil, err
+	}
+	return cells.Config(cell, kubeconfig)
+}
+
+func (c *connection) kubeconfig(ctx context.Context, cell *v1alpha1.Cell) ([]byte, error) {
+	secret, err := c.kube.CoreV1().Secrets(v1alpha1.Namespace).Get(ctx, cell.Spec.KubeconfigSecretRef.Name, metav1.GetOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("read credentials of cell %s: %w", cell.Name, err)
 	}
-	return cells.Config(cell, secret.Data[v1alpha1.KubeconfigKey])
+	return secret.Data[v1alpha1.KubeconfigKey], nil
 }
 
 // storedKubeconfig is the kubeconfig of a cell that is named without one.

@@ -106,7 +106,7 @@ func TestCensusCountsWhatTheMapPlaces(t *testing.T) {
 	t.Run("preview", func(t *testing.T) {
 		ring := b.ring(t)
 		ring.Spec.Members = ring.Spec.Members[:1]
-		counted, err := federation.Preview(t.Context(), b.rcp, ring, plan.DiffOptions{PerNamespace: true})
+		counted, err := federation.Preview(t.Context(), b.rcp, ring, federation.CensusOptions{}, plan.DiffOptions{PerNamespace: true})
 		if err != nil || len(counted.Missing) > 0 {
 			t.Fatal(err, counted.Missing)
 		}

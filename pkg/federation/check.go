@@ -126,7 +126,7 @@ func (c *connection) checkEndpoints(ctx context.Context, i *inspection, configs 
 			continue
 		}
 		i.connection, i.controlPlane, i.version = asker, id, health.Version
-		i.passed("reachable", "%s", health.Latency.Round(time.Millisecond))
+		i.passed("reachable", "%s", max(time.Millisecond, health.Latency.Round(time.Millisecond)))
 		i.passed("version", "%s", health.Version)
 		i.passed("clock skew", "%s", describeSkew(health.Skew(here)))
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/placement"
 )
 
@@ -52,6 +53,9 @@ func Init(ctx context.Context, rcp *rest.Config, options InitOptions) (InitResul
 	if err := checkFounders(options); err != nil {
 		return InitResult{}, err
 	}
+	if err := c.refuseCell(ctx); err != nil {
+		return InitResult{}, err
+	}
 	var result InitResult
 	if result.Installed, err = c.install(ctx, options.DryRun); err != nil {
 		return result, err
@@ -68,6 +72,24 @@ func Init(ctx context.Context, rcp *rest.Config, options InitOptions) (InitResul
 		}
 	}
 	return c.found(ctx, options, result)
+}
+
+// refuseCell refuses a control plane that is a cell of another one's federation: it would be both from then on, and
+// whoever meant the other one would look for its cells in vain. A cell is known by its fence.
+func (c *connection) refuseCell(ctx context.Context) error {
+	_, err := c.cell.Rings().Get(ctx, v1alpha1.RingName, metav1.GetOptions{})
+	if err == nil {
+		return nil
+	}
+	if !apierrors.IsNotFound(err) {
+		return passOn("read ring", err)
+	}
+	_, err = c.kube.AdmissionregistrationV1().ValidatingAdmissionPolicies().Get(ctx, fence.Name, metav1.GetOptions{})
+	if err != nil {
+		return nil //nolint:nilerr // it has none, or is too old for one, or what fails here fails again where it matters
+	}
+	return exit.Refusedf("%s is a cell of a federation; its router control plane must be another control plane", c.config.Host).
+		WithHint("kubectl cell init --context ROUTER-CONTROL-PLANE   # one that was removed for good: kubectl delete validatingadmissionpolicy %s", fence.Name)
 }
 
 func (c *connection) install(ctx context.Context, dryRun bool) ([]Installed, error) {
@@ -198,15 +220,13 @@ func sameFounders(ring *v1alpha1.Ring, options InitOptions) error {
 	if sameMembers(current, want) {
 		return nil
 	}
-	hint := "kubectl cell status"
+	refused := exit.Refusedf("the ring was founded already, with %s; founders cannot be changed", describe(current))
 	for _, m := range want {
 		if memberIndex(current, m.Cell) < 0 {
-			hint = fmt.Sprintf("kubectl cell add %s --kubeconfig FILE --weight %d", m.Cell, m.Weight)
-			break
+			return refused.WithHint("kubectl cell add %s --kubeconfig FILE --weight %d", m.Cell, m.Weight)
 		}
 	}
-	return exit.Refusedf("the ring was founded already, with %s; founders cannot be changed", describe(current)).
-		WithHint("%s", hint)
+	return refused.WithHint("kubectl cell status")
 }
 
 // sameMembers compares as sets: the order of members places nothing.

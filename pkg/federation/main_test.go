@@ -142,7 +142,7 @@ func wantError(t *testing.T, err error, code exit.Code, words ...string) {
 		t.Errorf("exit code %d; want %d for: %v", got, code, err)
 	}
 	var text strings.Builder
-	exit.Report(&text, err)
+	exit.Report(&text, exit.Plugin, err)
 	for _, word := range words {
 		if !strings.Contains(text.String(), word) {
 			t.Errorf("error %q\n  lacks %q", text.String(), word)

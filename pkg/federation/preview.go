@@ -21,8 +21,8 @@ type Counted struct {
 }
 
 // Preview counts what a rebalance to the wanted ring would do to the workloads that there are. The
-// Ring may be one that was not written yet. Placement is by its status; it needs a current layout.
-func Preview(ctx context.Context, rcp *rest.Config, ring *v1alpha1.Ring, options plan.DiffOptions) (Counted, error) {
+// Ring may be one that was not written yet. Placement is by its status; it needs a current layout. of chooses the workloads.
+func Preview(ctx context.Context, rcp *rest.Config, ring *v1alpha1.Ring, of CensusOptions, options plan.DiffOptions) (Counted, error) {
 	var counted Counted
 	wanted, err := routing.Wanted(ring)
 	if err != nil {
@@ -34,7 +34,7 @@ func Preview(ctx context.Context, rcp *rest.Config, ring *v1alpha1.Ring, options
 	}
 	var failed error
 	workloads := func(yield func(plan.Workload) bool) {
-		for unit, err := range units.Units(ctx, CensusOptions{}) {
+		for unit, err := range units.Units(ctx, of) {
 			var missing *CellError
 			switch {
 			case errors.As(err, &missing):

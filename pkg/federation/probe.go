@@ -40,6 +40,9 @@ func (h Health) Skew(other Health) time.Duration {
 	return 0
 }
 
+// Off is the least difference between the server's clock and this machine's that what it said allows.
+func (h Health) Off() time.Duration { return h.Skew(Health{}) }
+
 // Probe asks an apiserver twice for its version: the first request opens the connection, the second
 // is timed. /version is answered without credentials, so that a good answer says nothing about these.
 func Probe(ctx context.Context, config *rest.Config) (Health, error) {

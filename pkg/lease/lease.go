@@ -1,7 +1,8 @@
 // Package lease lets one process at a time carry a run out: the one that holds a Lease in kubecell-system of the RCP.
 //
 // Not promised: that a holder which was cut off has stopped when the next one begins. It stops within the Lease's
-// duration; whoever works under a Lease writes under preconditions.
+// duration, or, where its process was suspended, within a fifteenth of that after it goes on; whoever works under a Lease
+// writes under preconditions.
 package lease
 
 import (
@@ -10,8 +11,6 @@ import (
 	"fmt"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -44,10 +43,11 @@ type Config struct {
 var ErrLeft = errors.New("left")
 
 // Hold waits until the Lease is held and works until the work, the Lease or ctx ends. The Lease is given up after the
-// work has ended. It returns [ErrLost] where the Lease ended first.
+// work has ended. It returns [ErrLost] where the Lease ended first: it could not be renewed, somebody else took it, or it was
+// not renewed for its duration, so that somebody else may have.
 func Hold(ctx context.Context, config Config, work func(context.Context) error) error {
 	began := make(chan context.Context, 1)
-	elector, err := config.elector(began)
+	elector, held, err := config.elector(began)
 	if err != nil {
 		return err
 	}
@@ -66,12 +66,15 @@ func Hold(ctx context.Context, config Config, work func(context.Context) error) 
 	case <-config.Leaving:
 		err = ErrLeft
 	case <-ended:
-	case held := <-began:
-		working, stop := context.WithCancelCause(held)
+	case leading := <-began:
+		// Not one of leading's own, whose end would be its cause before the one below is.
+		working, stop := context.WithCancelCause(context.WithoutCancel(leading))
 		defer stop(nil)
-		defer context.AfterFunc(held, func() { stop(ErrLost) })()
+		lost := func() { stop(ErrLost) }
+		defer context.AfterFunc(leading, lost)()
 		defer context.AfterFunc(ctx, func() { stop(context.Cause(ctx)) })()
-		if err = work(working); err != nil && held.Err() != nil {
+		go held.watch(working, lost) // ends with working
+		if err = work(working); err != nil && (leading.Err() != nil || errors.Is(context.Cause(working), ErrLost)) {
 			err = ErrLost
 		}
 	}
@@ -80,19 +83,20 @@ func Hold(ctx context.Context, config Config, work func(context.Context) error) 
 	return err
 }
 
-// elector sends on began, once the Lease is held, the context that ends with the Lease.
-func (c Config) elector(began chan<- context.Context) (*leaderelection.LeaderElector, error) {
+// elector sends on began, once the Lease is held, the context that ends when it is not renewed. The term ends with the Lease.
+func (c Config) elector(began chan<- context.Context) (*leaderelection.LeaderElector, *term, error) {
 	lock, err := resourcelock.New(resourcelock.LeasesResourceLock, v1alpha1.Namespace, c.Name,
 		c.Kube.CoreV1(), c.Kube.CoordinationV1(), resourcelock.ResourceLockConfig{Identity: c.Identity})
 	if err != nil {
-		return nil, fmt.Errorf("make lease: %w", err)
+		return nil, nil, fmt.Errorf("make lease: %w", err)
 	}
+	held := &term{Interface: lock, duration: c.Duration, over: make(chan struct{})}
 	tell := c.Holder
 	if tell == nil {
 		tell = func(string) {}
 	}
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock: lock, Name: c.Name, ReleaseOnCancel: true,
+		Lock: held, Name: c.Name, ReleaseOnCancel: true,
 		// 15 s, 10 s and 3 s: others wait for so long, work ends after so long without a renewal, and a
 		// renewal is tried so often.
 		LeaseDuration: c.Duration, RenewDeadline: c.Duration * 2 / 3, RetryPeriod: c.Duration / 5,
@@ -103,24 +107,7 @@ func (c Config) elector(began chan<- context.Context) (*leaderelection.LeaderEle
 		},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("set up the lease: %w", err)
+		return nil, nil, fmt.Errorf("set up the lease: %w", err)
 	}
-	return elector, nil
-}
-
-// Holder is who holds a Lease, empty for nobody: it was given up, or not renewed for its duration.
-func Holder(ctx context.Context, kube kubernetes.Interface, name string, now time.Time) (string, error) {
-	lease, err := kube.CoordinationV1().Leases(v1alpha1.Namespace).Get(ctx, name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return "", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("read lease %s: %w", name, err)
-	}
-	s := lease.Spec
-	if s.HolderIdentity == nil || s.RenewTime == nil || s.LeaseDurationSeconds == nil ||
-		now.Sub(s.RenewTime.Time) > time.Duration(*s.LeaseDurationSeconds)*time.Second {
-		return "", nil
-	}
-	return *s.HolderIdentity, nil
+	return elector, held, nil
 }

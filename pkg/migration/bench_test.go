@@ -2,15 +2,11 @@ package migration_test
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/kubecell/kubectl-cell/pkg/migration"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
 // BenchmarkMove moves units between two cells, so many at once, without barrier. Both cells and the mover
@@ -34,7 +30,7 @@ func BenchmarkMove(b *testing.B) {
 				}
 				close(units)
 				mover := bed.mover()
-				before := cpu(b)
+				before := sandboxtest.LoadNow(b)
 				b.ResetTimer()
 				var movers sync.WaitGroup
 				for range window {
@@ -47,39 +43,31 @@ func BenchmarkMove(b *testing.B) {
 					})
 				}
 				movers.Wait()
-				b.ReportMetric(float64((cpu(b)-before).Milliseconds())/float64(b.N), "cpu-ms/unit")
+				load := sandboxtest.LoadNow(b).Since(before)
+				b.ReportMetric(load.All().Seconds()*1000/float64(b.N), "cpu-ms/unit")
+				b.ReportMetric(load.Test.Seconds()*1000/float64(b.N), "mover-cpu-ms/unit")
 				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "units/s")
 			})
 		}
 	}
 }
 
-// cpu is the processor time of this process and of its children so far, in steps of 10 ms.
-func cpu(b *testing.B) time.Duration {
-	b.Helper()
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil {
-		b.Fatal(err)
-	}
-	var ticks int64
-	for _, path := range stats {
-		raw, err := os.ReadFile(path)
-		if err != nil {
-			continue // it has ended
+// BenchmarkMoveLargeUnit moves one unit of many objects, as a placement by namespace has them. All of it is closed to
+// writes meanwhile.
+func BenchmarkMoveLargeUnit(b *testing.B) {
+	const objects = 200
+	for round := range b.N {
+		b.StopTimer()
+		bed := newBed(b)
+		var found []migration.Object
+		for n := range objects {
+			found = append(found, bed.found(configMaps, bed.make(bed.old, configMaps, fmt.Sprintf(`{metadata: {name: u%d-%d-%d}, data: {a: b}}`, b.N, round, n))))
 		}
-		// pid (command) state ppid …; fields 14 and 15 of all are user and system time.
-		fields := strings.Fields(string(raw[strings.LastIndexByte(string(raw), ')')+1:]))
-		self := strconv.Itoa(os.Getpid())
-		if fields[1] != self && !strings.HasPrefix(string(raw), self+" ") {
-			continue
-		}
-		for _, field := range fields[11:13] {
-			n, err := strconv.ParseInt(field, 10, 64)
-			if err != nil {
-				b.Fatal(err)
-			}
-			ticks += n
+		unit, mover := bed.unit(found...), bed.mover()
+		b.StartTimer()
+		if result := mover.Move(b.Context(), unit); result.Outcome != migration.Moved {
+			b.Fatalf("%s: %+v", unit, result)
 		}
 	}
-	return time.Duration(ticks) * 10 * time.Millisecond
+	b.ReportMetric(float64(objects*b.N)/b.Elapsed().Seconds(), "objects/s")
 }

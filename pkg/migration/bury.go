@@ -29,7 +29,7 @@ func Bury(ctx context.Context, cells map[string]*Cell, cell string, snap *routin
 	}
 	buried := 0
 	var problems []error
-	err = cells[cell].labelled(ctx, snap, v1alpha1.Migrated, func(o Object, meta *metav1.PartialObjectMetadata) error {
+	err = cells[cell].InState(ctx, snap, v1alpha1.Migrated, func(o Object, meta *metav1.PartialObjectMetadata) error {
 		if _, waits := copies[o.at(meta.Annotations[v1alpha1.AnnotationMovesTo])]; waits {
 			return nil
 		}

@@ -41,7 +41,7 @@ func (*run) bare(i *item) *document {
 func (r *run) mapOwners(ctx context.Context, i *item, owners []metav1.OwnerReference) error {
 	for n := range owners {
 		owner := &owners[n]
-		if uid, inside := r.newUIDs[owner.UID]; inside {
+		if uid, inside := r.newUID(owner.UID); inside {
 			owner.UID = uid
 			continue
 		}
@@ -153,7 +153,7 @@ func (r *run) difference(i *item) (string, error) {
 // complete writes the status where that is a request of its own, and verifies the copy. It is not done
 // where somebody changed the copy meanwhile.
 func (r *run) complete(ctx context.Context, i *item) (done bool, err error) {
-	r.newUIDs[i.source.uid()] = i.copy.uid()
+	r.learn(i)
 	status := i.source.fields["status"]
 	if i.Resource.Status && differ("status", status, i.copy.fields["status"]) != "" {
 		if done, err := r.state(ctx, i, status); !done || err != nil {

@@ -26,7 +26,7 @@
 //	discarded  new    the deletion of a copy, or of a tombstone of an earlier move
 //	unmarked   old    no label, no marks
 //
-// A ConfigMap costs four writes and no read.
+// A ConfigMap costs four writes and no read. Objects of which none owns another take a step at once, 16 at a time.
 //
 // Flips and reveals go owners first. Which of two copies of a dependent counts is decided by where its
 // owner counts, so that the first flip takes the whole tree below an owner over at once; flipped last, the

@@ -2,13 +2,11 @@ package migration
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -118,7 +116,7 @@ func incoming(ctx context.Context, cells map[string]*Cell, snap *routing.Snapsho
 		out := &perCell[n]
 		n++
 		group.Go(func() error {
-			return cell.labelled(ctx, snap, v1alpha1.Incoming, func(o Object, meta *metav1.PartialObjectMetadata) error {
+			return cell.InState(ctx, snap, v1alpha1.Incoming, func(o Object, meta *metav1.PartialObjectMetadata) error {
 				*out = append(*out, Leftover{Cell: cell.Name, From: meta.Annotations[v1alpha1.AnnotationFromCell], Object: o})
 				return nil
 			})
@@ -134,13 +132,13 @@ func incoming(ctx context.Context, cells map[string]*Cell, snap *routing.Snapsho
 	return out, nil
 }
 
-// labelled visits the objects in one state of migration.
-func (c *Cell) labelled(ctx context.Context, snap *routing.Snapshot, status v1alpha1.RebalanceStatus,
+// InState visits the sharded and dependent objects in one state of migration.
+func (c *Cell) InState(ctx context.Context, snap *routing.Snapshot, status v1alpha1.RebalanceStatus,
 	visit func(Object, *metav1.PartialObjectMetadata) error,
 ) error {
 	selector := v1alpha1.LabelRebalanceStatus + "=" + string(status)
 	for _, class := range []placement.Class{placement.Sharded, placement.Dependent} {
-		for _, resource := range c.ofClass(snap, class) {
+		for _, resource := range c.Resources(snap, class) {
 			if err := c.eachObject(ctx, resource, selector, visit); err != nil {
 				return err
 			}
@@ -149,8 +147,8 @@ func (c *Cell) labelled(ctx context.Context, snap *routing.Snapshot, status v1al
 	return nil
 }
 
-// ofClass are the resources of a class that the cell serves.
-func (c *Cell) ofClass(snap *routing.Snapshot, class placement.Class) []Resource {
+// Resources are those of a class that the cell serves, in the version that it prefers.
+func (c *Cell) Resources(snap *routing.Snapshot, class placement.Class) []Resource {
 	var out []Resource
 	for _, r := range c.resources {
 		if of, _ := snap.Classes.Of(r.Group, r.Resource, ""); of == class {
@@ -161,37 +159,20 @@ func (c *Cell) ofClass(snap *routing.Snapshot, class placement.Class) []Resource
 	return out
 }
 
-// eachObject visits the metadata of the objects of a resource that are not the system's, a page at a
-// time. When a list takes so long that its position expires it goes on from the same name at a newer
-// version: an object may be met twice then, none that stayed is missed.
+// eachObject visits the metadata of the objects of a resource that are not the system's, a page at a time.
 func (c *Cell) eachObject(ctx context.Context, resource Resource, selector string,
 	visit func(Object, *metav1.PartialObjectMetadata) error,
 ) error {
-	options := metav1.ListOptions{Limit: pageSize, LabelSelector: selector}
+	pages := c.Pages(resource, metav1.NamespaceAll, selector, pageSize)
 	for {
-		list, err := c.meta.Resource(resource.GroupVersionResource).List(ctx, options)
-		var status apierrors.APIStatus
-		switch {
-		case apierrors.IsResourceExpired(err) && errors.As(err, &status) && status.Status().Continue != "" &&
-			status.Status().Continue != options.Continue:
-			options.Continue = status.Status().Continue
-			continue
-		case apierrors.IsNotFound(err):
-			return nil // its definition was deleted since the cell was connected
-		case err != nil:
-			return fmt.Errorf("list %s in cell %s: %w", resource.GroupResource(), c.Name, err)
+		page, err := pages.Next(ctx)
+		if err != nil || page == nil {
+			return err
 		}
-		for n := range list.Items {
-			meta := &list.Items[n]
-			if placement.SystemNamespace(meta.Namespace) || placement.IsSelfMade(resource.Group, resource.GroupVersionResource.Resource, meta.Namespace, meta.Name) {
-				continue
-			}
-			if err := visit(objectOf(resource, meta), meta); err != nil {
+		for n := range page {
+			if err := visit(objectOf(resource, &page[n]), &page[n]); err != nil {
 				return err
 			}
-		}
-		if options.Continue = list.Continue; options.Continue == "" {
-			return nil
 		}
 	}
 }

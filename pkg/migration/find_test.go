@@ -178,7 +178,7 @@ func TestAKilledMoveIsFoundAgain(t *testing.T) {
 		}
 		unit, _ := find()
 		mover := b.barred()
-		step, killed := killAfter(mover, n, func() { mover.Move(context.Background(), unit) })
+		step, killed := killAfter(mover, n, func(ctx context.Context) { mover.Move(ctx, unit) })
 		if again, left := find(); left {
 			b.move(again, migration.Moved)
 		} else if step != migration.Revealed && killed {
@@ -207,7 +207,7 @@ func TestWhatNoRunWants(t *testing.T) {
 	b := newBed(t)
 	before := b.make(b.old, configMaps, `metadata: {name: a}`)
 	mover := b.barred()
-	killAfter(mover, 3, func() { mover.Move(context.Background(), b.unit(b.found(configMaps, before))) })
+	killAfter(mover, 3, func(ctx context.Context) { mover.Move(ctx, b.unit(b.found(configMaps, before))) })
 	b.make(b.new, secrets, `metadata: {name: l, labels: {`+v1alpha1.LabelRebalanceStatus+`: incoming}, annotations: {`+v1alpha1.AnnotationFromCell+`: old}, finalizers: [example.com/hold]}`)
 
 	snap := snapshot(t, []string{"old"}, []string{"old"})
@@ -235,7 +235,7 @@ func TestTheCopyOfWhatVanishedStays(t *testing.T) {
 	b := newBed(t)
 	unit := b.unit(b.found(configMaps, b.make(b.old, configMaps, `metadata: {name: a}`)))
 	mover := b.barred()
-	killAfter(mover, 5, func() { mover.Move(context.Background(), unit) }) // flipped, not revealed
+	killAfter(mover, 5, func(ctx context.Context) { mover.Move(ctx, unit) }) // flipped, not revealed
 	if err := b.in(b.old, configMaps).Delete(t.Context(), "a", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -252,6 +252,30 @@ func TestTheCopyOfWhatVanishedStays(t *testing.T) {
 	}
 }
 
+// TestRetract removes the copy of an object that was deleted before it was flipped, and nothing that is not a copy.
+func TestRetract(t *testing.T) {
+	b := newBed(t)
+	unit := b.unit(b.found(configMaps, b.make(b.old, configMaps, `metadata: {name: a}`)))
+	mover := b.barred()
+	killAfter(mover, 3, func(ctx context.Context) { mover.Move(ctx, unit) }) // created
+	if err := b.in(b.old, configMaps).Delete(t.Context(), "a", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.mover().Undo(t.Context(), unit); err != nil || b.get(b.new, configMaps, "a") == nil {
+		t.Fatalf("undo cannot know that nothing was flipped: error %v", err)
+	}
+	for range 2 {
+		if err := b.mover().Retract(t.Context(), unit); err != nil {
+			t.Fatal(err)
+		}
+		b.awaitAbsent(b.new, configMaps, "a")
+	}
+	b.make(b.new, configMaps, `metadata: {name: a}`)
+	if err := b.mover().Retract(t.Context(), unit); err != nil || b.get(b.new, configMaps, "a") == nil {
+		t.Errorf("an object that is no copy was removed, error %v", err)
+	}
+}
+
 // TestBury deletes what is old enough, and tears nothing down.
 func TestBury(t *testing.T) {
 	b := newBed(t)
@@ -264,7 +288,7 @@ func TestBury(t *testing.T) {
 	// Another unit was killed before its copy was revealed.
 	half := b.make(b.old, configMaps, `metadata: {name: half}`)
 	mover := b.mover()
-	killAfter(mover, 4, func() { mover.Move(context.Background(), b.unit(b.found(configMaps, half))) })
+	killAfter(mover, 4, func(ctx context.Context) { mover.Move(ctx, b.unit(b.found(configMaps, half))) })
 
 	now := clocktesting.NewFakePassiveClock(time.Now())
 	bury := func() {

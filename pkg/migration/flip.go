@@ -24,7 +24,7 @@ func (r *run) flip(ctx context.Context, i *item) (again bool, err error) {
 	err = r.from.updateBlind(ctx, &i.Object, body)
 	switch {
 	case err == nil:
-		i.flipped = true
+		r.isFlipped(i)
 		r.step(Flipped, &i.Object)
 		return false, nil
 	case apierrors.IsNotFound(err):

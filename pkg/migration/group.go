@@ -55,7 +55,7 @@ func newFinder(cell *Cell, snap *routing.Snapshot, copies map[position]Leftover)
 }
 
 func (f *finder) find(ctx context.Context) error {
-	for _, resource := range f.cell.ofClass(f.snap, placement.Sharded) {
+	for _, resource := range f.cell.Resources(f.snap, placement.Sharded) {
 		_, rule := f.snap.Classes.Of(resource.Group, resource.Resource, "")
 		err := f.cell.eachObject(ctx, resource, "", func(o Object, meta *metav1.PartialObjectMetadata) error {
 			f.sharded(o, meta, rule)
@@ -66,12 +66,15 @@ func (f *finder) find(ctx context.Context) error {
 		}
 	}
 	f.join()
-	dependents := f.cell.ofClass(f.snap, placement.Dependent)
-	// Dependents of dependents may come before their owners, so that each pass finds one generation at
-	// least. Without any unit there are none to be found.
+	return f.dependents(ctx)
+}
+
+// dependents finds what hangs from the units. Dependents of dependents may come before their owners, so that each pass
+// finds one generation at least. Without any unit there are none to be found.
+func (f *finder) dependents(ctx context.Context) error {
 	for again := len(f.homes) > 0; again; {
 		again = false
-		for _, resource := range dependents {
+		for _, resource := range f.cell.Resources(f.snap, placement.Dependent) {
 			err := f.cell.eachObject(ctx, resource, "", func(o Object, meta *metav1.PartialObjectMetadata) error {
 				again = f.dependent(o, meta) || again
 				return nil

@@ -144,7 +144,11 @@ func (l *requestLog) of(cell string, next http.RoundTripper) http.RoundTripper {
 		if before != nil {
 			before(cell, r)
 		}
-		return next.RoundTrip(r)
+		if err := r.Context().Err(); err != nil {
+			return nil, err
+		}
+		// What is in flight when its mover is killed is carried out before anything else goes on.
+		return next.RoundTrip(r.WithContext(context.WithoutCancel(r.Context())))
 	})
 }
 

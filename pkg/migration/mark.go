@@ -38,7 +38,8 @@ func (r *run) mark(ctx context.Context, i *item) error {
 		case err != nil:
 			return judge(&i.Object, r.from.Name, "mark", err)
 		}
-		i.source, r.fresh = marked, true
+		i.source = marked
+		r.needsBarrier()
 		r.step(Marked, &i.Object)
 		if marked.deleting() {
 			return r.leave(ctx, i)
@@ -73,7 +74,10 @@ func (r *run) look(ctx context.Context, i *item) (done bool, err error) {
 	switch i.source.status() {
 	case v1alpha1.Migrated:
 		// A tombstone of a move to elsewhere says that the object does not live here.
-		i.flipped, i.gone = here, !here
+		if here {
+			r.isFlipped(i)
+		}
+		i.gone = !here
 		return true, nil
 	case v1alpha1.Incoming:
 		i.gone = true
@@ -83,7 +87,7 @@ func (r *run) look(ctx context.Context, i *item) (done bool, err error) {
 		return true, r.leave(ctx, i)
 	}
 	if i.source.status() == v1alpha1.Migrating && here && i.source.annotations[v1alpha1.AnnotationRebalance] == r.Rebalance {
-		r.fresh = true // an earlier run may have ended before its barrier
+		r.needsBarrier() // an earlier run may have ended before its barrier
 		return true, nil
 	}
 	return false, nil
@@ -91,12 +95,9 @@ func (r *run) look(ctx context.Context, i *item) (done bool, err error) {
 
 // leave gives an object that is being deleted up: the unit while it can be undone, else this object.
 func (r *run) leave(ctx context.Context, i *item) error {
-	for _, other := range r.items {
-		// Objects that were not looked at yet count as they were found.
-		if other.flipped || other.Status == v1alpha1.Migrated {
-			i.left = true
-			return r.unmark(ctx, i)
-		}
+	if !r.anyFlipped() {
+		return fail(Deferred, &i.Object, "it is being deleted")
 	}
-	return fail(Deferred, &i.Object, "it is being deleted")
+	i.left = true
+	return r.unmark(ctx, i)
 }

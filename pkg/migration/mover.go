@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -38,7 +39,7 @@ type Mover struct {
 	// Room is asked where a cell has refused a copy because it would exceed a quota there, which it states by part of
 	// the whole: true where it was given more. nil where nobody divides quotas.
 	Room func(ctx context.Context, cell, namespace string, refusal error) bool
-	// Step is told of each step, in the goroutine that moves; nil for nobody.
+	// Step is told of each step, of one of a unit at a time; nil for nobody.
 	Step func(Step)
 	// Clock dates the marks.
 	Clock clock.PassiveClock
@@ -58,6 +59,8 @@ type item struct {
 	// flipped: the old cell's object is a tombstone. gone: there is none. left: it is being deleted and
 	// stays behind.
 	flipped, gone, left bool
+	// generation is 0 for an object that nothing of the unit owns, and one more than its owners' for others.
+	generation int
 }
 
 func (i *item) id() types.UID {
@@ -85,10 +88,14 @@ type run struct {
 	unit     Unit
 	from, to *Cell
 	items    []*item
+
+	mu sync.Mutex // guards what follows, and flipped of items, while objects are worked at at once
 	// newUIDs are those of the copies, by the UID in the old cell.
 	newUIDs map[types.UID]types.UID
 	// fresh is set by a mark, and asks for a barrier.
 	fresh bool
+
+	telling sync.Mutex // of one step at a time
 	// shared is true where others may work at the same copy at once; see [Mover.Stage].
 	shared bool
 }
@@ -113,7 +120,8 @@ func (m *Mover) Move(ctx context.Context, unit Unit) Result {
 		return result
 	}
 	if err := m.undo(ctx, unit, r.sawUnflipped); err != nil {
-		result.Begun = !errors.Is(err, ErrCopyLeft)
+		result.CopyLeft = errors.Is(err, ErrCopyLeft)
+		result.Begun = !result.CopyLeft
 		result.Message = fmt.Sprintf("%s; not undone: %v", result.Message, err)
 	}
 	return result
@@ -150,10 +158,10 @@ func (r *run) forward(ctx context.Context) error {
 	if err := r.refuseEarly(); err != nil {
 		return err
 	}
-	if err := r.each(ctx, r.mark); err != nil {
+	if err := r.marks(ctx); err != nil {
 		return err
 	}
-	if err := ownersFirst(r.items); err != nil {
+	if err := r.order(); err != nil {
 		return err
 	}
 	for range tries {
@@ -163,12 +171,7 @@ func (r *run) forward(ctx context.Context) error {
 		if err := r.each(ctx, r.place); err != nil {
 			return err
 		}
-		changed := false
-		err := r.each(ctx, func(ctx context.Context, i *item) error {
-			again, err := r.flip(ctx, i)
-			changed = changed || again
-			return err
-		})
+		changed, err := r.flips(ctx)
 		if err != nil {
 			return err
 		}
@@ -186,19 +189,7 @@ func (r *run) refuseEarly() error {
 			return fail(Deferred, &i.Object, "it is being deleted")
 		}
 	}
-	return ownersFirst(r.items)
-}
-
-func (r *run) each(ctx context.Context, do func(context.Context, *item) error) error {
-	for _, i := range r.items {
-		if err := ctx.Err(); err != nil {
-			return judge(&i.Object, r.unit.From, "go on", err)
-		}
-		if err := do(ctx, i); err != nil {
-			return err
-		}
-	}
-	return nil
+	return r.order()
 }
 
 func (r *run) barrier(ctx context.Context) error {
@@ -237,7 +228,11 @@ func (m *Mover) now() string { return m.Clock.Now().UTC().Format(time.RFC3339) }
 
 func (m *Mover) epoch() string { return strconv.FormatInt(m.Epoch, 10) }
 
-func (r *run) step(name StepName, o *Object) { r.Mover.report(name, r.unit, o) }
+func (r *run) step(name StepName, o *Object) {
+	r.telling.Lock()
+	defer r.telling.Unlock()
+	r.Mover.report(name, r.unit, o)
+}
 
 func (m *Mover) report(name StepName, unit Unit, o *Object) {
 	if m.Step != nil {

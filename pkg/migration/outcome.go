@@ -48,6 +48,8 @@ type Result struct {
 	// Begun says that the unit could not be undone: one of its objects is marked or was flipped. Only
 	// another Move, or Undo where nothing was flipped, ends that.
 	Begun bool
+	// CopyLeft says that the unit was undone but for a copy that the new cell did not let be removed: see [ErrCopyLeft].
+	CopyLeft bool
 	// Err is the cause where there is one.
 	Err error
 }

@@ -75,7 +75,7 @@ func (r *run) know(ctx context.Context, i *item) error {
 	} else if err != nil {
 		return judge(&i.Object, r.to.Name, "read", err)
 	}
-	r.newUIDs[i.source.uid()] = i.copy.uid()
+	r.learn(i)
 	return nil
 }
 
@@ -164,6 +164,8 @@ func (r *run) madeForCopy(i *item) bool {
 	if i.Resource.Class != placement.Dependent {
 		return false
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, owner := range i.copy.owners {
 		for _, uid := range r.newUIDs {
 			if uid == owner.UID {
@@ -225,8 +227,8 @@ func (r *run) keep(ctx context.Context, i *item) error {
 // clear removes what is in the way, after the copies of what it may own: the garbage collector has to take
 // the owner off these, and the fence would refuse that.
 func (r *run) clear(ctx context.Context, i *item) error {
-	for _, other := range slices.Backward(r.items[slices.Index(r.items, i)+1:]) {
-		if !other.pending() {
+	for _, other := range slices.Backward(r.items) {
+		if other.generation <= i.generation || !other.pending() {
 			continue
 		}
 		if err := r.discard(ctx, other, func(*document) bool { return true }); err != nil {

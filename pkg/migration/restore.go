@@ -31,6 +31,11 @@ type Copy struct {
 	Changed string
 }
 
+// Origin is the value of [v1alpha1.AnnotationPromotedFrom] for one state of an object. Two that are equal are the same.
+func Origin(cell string, uid types.UID, version string) string {
+	return cell + "/" + string(uid) + "/" + version
+}
+
 // Object is the Original.
 func (c *Copy) Object() Object { return c.item.Object }
 
@@ -93,6 +98,10 @@ func (m *Mover) restoring(to string, original Original) (*Copy, error) {
 	if r.to == nil {
 		return nil, fail(Unavailable, nil, "cell %s is not connected", to)
 	}
+	if source.annotations == nil {
+		source.annotations = map[string]string{}
+	}
+	source.annotations[v1alpha1.AnnotationPromotedFrom] = Origin(original.Cell, source.uid(), source.version())
 	i := &item{source: source, Object: Object{
 		Resource: original.Resource, Namespace: source.text("namespace"), Name: source.text("name"), UID: source.uid(), Owners: source.owners,
 	}}

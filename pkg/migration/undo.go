@@ -24,6 +24,13 @@ func (m *Mover) Undo(ctx context.Context, unit Unit) error {
 	return m.undo(ctx, unit, func(types.UID) bool { return false })
 }
 
+// Retract is [Mover.Undo] for a unit of which the caller knows that nothing was flipped. It removes the copies of objects
+// that are not in the old cell any more as well: they were deleted there, and nobody can make them anew while a copy is
+// in the way.
+func (m *Mover) Retract(ctx context.Context, unit Unit) error {
+	return m.undo(ctx, unit, func(types.UID) bool { return true })
+}
+
 // undo knows of some objects that they were not flipped.
 func (m *Mover) undo(ctx context.Context, unit Unit, unflipped func(types.UID) bool) error {
 	r, err := m.begin(unit)

@@ -3,6 +3,9 @@ package printers
 import (
 	"fmt"
 	"strconv"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/duration"
 )
 
 // Count writes a number with a comma between thousands: 10,000,000.
@@ -24,3 +27,7 @@ func Count(n int64) string {
 
 // Percent writes a part of 1 with one decimal: 0.168 is 16.8%.
 func Percent(share float64) string { return fmt.Sprintf("%.1f%%", share*100) }
+
+// Age writes how long ago something was, as kubectl does: 41s, 5m2s, 3d. What is in the future, because clocks disagree, is
+// no older than 0s.
+func Age(d time.Duration) string { return duration.HumanDuration(max(d, 0)) }

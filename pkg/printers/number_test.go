@@ -3,6 +3,7 @@ package printers
 import (
 	"math"
 	"testing"
+	"time"
 )
 
 func TestCount(t *testing.T) {
@@ -20,6 +21,16 @@ func TestPercent(t *testing.T) {
 	for share, want := range map[float64]string{0: "0.0%", 0.168: "16.8%", 1: "100.0%", -0.05: "-5.0%"} {
 		if got := Percent(share); got != want {
 			t.Errorf("Percent(%v) = %s, want %s", share, got, want)
+		}
+	}
+}
+
+func TestAge(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-5 * time.Hour: "0s", 0: "0s", 41 * time.Second: "41s", 302 * time.Second: "5m2s", 80 * time.Hour: "3d8h", 1 << 62: "146y",
+	} {
+		if got := Age(d); got != want {
+			t.Errorf("Age(%s) = %q, want %q", d, got, want)
 		}
 	}
 }

@@ -101,7 +101,7 @@ func (p *Printer) Print(w io.Writer, view View) error {
 	case p.columns != nil:
 		return p.columns.write(w, view.Document, p.output.NoHeaders)
 	}
-	if err := p.object.PrintObj(view.Document, w); err != nil {
+	if err := p.object.PrintObj(view.Document, Verbatim(w)); err != nil {
 		return fmt.Errorf("print %s: %w", view.Document.Kind, err)
 	}
 	return nil

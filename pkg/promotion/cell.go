@@ -17,6 +17,9 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/migration"
 )
 
+// pageSize is how many envelopes one request asks for.
+const pageSize = 500
+
 // Cell is a cell with envelopes. It may be used by many goroutines at once.
 type Cell struct {
 	*migration.Cell
@@ -51,6 +54,24 @@ func Connect(name string, config *rest.Config) (*Cell, error) {
 		Cell: inner, secrets: kube.CoreV1().Secrets(v1alpha1.Namespace),
 		meta: meta.Resource(corev1.SchemeGroupVersion.WithResource("secrets")).Namespace(v1alpha1.Namespace),
 	}, nil
+}
+
+// EachFrom visits the envelopes in the cell of another one's objects, a page at a time, in no order. One that changes
+// meanwhile may be shown as it was: promoting it finds out.
+func (c *Cell) EachFrom(ctx context.Context, source string, visit func(*corev1.Secret)) error {
+	options := metav1.ListOptions{LabelSelector: v1alpha1.LabelSourceCell + "=" + source, Limit: pageSize}
+	for {
+		page, err := c.secrets.List(ctx, options)
+		if err != nil {
+			return fmt.Errorf("list envelopes in cell %s: %w", c.Name, err)
+		}
+		for i := range page.Items {
+			visit(&page.Items[i])
+		}
+		if options.Continue = page.Continue; options.Continue == "" {
+			return nil
+		}
+	}
 }
 
 // commit says on an envelope which object was made of it, unless the envelope has changed. It returns its new version.

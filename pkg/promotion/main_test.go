@@ -23,6 +23,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/envelope"
 	"github.com/kubecell/kubectl-cell/pkg/fence"
+	"github.com/kubecell/kubectl-cell/pkg/migration"
 	"github.com/kubecell/kubectl-cell/pkg/promotion"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
@@ -284,6 +285,7 @@ func same(before, after *unstructured.Unstructured) string {
 		}
 		annotations := obj.GetAnnotations()
 		delete(annotations, v1alpha1.AnnotationPlacementEpoch)
+		delete(annotations, v1alpha1.AnnotationPromotedFrom)
 		if obj.SetAnnotations(annotations); len(annotations) == 0 {
 			obj.SetAnnotations(nil)
 		}
@@ -313,6 +315,10 @@ func (b *bed) promoted(cell string, k kind, before *unstructured.Unstructured, e
 	}
 	if got := after.GetAnnotations()[v1alpha1.AnnotationPlacementEpoch]; got != "9" {
 		b.t.Errorf("%s %s has placement epoch %q", k.kind, before.GetName(), got)
+	}
+	from := migration.Origin(dead, before.GetUID(), before.GetResourceVersion())
+	if got := after.GetAnnotations()[v1alpha1.AnnotationPromotedFrom]; got != from {
+		b.t.Errorf("%s %s was promoted from %q, want %q", k.kind, before.GetName(), got, from)
 	}
 	if b.sealed(cell, envelope) {
 		b.t.Errorf("the envelope of %s %s is still there", k.kind, before.GetName())

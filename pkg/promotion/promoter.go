@@ -43,6 +43,9 @@ func (p *Promoter) promote(ctx context.Context, cell, name string, secret *corev
 	if c == nil {
 		return none.with(Unavailable, fmt.Sprintf("cell %s is not connected", cell), nil)
 	}
+	if p.Snapshot.Withheld[cell] {
+		return none.with(Unavailable, fmt.Sprintf("the copies in cell %s are still to be compared with what was deleted", cell), nil)
+	}
 	for range tries {
 		if secret == nil {
 			var err error

@@ -17,7 +17,8 @@
 // and a cell's copy says of which it is: a copy is written only over the version that was read before the record
 // was read, so that who is late cannot put an old limit over a newer one.
 //
-// Not promised: anything of what a cell does that enforces no quota, such as one that has no copy yet.
+// Not promised: anything of what a cell does that enforces no quota, such as one that has no copy yet; that the room for
+// what each cell makes for itself in a new namespace, its root CA, is kept in the moment before it does.
 //
 // Start reading at [Plan].
 package quota

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -15,6 +16,7 @@ import (
 // divide the quota, each stopped between any two of its requests, for ever or for long.
 type world struct {
 	random  *rand.Rand
+	now     time.Time
 	whole   int64
 	record  *quota.Record
 	version int
@@ -69,7 +71,7 @@ func (a *actor) write() bool {
 			Enforced: pods(c.hard), Used: pods(c.count),
 		}
 	}
-	a.next = quota.Plan("uid", pods(a.w.whole), a.record, cells, a.need).Record
+	a.next = quota.Plan("uid", pods(a.w.whole), a.record, cells, a.need, a.w.now).Record
 	if !a.next.Equal(a.record) {
 		if a.version != a.w.version {
 			return false
@@ -126,6 +128,7 @@ func (c *cell) controller() {
 
 // step takes one step of the world.
 func (w *world) step() {
+	w.now = w.now.Add(time.Duration(w.random.Int64N(int64(quota.HoldFor / 20))))
 	c := w.cells[w.random.IntN(len(w.cells))]
 	switch w.random.IntN(10) {
 	case 0, 1, 2:
@@ -181,7 +184,7 @@ func (w *world) check(t *testing.T) {
 // any cell.
 func TestThePartsNeverExceedTheWhole(t *testing.T) {
 	for seed := range uint64(400) {
-		w := &world{random: rand.New(rand.NewPCG(seed, 7))}
+		w := &world{random: rand.New(rand.NewPCG(seed, 7)), now: now()}
 		w.whole = w.random.Int64N(12)
 		for i := range 2 + w.random.IntN(3) {
 			w.cells = append(w.cells, &cell{name: fmt.Sprintf("cell-%d", i+1)})

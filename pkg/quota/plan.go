@@ -3,6 +3,7 @@ package quota
 import (
 	"maps"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -53,29 +54,45 @@ type Next struct {
 // newest is the record, nil where there is none. A cell that is not given has no part.
 //
 // A cell gets what it uses, what it needs, and by weight a share of what is left. While each has at least half of
-// that share nothing is moved.
-func Plan(uid types.UID, hard corev1.ResourceList, newest *Record, cells []Cell, need *Need) Next {
+// that share nothing is moved. What was needed is held for [HoldFor] from now, unless it is needed elsewhere: the write
+// that was refused has still to come.
+func Plan(uid types.UID, hard corev1.ResourceList, newest *Record, cells []Cell, need *Need, now time.Time) Next {
 	if newest == nil || newest.UID != uid {
 		newest = &Record{UID: uid}
 	}
 	next := &Record{UID: uid, Hard: hard, Last: newest.Last, Cells: map[string]Part{}}
+	ahead := map[string]bool{} // a copy of a later record than this one, which an older RCP was restored with, or which is lost
 	for _, c := range cells {
-		next.Cells[c.Name] = Part{Generation: newest.Cells[c.Name].Generation, Limit: corev1.ResourceList{}, Bound: corev1.ResourceList{}}
+		next.Last = max(next.Last, c.Generation)
+		ahead[c.Name] = c.Generation > newest.Cells[c.Name].Generation
+		next.Cells[c.Name] = Part{Generation: newest.Cells[c.Name].Generation, Limit: corev1.ResourceList{}, Bound: corev1.ResourceList{}, Held: corev1.ResourceList{}}
 	}
 	out := Next{Record: next}
+	var limits []*limit
 	for _, name := range slices.Sorted(maps.Keys(hard)) {
-		one := newLimit(name, hard[name], newest, cells, need)
+		one := newLimit(name, hard[name], newest, cells, need, now)
 		waits, lacking := one.divide()
 		out.Waits = out.Waits || waits
 		if lacking {
 			out.Lacking = append(out.Lacking, name)
 		}
+		limits = append(limits, one)
+	}
+	granted := need
+	if need != nil && (need.Moving || len(out.Lacking) > 0) {
+		granted = nil
+	}
+	for _, one := range limits {
+		if granted != nil {
+			one.hold()
+		}
 		one.into(next)
 	}
+	next.keepHolds(newest, granted, now)
 	for _, name := range slices.Sorted(maps.Keys(next.Cells)) {
 		part := next.Cells[name]
 		before, had := newest.Cells[name]
-		if !had || !sameList(before.Limit, part.Limit) {
+		if !had || ahead[name] || !sameList(before.Limit, part.Limit) {
 			next.Last++
 			part.Generation = next.Last
 			next.Cells[name] = part
@@ -102,15 +119,17 @@ type cellLimit struct {
 	known bool
 	used  int64
 	need  int64
+	// held is what the limit is kept at for writes that are still to come, 0 where there are none.
+	held int64
 	// want is what the limit is to be.
 	want int64
 }
 
-func newLimit(name corev1.ResourceName, whole resource.Quantity, newest *Record, cells []Cell, need *Need) *limit {
+func newLimit(name corev1.ResourceName, whole resource.Quantity, newest *Record, cells []Cell, need *Need, now time.Time) *limit {
 	all := []resource.Quantity{whole}
 	for _, c := range cells {
 		part := newest.Cells[c.Name]
-		all = append(all, part.Limit[name], part.Bound[name], c.Used[name], c.Hidden[name])
+		all = append(all, part.Limit[name], part.Bound[name], part.Held[name], c.Used[name], c.Hidden[name])
 	}
 	if need != nil {
 		all = append(all, need.Requested[name])
@@ -129,6 +148,9 @@ func newLimit(name corev1.ResourceName, whole resource.Quantity, newest *Record,
 		if one.known && counted && uses && c.Generation == part.Generation && l.unit.of(enforced) <= one.limit {
 			one.bound = max(one.limit, one.used)
 		}
+		if now.Before(part.HeldUntil) {
+			one.held = l.unit.of(part.Held[name])
+		}
 		if need != nil && need.Cell == c.Name {
 			one.need = l.unit.of(need.Requested[name])
 			if need.Moving {
@@ -137,12 +159,19 @@ func newLimit(name corev1.ResourceName, whole resource.Quantity, newest *Record,
 		}
 		l.cells = append(l.cells, one)
 	}
+	if need != nil && need.Moving {
+		l.whole = max(l.whole, l.whole-l.free()) // what moves does so where more is used than there is, too
+	}
 	return l
 }
 
 // divide gives each cell its limit and bound.
 func (l *limit) divide() (waits, lacking bool) {
 	free := l.free()
+	if free < 0 {
+		l.release()
+		free = l.free()
+	}
 	if free < 0 && l.needs() {
 		lacking = true
 		for i := range l.cells {
@@ -158,12 +187,12 @@ func (l *limit) needs() bool {
 	return slices.ContainsFunc(l.cells, func(c cellLimit) bool { return c.need > 0 })
 }
 
-// floor is what a cell must have: what it uses and needs. Of one that is not known that is its bound.
+// floor is what a cell must have: what it uses and needs, or what it holds. Of one that is not known that is its bound.
 func (c *cellLimit) floor() int64 {
 	if !c.known {
 		return c.bound
 	}
-	return c.used + c.need
+	return max(c.used+c.need, c.held)
 }
 
 // free is what is left when each cell has its floor; less than nothing where more is used than there is.
@@ -275,5 +304,8 @@ func (l *limit) into(r *Record) {
 		part := r.Cells[c.name]
 		part.Limit[l.name] = l.unit.quantity(c.limit, l.format)
 		part.Bound[l.name] = l.unit.quantity(c.bound, l.format)
+		if c.held > c.used {
+			part.Held[l.name] = l.unit.quantity(c.held, l.format)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -25,6 +26,9 @@ func seen(record *quota.Record, name corev1.ResourceName, used ...string) []quot
 	}
 	return out
 }
+
+// now is when everything happens that does not say otherwise.
+func now() time.Time { return time.Unix(1_800_000_000, 0) }
 
 func limits(record *quota.Record, name corev1.ResourceName) []string {
 	var out []string
@@ -65,14 +69,14 @@ func TestPlan(t *testing.T) {
 			for i := range even {
 				even[i] = "0"
 			}
-			record := quota.Plan("uid", hard, nil, seen(nil, name, even...), nil).Record
+			record := quota.Plan("uid", hard, nil, seen(nil, name, even...), nil, now()).Record
 			var need *quota.Need
 			if test.needs != "" {
 				need = &quota.Need{Cell: string(rune('a' + len(test.used) - 1)), Requested: corev1.ResourceList{name: resource.MustParse(test.needs)}}
 			}
 			var next quota.Next
 			for range 3 {
-				next = quota.Plan("uid", hard, record, seen(record, name, test.used...), need)
+				next = quota.Plan("uid", hard, record, seen(record, name, test.used...), need, now())
 				record = next.Record
 			}
 			if got := limits(record, name); !slices.Equal(got, test.want) {
@@ -90,15 +94,15 @@ func TestPlan(t *testing.T) {
 
 // TestALoweredWhole is divided by use: nothing more is admitted anywhere until enough is gone.
 func TestALoweredWhole(t *testing.T) {
-	record := quota.Plan("uid", pods(9), nil, seen(nil, limited, "0", "0", "0"), nil).Record
+	record := quota.Plan("uid", pods(9), nil, seen(nil, limited, "0", "0", "0"), nil, now()).Record
 	for range 3 {
-		record = quota.Plan("uid", pods(4), record, seen(record, limited, "3", "3", "0"), nil).Record
+		record = quota.Plan("uid", pods(4), record, seen(record, limited, "3", "3", "0"), nil, now()).Record
 	}
 	if got, want := limits(record, limited), []string{"2", "2", "0"}; !slices.Equal(got, want) {
 		t.Errorf("limits are %v, want %v", got, want)
 	}
 	for range 3 {
-		record = quota.Plan("uid", pods(4), record, seen(record, limited, "0", "1", "0"), nil).Record
+		record = quota.Plan("uid", pods(4), record, seen(record, limited, "0", "1", "0"), nil, now()).Record
 	}
 	if got, want := limits(record, limited), []string{"1", "2", "1"}; !slices.Equal(got, want) {
 		t.Errorf("after deletions limits are %v, want %v", got, want)
@@ -109,11 +113,11 @@ func TestALoweredWhole(t *testing.T) {
 func TestWhatIsHiddenCountsForNobody(t *testing.T) {
 	cells := seen(nil, limited, "0", "0")
 	cells[1].Hidden = pods(1)
-	record := quota.Plan("uid", pods(2), nil, cells, nil).Record
+	record := quota.Plan("uid", pods(2), nil, cells, nil, now()).Record
 	cells = seen(record, limited, "1", "1")
 	cells[1].Hidden = pods(1)
 	for range 3 {
-		record = quota.Plan("uid", pods(2), record, cells, &quota.Need{Cell: "b", Requested: pods(1)}).Record
+		record = quota.Plan("uid", pods(2), record, cells, &quota.Need{Cell: "b", Requested: pods(1)}, now()).Record
 		cells[0].Generation, cells[0].Enforced = record.Of("a").Generation, record.Of("a").Limit
 		cells[1].Generation, cells[1].Enforced = record.Of("b").Generation, record.Of("b").Limit
 	}
@@ -128,10 +132,10 @@ func TestWhatIsHiddenCountsForNobody(t *testing.T) {
 
 // TestWhatMovesGetsRoom beyond the whole: it counts in both cells, and for one.
 func TestWhatMovesGetsRoom(t *testing.T) {
-	record := quota.Plan("uid", pods(2), nil, seen(nil, limited, "0", "0"), nil).Record
+	record := quota.Plan("uid", pods(2), nil, seen(nil, limited, "0", "0"), nil, now()).Record
 	need := &quota.Need{Cell: "b", Requested: pods(1), Moving: true}
 	for range 3 {
-		record = quota.Plan("uid", pods(2), record, seen(record, limited, "2", "0"), need).Record
+		record = quota.Plan("uid", pods(2), record, seen(record, limited, "2", "0"), need, now()).Record
 	}
 	if got, want := limits(record, limited), []string{"2", "1"}; !slices.Equal(got, want) {
 		t.Errorf("limits are %v, want %v", got, want)
@@ -140,13 +144,13 @@ func TestWhatMovesGetsRoom(t *testing.T) {
 
 // TestGenerationsGrow also for a cell that left and comes back.
 func TestGenerationsGrow(t *testing.T) {
-	record := quota.Plan("uid", pods(4), nil, seen(nil, limited, "0", "0"), nil).Record
+	record := quota.Plan("uid", pods(4), nil, seen(nil, limited, "0", "0"), nil, now()).Record
 	before := record.Of("b").Generation
-	without := quota.Plan("uid", pods(4), record, seen(record, limited, "0"), nil).Record
+	without := quota.Plan("uid", pods(4), record, seen(record, limited, "0"), nil, now()).Record
 	if g := without.Of("b").Generation; g < before {
 		t.Errorf("outside the ring the generation is %d, before it was %d", g, before)
 	}
-	again := quota.Plan("uid", pods(4), without, seen(without, limited, "0", "0"), nil).Record
+	again := quota.Plan("uid", pods(4), without, seen(without, limited, "0", "0"), nil, now()).Record
 	if g := again.Of("b").Generation; g <= before {
 		t.Errorf("the generation is %d again, before it was %d", g, before)
 	}
@@ -236,5 +240,47 @@ func TestCounted(t *testing.T) {
 		if got != want {
 			t.Errorf("%s counts %s, want %s", name, got, want)
 		}
+	}
+}
+
+// TestARecordThatIsOlderThanTheCopies: the RCP was restored, or somebody deleted the record. No copy takes what is older
+// than itself.
+func TestARecordThatIsOlderThanTheCopies(t *testing.T) {
+	hard := corev1.ResourceList{"pods": resource.MustParse("9")}
+	old := quota.Plan("uid", hard, nil, seen(nil, "pods", "0", "0", "0"), nil, now()).Record
+	for what, record := range map[string]*quota.Record{"restored": old, "lost": nil} {
+		cells := seen(old, "pods", "0", "0", "0")
+		cells[0].Generation, cells[1].Generation = 57, 56
+		next := quota.Plan("uid", hard, record, cells, nil, now()).Record
+		for _, c := range cells {
+			if got := next.Of(c.Name).Generation; got < c.Generation || got > next.Last {
+				t.Errorf("%s: cell %s has generation %d and gets %d of %d", what, c.Name, c.Generation, got, next.Last)
+			}
+		}
+		if next.Of("a").Generation <= 57 || next.Of("b").Generation <= 57 {
+			t.Errorf("%s: %+v; want generations that no copy has", what, next.Cells)
+		}
+		settled := seen(next, "pods", "0", "0", "0")
+		if again := quota.Plan("uid", hard, next, settled, nil, now()).Record; again.Last != next.Last {
+			t.Errorf("%s: it is divided again: %d after %d", what, again.Last, next.Last)
+		}
+	}
+}
+
+// TestWhatMovesHasRoomWhereMoreIsUsedThanThereIs: somebody has lowered the quota, and nothing new may be made.
+func TestWhatMovesHasRoomWhereMoreIsUsedThanThereIs(t *testing.T) {
+	hard := corev1.ResourceList{"pods": resource.MustParse("3")}
+	record := quota.Plan("uid", hard, nil, seen(nil, "pods", "0", "0"), nil, now()).Record
+	for range 5 { // until the limits are below the use
+		record = quota.Plan("uid", hard, record, seen(record, "pods", "4", "2"), nil, now()).Record
+	}
+	need := &quota.Need{Cell: "b", Requested: corev1.ResourceList{"pods": resource.MustParse("1")}}
+	if next := quota.Plan("uid", hard, record, seen(record, "pods", "4", "2"), need, now()); len(next.Lacking) == 0 {
+		t.Errorf("what is new has room: %v", limits(next.Record, "pods"))
+	}
+	need.Moving = true
+	next := quota.Plan("uid", hard, record, seen(record, "pods", "4", "2"), need, now())
+	if got := limits(next.Record, "pods"); len(next.Lacking) > 0 || got[1] != "3" || got[0] > "4" {
+		t.Errorf("what moves: %v, lacking %v; want 3 in b and no room in a", got, next.Lacking)
 	}
 }

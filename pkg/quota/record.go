@@ -3,6 +3,7 @@ package quota
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -36,6 +37,10 @@ type Part struct {
 	Limit corev1.ResourceList `json:"limit"`
 	// Bound is what is used there at most until Limit is raised. It is Limit or more.
 	Bound corev1.ResourceList `json:"bound"`
+	// Held is what Limit is not lowered below before HeldUntil, but for use or need elsewhere: writes are to come for
+	// which the cell was given room. It is no promise, and no part of the whole beside Limit.
+	Held      corev1.ResourceList `json:"held,omitempty"`
+	HeldUntil time.Time           `json:"heldUntil,omitzero"`
 }
 
 // Parse reads a record.
@@ -66,7 +71,8 @@ func (r *Record) Equal(other *Record) bool {
 	}
 	for name, part := range r.Cells {
 		o, ok := other.Cells[name]
-		if !ok || o.Generation != part.Generation || !sameList(o.Limit, part.Limit) || !sameList(o.Bound, part.Bound) {
+		if !ok || o.Generation != part.Generation || !sameList(o.Limit, part.Limit) || !sameList(o.Bound, part.Bound) ||
+			!sameList(o.Held, part.Held) || !o.HeldUntil.Equal(part.HeldUntil) {
 			return false
 		}
 	}

@@ -2,14 +2,15 @@ package rebalance
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/client"
+	"github.com/kubecell/kubectl-cell/pkg/lease"
 )
 
 // buryEvery is how often tombstones are looked for.
@@ -24,11 +25,9 @@ func (d *Driver) Attend(ctx context.Context) error {
 	if d.LeaseDuration == 0 {
 		d.LeaseDuration = defaultLease
 	}
-	kube, err := kubernetes.NewForConfig(d.RCP)
-	if err != nil {
-		return fmt.Errorf("build Kubernetes client: %w", err)
-	}
-	c, err := client.New(d.RCP)
+	rcp, config := &lease.Clock{}, rest.CopyConfig(d.RCP)
+	config.Wrap(rcp.Watch)
+	kube, c, err := client.Connect(config)
 	if err != nil {
 		return err
 	}
@@ -36,7 +35,7 @@ func (d *Driver) Attend(ctx context.Context) error {
 	defer look.Stop()
 	var buried time.Time
 	for {
-		run, err := d.abandoned(ctx, c, kube)
+		run, err := d.abandoned(ctx, c, kube, rcp)
 		switch {
 		case err != nil:
 		case run != nil:
@@ -61,17 +60,17 @@ func (d *Driver) Attend(ctx context.Context) error {
 }
 
 // abandoned is a run that nobody drives, nil where there is none.
-func (d *Driver) abandoned(ctx context.Context, c *client.Client, kube kubernetes.Interface) (*v1alpha1.Rebalance, error) {
+func (d *Driver) abandoned(ctx context.Context, c *client.Client, kube kubernetes.Interface, rcp *lease.Clock) (*v1alpha1.Rebalance, error) {
 	run, err := Unfinished(ctx, c)
 	if err != nil || run == nil {
 		return nil, err
 	}
-	holder, err := Holder(ctx, kube, time.Now())
+	holder, err := Holder(ctx, kube, rcp.Now)
 	if err != nil || holder != "" {
 		return nil, err
 	}
 	expected := run.Annotations[v1alpha1.AnnotationDetached] == "" && run.Status.Driver == ""
-	if expected && time.Since(run.CreationTimestamp.Time) < d.LeaseDuration {
+	if expected && rcp.Since(run.CreationTimestamp.Time) < d.LeaseDuration {
 		return nil, nil
 	}
 	return run, nil

@@ -57,7 +57,7 @@ func Bury(ctx context.Context, rcp *rest.Config, now clock.PassiveClock) (int, e
 	if err != nil || len(routers.Blocking(all, ring.Status.Epoch, 0)) > 0 {
 		return 0, err
 	}
-	return buryAll(ctx, rcp, ring, graces(ring, runs), now)
+	return buryAll(ctx, rcp, ring, Graces(ring, runs), now)
 }
 
 func atRest(ring *v1alpha1.Ring, runs *v1alpha1.RebalanceList) bool {
@@ -69,8 +69,8 @@ func atRest(ring *v1alpha1.Ring, runs *v1alpha1.RebalanceList) bool {
 	return ring.Status.Phase == v1alpha1.RingStable && len(runs.Items) > 0
 }
 
-// graces says how long the tombstones of each run stay.
-func graces(ring *v1alpha1.Ring, runs *v1alpha1.RebalanceList) func(string) time.Duration {
+// Graces says how long the tombstones of each run stay, by its name.
+func Graces(ring *v1alpha1.Ring, runs *v1alpha1.RebalanceList) func(string) time.Duration {
 	retention := defaultRetention
 	if ring.Spec.Retention != nil {
 		retention = ring.Spec.Retention.Duration

@@ -98,7 +98,7 @@ func checkCells(ctx context.Context, access map[string]federation.Access, ring *
 	for i, p := range problems {
 		words[i] = p.Error()
 	}
-	return warnings, exit.Refusedf("%s", strings.Join(words, "; ")).WithHint("%s", problems[0].Hint)
+	return warnings, exit.Refusedf("%s", strings.Join(words, "; ")).WithHintOf(problems[0])
 }
 
 func checkCell(ctx context.Context, access map[string]federation.Access, ring *v1alpha1.Ring, name string) (warning string, problem *exit.Error) {
@@ -120,14 +120,13 @@ func checkCell(ctx context.Context, access map[string]federation.Access, ring *v
 	config := *a.Config
 	config.Timeout = cellTimeout
 	report, err := fence.Check(ctx, &config)
-	repair := fmt.Sprintf("kubectl cell add %s   # repairs the fence", name)
 	switch {
 	case err != nil:
 		return "", exit.Refusedf("cannot look at the fence of cell %s: %w", name, err).WithHint("kubectl cell status %s", name)
 	case report.State == fence.Unsupported:
 		return fmt.Sprintf("cell %s has no fence: writes that bypass the routers are not refused while objects migrate", name), nil
 	case report.State != fence.Live:
-		return "", exit.Refusedf("the fence of cell %s is %s", name, report).WithHint("%s", repair)
+		return "", exit.Refusedf("the fence of cell %s is %s", name, report).WithHint("kubectl cell add %s   # repairs the fence", name)
 	}
 	return "", nil
 }

@@ -100,6 +100,17 @@ func Adjust(ctx context.Context, c *client.Client, name string, a Adjustment) er
 
 // Abort makes the run walk back. A paused one is resumed for it: it would stand half way.
 func Abort(ctx context.Context, c *client.Client, name string) error {
+	if err := MayAbort(ctx, c, name); err != nil {
+		return err
+	}
+	return change(ctx, c, name, map[string]any{"abort": true, "paused": false, "step": nil, "limit": nil})
+}
+
+// MayAbort refuses with an error what [Abort] would refuse: a run that has ended, or is past recall.
+func MayAbort(ctx context.Context, c *client.Client, name string) error {
+	if _, err := unended(ctx, c, name); err != nil {
+		return err
+	}
 	ring, err := readRing(ctx, c)
 	if err != nil {
 		return err
@@ -108,7 +119,7 @@ func Abort(ctx context.Context, c *client.Client, name string) error {
 		return exit.Refusedf("rebalance %s is past recall: its target is the current ring already", name).
 			WithHint("change the wanted ring back (kubectl cell drain|undrain|weight) and rebalance again")
 	}
-	return change(ctx, c, name, map[string]any{"abort": true, "paused": false, "step": nil, "limit": nil})
+	return nil
 }
 
 // unended is a run that has not ended.

@@ -16,8 +16,8 @@
 // In Rebalancing the driver finds the units that move, those that an earlier driver began with first, and
 // moves up to spec.window of them at once, each by [migration.Mover]. Units that have been marked wait
 // together for one barrier: Ring.status.window is raised by one and every router acknowledges the number.
-// A bump covers all units marked before it began. The run goes on to Settling when a search of all cells
-// has found nothing to move, twice where something was moved.
+// A bump covers all units marked before it began, and waits for a quarter of those in flight, 100 ms at most. The run
+// goes on to Settling when a search of all cells has found nothing to move, twice where something was moved.
 //
 // Triggers: a change of the Rebalance, of the routers' Leases, the end of a unit, time.
 // Reads: the Ring, the Rebalance, Cells and their Secrets, the routers' Leases, the cells' objects.
@@ -33,7 +33,8 @@
 // that nobody drives: [Driver.Attend].
 //
 // Not promised: progress while the RCP, a cell of either ring or a router that is registered does not answer.
-// The run waits, and says for whom.
+// The run waits, and says for whom. While the RCP does not answer nothing stays closed to writes that has not moved: a
+// driver that loses its Lease so takes its marks back before another one may begin.
 //
 // Start reading at [Driver.Run], then run.go.
 package rebalance

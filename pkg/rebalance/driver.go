@@ -3,6 +3,7 @@ package rebalance
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/lease"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
 )
 
@@ -51,15 +53,16 @@ type Driver struct {
 	Logger   *slog.Logger
 
 	voice  *narrator
-	active string // the run
+	active string       // the run
+	rcp    *lease.Clock // of the RCP
 }
 
 // Run carries a run out, from wherever it stands, and returns it as it ended. While somebody else drives it
 // waits, and takes over when that one is gone; it returns also when that one has brought the run to its end.
 //
 // It goes on for as long as it takes: what does not answer is asked again, and what the run waits for is in
-// its conditions. When ctx ends the units in flight are left as they are, for the next driver; to have them
-// finished, close Leaving before. Errors that a person has to do something about are *exit.Error.
+// its conditions. When ctx ends the units in flight that have not moved are opened to writes again, as far as
+// their cells answer, and those that are half moved are left to the next driver; to have them finished, close Leaving before. Errors that a person has to do something about are *exit.Error.
 func (d *Driver) Run(ctx context.Context, name string) (*v1alpha1.Rebalance, error) {
 	if d.LeaseDuration == 0 {
 		d.LeaseDuration = defaultLease
@@ -69,6 +72,8 @@ func (d *Driver) Run(ctx context.Context, name string) (*v1alpha1.Rebalance, err
 	}
 	config := rest.CopyConfig(d.RCP)
 	config.QPS, config.Burst = -1, -1
+	d.rcp = &lease.Clock{}
+	config.Wrap(d.rcp.Watch)
 	kube, kubecell, err := client.Connect(config)
 	if err != nil {
 		return nil, err
@@ -105,12 +110,21 @@ func (d *Driver) untilEnd(ctx context.Context, kube kubernetes.Interface, kubece
 			return nil, context.Cause(ctx)
 		}
 		d.Logger.Warn("not driving the rebalance any more, trying again", "rebalance", name, "err", err)
+		d.voice.add(Event{Type: EventDriver, Run: name, Message: interruption(err)})
 		select {
 		case <-ctx.Done():
 		case <-d.Leaving:
 		case <-time.After(d.LeaseDuration / 15):
 		}
 	}
+}
+
+// interruption says why this driver does not drive for a while.
+func interruption(err error) string {
+	if errors.Is(err, lease.ErrLost) {
+		return "this driver has lost its lease: the router control plane does not answer, or somebody else drives; it goes on when it can"
+	}
+	return fmt.Sprintf("this driver cannot go on, and tries again: %v", err)
 }
 
 // watchOthers returns the run, and stops the wait for the Lease, when another driver has brought it to its

@@ -14,7 +14,7 @@ type EventType string
 const (
 	// EventPhase: the run is in another phase. Phase and, for some, Message are set.
 	EventPhase EventType = "phase"
-	// EventDriver: somebody else drives now, or nobody. Driver is set, or empty.
+	// EventDriver: somebody else drives now, or nobody. Driver is set, or empty; then Message may say why.
 	EventDriver EventType = "driver"
 	// EventMoved: a unit has moved. Unit is set. Only the driver's own stream has it.
 	EventMoved EventType = "moved"

@@ -64,6 +64,13 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 
 // breakable makes the way to one cell end while down is set.
 func breakable(before func(string, *rest.Config), cell string, down *atomic.Bool) func(string, *rest.Config) {
+	return breaking(before, cell, down, http.RoundTripper.RoundTrip)
+}
+
+// breaking does the same, and goes the way by send while it is there.
+func breaking(before func(string, *rest.Config), cell string, down *atomic.Bool,
+	send func(http.RoundTripper, *http.Request) (*http.Response, error),
+) func(string, *rest.Config) {
 	return func(name string, config *rest.Config) {
 		before(name, config)
 		if name != cell {
@@ -74,7 +81,7 @@ func breakable(before func(string, *rest.Config), cell string, down *atomic.Bool
 				if down.Load() {
 					return nil, errors.New("connection refused")
 				}
-				return next.RoundTrip(r)
+				return send(next, r)
 			})
 		})
 	}
@@ -92,7 +99,7 @@ func (b *bed) maintenance(cell string, on bool) {
 func wantRefusal(t *testing.T, err error, words string) {
 	t.Helper()
 	var refused *exit.Error
-	if !errors.As(err, &refused) || !strings.Contains(err.Error(), words) || refused.Hint == "" {
+	if !errors.As(err, &refused) || !strings.Contains(err.Error(), words) || refused.Hint(exit.Plugin) == "" {
 		t.Errorf("error is %v; want one that says %q, with a hint", err, words)
 	}
 }

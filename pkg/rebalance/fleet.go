@@ -2,7 +2,6 @@ package rebalance
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -11,8 +10,10 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
 
+	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
@@ -36,13 +37,26 @@ type fleet struct {
 // cellsError says which cells cannot be used.
 type cellsError struct{ problems map[string]error }
 
-func (e *cellsError) Error() string {
+func (e *cellsError) Error() string { return e.words(func(err error) string { return err.Error() }) }
+
+// advice is the error with what to do about each cell, for whoever reads the record of the run.
+func (e *cellsError) advice() string { return e.words(advised) }
+
+func (e *cellsError) words(of func(error) string) string {
 	var parts []string
 	for name, err := range e.problems {
-		parts = append(parts, fmt.Sprintf("cell %s: %v", name, err))
+		parts = append(parts, fmt.Sprintf("cell %s: %s", name, of(err)))
 	}
 	slices.Sort(parts)
 	return strings.Join(parts, "; ")
+}
+
+// advised is the text of err with its hint.
+func advised(err error) string {
+	if hint := exit.HintOf(err, exit.Plugin); hint != "" {
+		return err.Error() + "; " + hint
+	}
+	return err.Error()
 }
 
 // connect asks the cells what they serve, with the credentials that the RCP has now. The error is a
@@ -77,9 +91,9 @@ func (f *fleet) connectOne(name string, access map[string]federation.Access) (*m
 	a, exists := access[name]
 	switch {
 	case !exists:
-		return nil, errors.New("there is no such Cell any more")
+		return nil, exit.Refusedf("there is no such Cell any more").WithHint("kubectl cell add %s --kubeconfig FILE   # brings it back", name)
 	case a.Err != nil:
-		return nil, a.Err
+		return nil, renewable(name, a.Err)
 	}
 	config := fence.AsMover(a.Config)
 	config.Timeout = cellTimeout
@@ -88,7 +102,16 @@ func (f *fleet) connectOne(name string, access map[string]federation.Access) (*m
 	}
 	m := f.meter(name)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return metered{m, next} })
-	return migration.Connect(name, config)
+	cell, err := migration.Connect(name, config)
+	if apierrors.IsUnauthorized(err) || apierrors.IsForbidden(err) {
+		err = renewable(name, err)
+	}
+	return cell, err
+}
+
+// renewable says how the credentials of a cell are replaced that it does not take.
+func renewable(name string, err error) error {
+	return exit.Refusedf("%w", err).WithHint("kubectl cell add %s --kubeconfig FILE   # renews its credentials", name)
 }
 
 func (f *fleet) meter(name string) *meter {

@@ -21,8 +21,11 @@ func isFlipped(err error) bool { return errors.Is(err, migration.ErrFlipped) }
 
 // tookStep dates the mark of a unit, and passes the step on.
 func (p *pass) tookStep(step migration.Step) {
-	if step.Name == migration.Marked {
+	switch step.Name {
+	case migration.Marked:
 		p.marked.LoadOrStore(step.Unit.String(), time.Now())
+	case migration.Flipped:
+		p.flipped.Store(step.Unit.String(), true)
 	}
 	if p.UnitStep != nil {
 		p.UnitStep(step)
@@ -72,7 +75,7 @@ func (p *pass) halt(ctx context.Context, now time.Time) {
 	}
 	run, err := p.client.Rebalances().Get(ctx, p.name, metav1.GetOptions{})
 	if err == nil {
-		p.wishes.set(&run.Spec)
+		p.wishes.set(run)
 	}
 	p.toStep = -1
 }

@@ -26,12 +26,18 @@ type task struct {
 	// stray units are to be undone, not moved.
 	stray bool
 	// begun units refuse writes, or are half moved. They are finished also while the run is paused.
-	begun    bool
+	begun bool
+	// copied units are as they were, but for a copy in the new cell that could not be removed. It is taken back also while the
+	// run is paused: should the object be deleted, nobody can make it anew before.
+	copied   bool
 	attempts int32
 	// since when it fails, and when to try again.
 	since, due time.Time
 	lane       *lane
 }
+
+// unfinished says whether there is something to do for the unit also while no others begin.
+func (t *task) unfinished() bool { return t.begun || t.copied }
 
 // retry sets when to try again.
 func (t *task) retry(now time.Time) {
@@ -61,8 +67,8 @@ type lane struct {
 	held   time.Time
 }
 
-// next takes a unit that may begin, nil where there is none. begun narrows it down to those that were begun
-// with.
+// next takes a unit that may begin, nil where there is none. begun narrows it down to those that are
+// unfinished.
 func (l *lane) next(now time.Time, begun bool) *task {
 	if l.holding() && (l.inFlight > 0 || now.Before(l.held)) {
 		return nil
@@ -84,7 +90,7 @@ func (l *lane) peek(now time.Time, begun bool) *task {
 		return nil
 	}
 	for i := 0; i < len(l.waiting) && (begun || i == 0); i++ {
-		if t := l.waiting[i]; (t.begun || !begun) && !now.Before(t.due) {
+		if t := l.waiting[i]; (t.unfinished() || !begun) && !now.Before(t.due) {
 			return t
 		}
 	}
@@ -106,7 +112,7 @@ func (l *lane) again(now time.Time, begun bool) *task {
 		return heap.Pop(&l.waiting).(*task)
 	}
 	for i, t := range l.waiting {
-		if t.begun && !now.Before(t.due) {
+		if t.unfinished() && !now.Before(t.due) {
 			return heap.Remove(&l.waiting, i).(*task)
 		}
 	}
@@ -145,17 +151,16 @@ func (l *lane) rush(now time.Time) {
 	heap.Init(&l.waiting)
 }
 
-// wakes is when something may begin that may not now; zero for never.
-func (l *lane) wakes() time.Time {
-	if len(l.waiting) == 0 && !l.holding() {
-		return time.Time{}
+// wakes is when something may begin that may not now, after now; zero for never. What is due by now and does not begin waits
+// for a unit to end, or for somebody's wish, and not for the time. begun narrows it down to units that are unfinished.
+func (l *lane) wakes(now time.Time, begun bool) (at time.Time) {
+	if l.holding() && l.held.After(now) {
+		return l.held
 	}
-	var at time.Time
-	if len(l.waiting) > 0 {
-		at = l.waiting[0].due
-	}
-	if l.holding() && (len(l.ready) > 0 || l.held.After(at)) {
-		at = l.held
+	for _, t := range l.waiting {
+		if (t.unfinished() || !begun) && t.due.After(now) && (at.IsZero() || t.due.Before(at)) {
+			at = t.due
+		}
 	}
 	return at
 }

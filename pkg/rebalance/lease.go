@@ -3,7 +3,6 @@ package rebalance
 import (
 	"context"
 	"errors"
-	"time"
 
 	"k8s.io/client-go/kubernetes"
 
@@ -24,6 +23,6 @@ func (d *Driver) hold(ctx context.Context, kube kubernetes.Interface, work func(
 }
 
 // Holder is who drives, empty for nobody: the Lease was given up, or not renewed for its duration.
-func Holder(ctx context.Context, kube kubernetes.Interface, now time.Time) (string, error) {
+func Holder(ctx context.Context, kube kubernetes.Interface, now func() lease.Moment) (string, error) {
 	return lease.Holder(ctx, kube, v1alpha1.RebalanceLease, now)
 }

@@ -141,7 +141,7 @@ func (r *run) pauseAt(ctx context.Context, limit *v1alpha1.RebalanceLimit) error
 	if err != nil {
 		return fmt.Errorf("read rebalance %s: %w", r.name, err)
 	}
-	r.wishes.set(&run.Spec)
+	r.wishes.set(run)
 	if patchErr != nil && sameLimit(run.Spec.Limit, limit) {
 		return fmt.Errorf("pause at the limit: %w", patchErr)
 	}

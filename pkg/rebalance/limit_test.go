@@ -128,7 +128,7 @@ func TestALimitThatIsChangedHoldsFromTheNextUnitOn(t *testing.T) {
 }
 
 func TestALimitThatChoosesNothingIsRefused(t *testing.T) {
-	b, _ := growing(t, 10)
+	b, _ := growing(t, few)
 	start := func(limit v1alpha1.RebalanceLimit) error {
 		_, err := rebalance.Start(t.Context(), b.rcp, rebalance.StartOptions{Spec: v1alpha1.RebalanceSpec{Window: 1, Limit: &limit}})
 		return err

@@ -38,7 +38,12 @@ var planes = sandboxtest.NewPool(4)
 // stage is what all tests share: the federation, and a router in this process.
 var stage = &sharedRouter{}
 
-func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m, stage, planes)) }
+func TestMain(m *testing.M) {
+	if name := os.Getenv(driveEnv); name != "" {
+		os.Exit(driveAsChild(name))
+	}
+	os.Exit(sandboxtest.Main(m, stage, planes))
+}
 
 const (
 	pollInterval = 10 * time.Millisecond
@@ -54,6 +59,7 @@ type bed struct {
 	kube      kubernetes.Interface
 	client    *client.Client
 	cells     map[string]kubernetes.Interface
+	configs   map[string]*rest.Config // of the cells
 	router    kubernetes.Interface
 	namespace string
 }
@@ -65,10 +71,10 @@ func newBed(t testing.TB, members ...v1alpha1.RingMember) *bed {
 	for _, c := range configs {
 		c.QPS, c.Burst = -1, -1
 	}
-	b := &bed{t: t, rcp: configs[0], kube: kubeOf(t, configs[0]), cells: map[string]kubernetes.Interface{}}
+	b := &bed{t: t, rcp: configs[0], kube: kubeOf(t, configs[0]), cells: map[string]kubernetes.Interface{}, configs: map[string]*rest.Config{}}
 	var founders []federation.NewCell
 	for i, name := range []string{"cell-1", "cell-2", "cell-3"} {
-		b.cells[name] = kubeOf(t, configs[i+1])
+		b.cells[name], b.configs[name] = kubeOf(t, configs[i+1]), configs[i+1]
 		founders = append(founders, federation.NewCell{Name: name, Kubeconfig: sandboxtest.Kubeconfig(t, configs[i+1]), Weight: 100})
 	}
 	b.router = kubeOf(t, stage.start(t, b.rcp, founders))

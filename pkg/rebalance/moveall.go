@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"k8s.io/utils/clock"
 
@@ -30,6 +31,7 @@ func (r *run) moveAll(ctx context.Context) error {
 			r.tracker.expect(found.Units)
 			r.tracker.urge()
 		}
+		r.clean(ctx, mover, found.Leftovers)
 		others := confine(found)
 		switch nothing := len(found.Units)+len(found.Strays) == 0; {
 		case nothing && others > 0:
@@ -94,6 +96,16 @@ func (r *run) mover(ctx context.Context) (*migration.Mover, error) {
 	return &migration.Mover{
 		Cells: cells, Rebalance: r.name, Epoch: s.Epoch, Clock: clock.RealClock{}, Room: r.room,
 	}, nil
+}
+
+// clean discards what an earlier driver left of objects that were deleted meanwhile, so that they can be made anew while the
+// run rests, or takes long. What is not discarded now is in the end. The copy of what was in a cell that is not in the ring
+// any more waits until then: it may be all that there is.
+func (r *run) clean(ctx context.Context, mover *migration.Mover, leftovers []migration.Leftover) {
+	lost := func(l migration.Leftover) bool { return mover.Cells[l.From] == nil }
+	if err := r.discard(ctx, mover, slices.DeleteFunc(slices.Clone(leftovers), lost)); err != nil {
+		r.logger.Warn("a copy that nobody needs stays for the time being", "err", err)
+	}
 }
 
 func (r *run) discard(ctx context.Context, mover *migration.Mover, leftovers []migration.Leftover) error {

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/lease"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
 	"github.com/kubecell/kubectl-cell/pkg/routers"
 )
@@ -96,6 +97,49 @@ func TestABarrierCoversAllWhoCameBeforeItBegan(t *testing.T) {
 	})
 }
 
+func TestARoundWaitsForAShareOfTheUnitsInFlight(t *testing.T) {
+	for name, c := range map[string]struct {
+		units, waiting, end int
+		want                time.Duration
+	}{
+		"alone":                       {1, 1, 0, 0},
+		"enough of them":              {40, 10, 0, 0},
+		"too few of them":             {40, 9, 0, gather},
+		"too few until others end":    {40, 9, 4, 0},
+		"too few though others end":   {40, 9, 3, gather},
+		"a step of units that resume": {0, 1, 0, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			asked := time.Now()
+			began := make(chan time.Duration, 1)
+			b := &barrier{pass: func(context.Context) error {
+				began <- time.Since(asked)
+				return nil
+			}}
+			for range c.units {
+				b.enter()
+			}
+			var waiting sync.WaitGroup
+			for range c.waiting {
+				waiting.Go(func() {
+					if err := b.wait(t.Context()); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			synctest.Wait()
+			for range c.end {
+				b.leave()
+			}
+			waiting.Wait()
+			b.running.Wait()
+			if took := <-began; took != c.want || len(began) > 0 {
+				t.Errorf("%s: the round began after %s, and %d more; want %s", name, took, len(began), c.want)
+			}
+		})
+	}
+}
+
 func TestALaneHoldsAfterMisses(t *testing.T) {
 	now := time.Unix(1000, 0)
 	l := &lane{}
@@ -130,6 +174,39 @@ func TestALaneHoldsAfterMisses(t *testing.T) {
 	}
 }
 
+// TestWhatIsWantedDoesNotGoBack has a watch deliver a state that is older than the one that was read.
+func TestWhatIsWantedDoesNotGoBack(t *testing.T) {
+	state := func(version string, paused bool) *v1alpha1.Rebalance {
+		return &v1alpha1.Rebalance{ObjectMeta: metav1.ObjectMeta{Name: "r-8", ResourceVersion: version}, Spec: v1alpha1.RebalanceSpec{Paused: paused}}
+	}
+	w, p := newWishes(state("99", false)), &publisher{run: state("99", false)}
+	for _, c := range []struct {
+		seen   *v1alpha1.Rebalance
+		paused bool
+		told   bool
+	}{
+		{state("101", true), true, true},
+		{state("100", false), true, false},
+		{state("101", true), true, false},
+		{state("1000", true), true, false},
+		{state("1001", false), false, true},
+	} {
+		_, changed := w.get()
+		w.set(c.seen)
+		p.saw(c.seen)
+		told := false
+		select {
+		case <-changed:
+			told = true
+		default:
+		}
+		if wish, _ := w.get(); wish.Paused != c.paused || told != c.told || p.run.Spec.Paused != c.paused {
+			t.Errorf("after version %s: paused %v, told %v, published for %v; want %v, %v",
+				c.seen.ResourceVersion, wish.Paused, told, p.run.Spec.Paused, c.paused, c.told)
+		}
+	}
+}
+
 func TestATakeoverKeepsTheTotals(t *testing.T) {
 	before := &v1alpha1.RebalanceProgress{Pairs: []v1alpha1.PairProgress{{From: "a", To: "b", Total: 10, Moved: 3, InFlight: 2, Failed: 1}}}
 	tr := newTracker(before, "second")
@@ -144,7 +221,10 @@ func TestChangesAreToldOnceAndAsJSON(t *testing.T) {
 	run := &v1alpha1.Rebalance{ObjectMeta: metav1.ObjectMeta{Name: "r-8"}, Spec: v1alpha1.RebalanceSpec{Window: 50}}
 	tr := newTracker(&run.Status, "it")
 	tr.phase(v1alpha1.RebalanceMoving)
-	tr.waiting([]routers.Router{{Name: "router-x", Epoch: 6}})
+	now := time.Date(2026, 3, 7, 12, 0, 0, 0, time.UTC)
+	tr.waiting(lease.Moment{RCP: now, Local: now.Add(time.Hour)}, []routers.Router{
+		{Name: "router-x", Epoch: 6, Renewal: lease.Renewal{Renewed: now.Add(-time.Hour), Stored: now.Add(-3 * time.Second)}},
+	})
 	p := pair{"a", "b"}
 	tr.begun(p)
 	tr.ended(p, "ns/x", time.Second, &v1alpha1.UnitFailure{Key: "ns/x", From: "a", To: "b", Step: "Exists", Message: "taken", Attempts: 1}, false)
@@ -162,7 +242,7 @@ func TestChangesAreToldOnceAndAsJSON(t *testing.T) {
 	want := []string{
 		`{"seq":0,"ts":"0001-01-01T00:00:00Z","type":"driver","run":"r-8","driver":"it"}`,
 		`{"seq":0,"ts":"0001-01-01T00:00:00Z","type":"phase","run":"r-8","phase":"Moving"}`,
-		`{"seq":0,"ts":"0001-01-01T00:00:00Z","type":"blocked","run":"r-8","message":"waiting for router-x (epoch 6, window 0, never renewed)"}`,
+		`{"seq":0,"ts":"0001-01-01T00:00:00Z","type":"blocked","run":"r-8","message":"waiting for router-x (epoch 6, window 0, last seen 3s ago)"}`,
 		`{"seq":0,"ts":"0001-01-01T00:00:00Z","type":"failed","run":"r-8","unit":{"key":"ns/x","from":"a","to":"b","step":"Exists","attempts":1},"message":"taken"}`,
 		`{"seq":0,"ts":"0001-01-01T00:00:00Z","type":"progress","run":"r-8","progress":{"total":0,"moved":0,"inFlight":0,"failed":1,"unitsPerMinute":0,"writeBlock":{"p50":"1s","p99":"1s","max":"1s"},"pairs":[{"from":"a","to":"b","total":0,"moved":0,"inFlight":0,"failed":1}],"cells":[{"cell":"a","writeBlock":{"p50":"1s","p99":"1s","max":"1s"}},{"cell":"b","writeBlock":{"p50":"1s","p99":"1s","max":"1s"}}]}}`,
 	}

@@ -21,11 +21,15 @@ type pass struct {
 	mover atomic.Pointer[migration.Mover]
 	// marked has the time.Time since when a unit refuses writes, by its name.
 	marked sync.Map
-	ended  chan outcome
+	// flipped has the units that have passed the flip of an object in this pass, by their names.
+	flipped sync.Map
+	ended   chan outcome
 	// superseded: the Ring is in another epoch. Nothing begins any more; what waits for its barrier is undone.
 	superseded atomic.Bool
 	// changed has a token when superseded was set from outside.
 	changed chan struct{}
+	// heard has a token when routers that were silent have acknowledged again.
+	heard chan struct{}
 
 	// The rest is serve's alone.
 	lanes    []*lane
@@ -42,6 +46,9 @@ type pass struct {
 	// halting: a pause was asked for by the driver itself and is not written yet.
 	halting bool
 	asked   time.Time // when it was tried last to write that
+	// silent: a router does not acknowledge. Nothing is closed to writes for it meanwhile: no unit begins, and those that
+	// were begun with are undone.
+	silent bool
 }
 
 // outcome is the end of one attempt.
@@ -52,7 +59,10 @@ type outcome struct {
 }
 
 func newPass(r *run, mover *migration.Mover, found *migration.Found) *pass {
-	p := &pass{run: r, ended: make(chan outcome), changed: make(chan struct{}), throttle: newThrottle(), toStep: -1}
+	p := &pass{
+		run: r, ended: make(chan outcome), changed: make(chan struct{}), heard: make(chan struct{}, 1),
+		throttle: newThrottle(), toStep: -1,
+	}
 	epoch := mover.Epoch
 	r.barrier.pass = func(ctx context.Context) error { return r.pass(ctx, epoch) }
 	p.adopt(mover)
@@ -81,11 +91,16 @@ func newPass(r *run, mover *migration.Mover, found *migration.Found) *pass {
 	return p
 }
 
-// barred is the barrier of the mover.
+// barred is the barrier of the mover. It fails where the RCP does not answer, which is told.
 func (p *pass) barred(ctx context.Context) error {
 	err := p.run.barrier.wait(ctx)
-	if errors.Is(err, errSuperseded) {
+	switch {
+	case err == nil:
+		p.tracker.answered()
+	case errors.Is(err, errSuperseded):
 		p.superseded.Store(true)
+	case ctx.Err() == nil && !errors.Is(err, errSilent):
+		p.complain(err)
 	}
 	return err
 }
@@ -98,7 +113,7 @@ func (p *pass) adopt(mover *migration.Mover) {
 }
 
 // serve returns when all units have moved, with errTurn when the run is aborted and none is half moved, or
-// when ctx ends.
+// when ctx ends; what it can open to writes then it opens.
 func (p *pass) serve(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -113,15 +128,21 @@ func (p *pass) serve(ctx context.Context) error {
 		if done, err := p.over(ctx, now); done {
 			return err
 		}
-		timer.Reset(max(0, wake.Sub(now)))
+		timer.Reset(wake.Sub(now))
 		select {
 		case <-ctx.Done():
 			for p.inFlight > 0 {
 				p.take(<-p.ended, time.Now())
 			}
+			p.letGo(ctx)
 			return context.Cause(ctx)
 		case o := <-p.ended:
-			p.take(o, time.Now())
+			wasSilent := p.silent
+			if p.take(o, time.Now()); p.silent && !wasSilent {
+				go p.listenToRouters(watching) // ends with serve
+			}
+		case <-p.heard:
+			p.silent = false
 		case <-changed:
 		case <-p.changed:
 		case <-leaving:
@@ -207,7 +228,7 @@ func (p *pass) beginAll(ctx context.Context, now time.Time) (wake time.Time) {
 		p.toStep = p.throttle.now
 	}
 	for int32(p.inFlight) < p.throttle.now {
-		stopping := p.stopping()
+		stopping := p.stopping() || p.silent
 		if !stopping {
 			if p.toStep == 0 {
 				break
@@ -229,7 +250,7 @@ func (p *pass) beginAll(ctx context.Context, now time.Time) (wake time.Time) {
 		p.begin(ctx, t)
 	}
 	for _, l := range p.lanes {
-		if at := l.wakes(); !at.IsZero() {
+		if at := l.wakes(now, p.stopping() || p.silent); !at.IsZero() {
 			wake = earlier(wake, at)
 		}
 	}

@@ -2,6 +2,7 @@ package rebalance
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -31,36 +32,46 @@ type publisher struct {
 	told, run *v1alpha1.Rebalance
 }
 
-// serve publishes until ctx ends.
-func (p *publisher) serve(ctx context.Context) {
+// serve publishes until ctx ends, or another driver has ended the run, which is errEnded.
+func (p *publisher) serve(ctx context.Context) error {
 	tick := time.NewTicker(publishEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return context.Cause(ctx)
 		case <-tick.C:
 		case <-p.tracker.kick:
 		}
-		if err := p.publish(ctx); err != nil && ctx.Err() == nil {
+		err := p.publish(ctx)
+		if errors.Is(err, errEnded) {
+			return err
+		}
+		if err != nil && ctx.Err() == nil {
 			p.logger.Warn("cannot write the status of the rebalance, trying again", "err", err)
 		}
 	}
 }
 
-// saw takes a newer state from the server.
+// saw takes a state from the server, unless it is older than the one that is known.
 func (p *publisher) saw(run *v1alpha1.Rebalance) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.run = run
+	if !older(run, p.run) {
+		p.run = run
+	}
 }
 
-// publish writes the status if it is another one.
+// publish writes the status if it is another one. A run that another driver has ended stays as that one has written it: the
+// error is errEnded.
 func (p *publisher) publish(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	next := p.run.DeepCopy()
 	next.Status = p.tracker.snapshot(time.Now())
+	if p.run.Status.Phase.Final() && !next.Status.Phase.Final() {
+		return errEnded
+	}
 	changes := Changes(p.told, next)
 	for _, e := range changes {
 		p.tell.add(e)
@@ -70,6 +81,9 @@ func (p *publisher) publish(ctx context.Context) error {
 	for ctx.Err() == nil {
 		if equality.Semantic.DeepEqual(p.run.Status, next.Status) {
 			return nil
+		}
+		if p.run.Status.Phase.Final() {
+			return errEnded
 		}
 		written, err := p.client.Rebalances().UpdateStatus(ctx, next, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})
 		switch {

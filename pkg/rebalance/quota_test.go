@@ -7,9 +7,12 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/dynamic"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
+	"github.com/kubecell/kubectl-cell/pkg/replication"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
 
 // TestAFullQuotaMoves: what moves counts in two cells, and the quota has no room for that; it moves all the same, and
@@ -22,6 +25,7 @@ func TestAFullQuotaMoves(t *testing.T) {
 	q.Spec.Hard = corev1.ResourceList{corev1.ResourceConfigMaps: resource.MustParse("21")} // with the root CA
 	_, err := quotas.Create(t.Context(), q, metav1.CreateOptions{})
 	b.must(err)
+	b.full("full")
 	b.refusesMore("before")
 
 	b.want(member(2, 100), member(3, 100))
@@ -37,12 +41,38 @@ func TestAFullQuotaMoves(t *testing.T) {
 	if p := rebalance.ProgressOf(&run.Status); moved == 0 || p.Failed != 0 {
 		t.Errorf("%d moved; progress is %+v", moved, p)
 	}
+	b.full("full")
 	b.refusesMore("after")
 	q, err = quotas.Get(t.Context(), "full", metav1.GetOptions{})
 	b.must(err)
 	if used := q.Status.Used[corev1.ResourceConfigMaps]; used.String() != "21" {
 		t.Errorf("used is %s with tombstones about; want 21", used.String())
 	}
+}
+
+// full divides a quota, as a backup daemon does, until it is used up and each cell of the ring has the part that it uses.
+func (b *bed) full(name string) {
+	b.t.Helper()
+	ring := b.ring()
+	snap, err := routing.FromRing(ring)
+	b.must(err)
+	q := replication.Quotas{RCP: dynamic.NewForConfigOrDie(b.rcp), Snapshot: snap, Client: func(cell string) (dynamic.Interface, error) {
+		return dynamic.NewForConfig(b.configs[cell])
+	}}
+	o := replication.Object{Resource: corev1.SchemeGroupVersion.WithResource("resourcequotas"), Namespace: b.namespace, Name: name}
+	b.await("each cell's part to be what it uses", func() bool {
+		_, err := q.Settle(b.t.Context(), o, nil)
+		b.must(err)
+		for _, m := range ring.Status.Current.Members {
+			part, err := b.cells[m.Cell].CoreV1().ResourceQuotas(b.namespace).Get(b.t.Context(), name, metav1.GetOptions{})
+			b.must(err)
+			used, hard := part.Status.Used[corev1.ResourceConfigMaps], part.Status.Hard[corev1.ResourceConfigMaps]
+			if used.Cmp(hard) != 0 || hard.Cmp(part.Spec.Hard[corev1.ResourceConfigMaps]) != 0 {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // refusesMore tries a few names, so that some are for each cell.

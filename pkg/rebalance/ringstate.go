@@ -68,7 +68,8 @@ func (r *run) update(ctx context.Context, change func(*v1alpha1.Ring)) (*v1alpha
 	}
 }
 
-// pass is one round of the barrier, in the epoch that the units were searched for.
+// pass is one round of the barrier, in the epoch that the units were searched for. It fails with errSilent where not all
+// routers acknowledge it in time: what waits refuses writes.
 func (r *run) pass(ctx context.Context, epoch int64) error {
 	if r.known().Status.Epoch != epoch {
 		return errSuperseded
@@ -77,5 +78,5 @@ func (r *run) pass(ctx context.Context, epoch int64) error {
 	if err != nil {
 		return err
 	}
-	return r.routers.Await(ctx, ring.Status.Epoch, ring.Status.Window)
+	return r.awaitBriefly(ctx, ring.Status.Epoch, ring.Status.Window)
 }

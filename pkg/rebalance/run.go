@@ -18,11 +18,17 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/routers"
 )
 
+// reasonRequest is that of the condition CellsUsable while a request fails that is no cell's.
+const reasonRequest = "RequestFailed"
+
 var (
 	// errTurn leaves a phase because the run has to walk back.
 	errTurn = errors.New("the run is aborted")
 	// errSuperseded says that the Ring is in another epoch than this driver knew.
 	errSuperseded = errors.New("the ring was changed by somebody else")
+	// errEnded says that another driver has brought the run to its end, while this one was cut off or suspended: nothing is
+	// left to do, and what the record says stays.
+	errEnded = errors.New("another driver has ended the run")
 )
 
 // run is a driver's work on one run, while it holds the Lease.
@@ -45,6 +51,8 @@ type run struct {
 	ring *v1alpha1.Ring // as it was written or read last, guarded by mu
 }
 
+func (r *run) waiting(blocking []routers.Router) { r.tracker.waiting(r.rcp.Now(), blocking) }
+
 // drive brings the run to its end, or returns when ctx ends.
 func (d *Driver) drive(ctx context.Context, kube kubernetes.Interface, kubecell *client.Client, name string) error {
 	d.step(LeaseHeld)
@@ -60,7 +68,7 @@ func (d *Driver) drive(ctx context.Context, kube kubernetes.Interface, kubecell 
 	}
 	r := &run{
 		Driver: d, name: name, kube: kube, client: kubecell, logger: d.Logger.With("rebalance", name),
-		tracker: newTracker(&before.Status, d.Identity), wishes: newWishes(&before.Spec),
+		tracker: newTracker(&before.Status, d.Identity), wishes: newWishes(before),
 		fleet: &fleet{rcp: d.RCP, wrap: d.WrapCell},
 	}
 	r.publish = &publisher{
@@ -68,11 +76,14 @@ func (d *Driver) drive(ctx context.Context, kube kubernetes.Interface, kubecell 
 		record: &recorder{kube: kube, driver: d.Identity, logger: r.logger},
 	}
 	r.barrier = &barrier{}
-	if r.routers, err = routers.NewCrowd(kube, r.tracker.waiting); err != nil {
+	if r.routers, err = routers.NewCrowd(kube, r.waiting); err != nil {
 		return err
 	}
 	r.tracker.condition(v1alpha1.ConditionDriven, true, "LeaseHeld", "")
-	return r.attended(ctx)
+	if err := r.attended(ctx); !errors.Is(err, errEnded) {
+		return err
+	}
+	return nil
 }
 
 // attended runs what watches and writes beside the work.
@@ -80,14 +91,17 @@ func (r *run) attended(ctx context.Context) error {
 	working, stop := context.WithCancelCause(ctx)
 	beside, end := context.WithCancel(ctx)
 	var others sync.WaitGroup
-	others.Go(func() { r.publish.serve(beside) })
+	others.Go(func() { stop(r.publish.serve(beside)) })
 	others.Go(func() {
 		err := follow(beside, r.client, r.name, func(run *v1alpha1.Rebalance) bool {
 			r.publish.saw(run)
-			r.wishes.set(&run.Spec)
-			return true
+			r.wishes.set(run)
+			return !run.Status.Phase.Final() || r.tracker.final()
 		})
-		stop(err) // the run was deleted, or beside has ended
+		if err == nil {
+			err = errEnded
+		}
+		stop(err) // otherwise the run was deleted, or beside has ended
 	})
 	r.routers.Start(beside)
 	err := r.toTheEnd(working)
@@ -105,7 +119,7 @@ func (r *run) attended(ctx context.Context) error {
 
 // leave says that nobody drives, where there is time to say so.
 func (r *run) leave(ctx context.Context, err error) {
-	if err == nil || errors.Is(context.Cause(ctx), lease.ErrLost) {
+	if err == nil || errors.Is(err, errEnded) || errors.Is(context.Cause(ctx), lease.ErrLost) {
 		return
 	}
 	r.tracker.condition(v1alpha1.ConditionDriven, false, "GaveUp", err.Error())
@@ -135,8 +149,8 @@ func (r *run) toTheEnd(ctx context.Context) error {
 			return nil
 		case errors.As(err, &final):
 			return final
-		case errors.Is(err, ErrLeft):
-			return ErrLeft
+		case errors.Is(err, ErrLeft), errors.Is(err, errEnded):
+			return err
 		case err == nil, errors.Is(err, errTurn), errors.Is(err, errSuperseded):
 			continue
 		}
@@ -163,7 +177,7 @@ func (r *run) complain(err error) {
 		r.tracker.unusable(cells.problems)
 		return
 	}
-	r.tracker.condition(v1alpha1.ConditionCellsUsable, false, "RequestFailed", err.Error())
+	r.tracker.condition(v1alpha1.ConditionCellsUsable, false, reasonRequest, err.Error())
 }
 
 // phase does what the Ring's phase asks for, and takes the run to the next one.
@@ -173,12 +187,11 @@ func (r *run) phase(ctx context.Context) (ended bool, err error) {
 		return false, err
 	}
 	r.tracker.moves()
-	switch {
-	case s.Rebalance != r.name && s.Phase != v1alpha1.RingStable:
-		return false, exit.Refusedf("the ring is in the hands of rebalance %s", s.Rebalance).WithHint("kubectl cell rebalance status")
-	case s.Rebalance != r.name:
+	if s.Rebalance != r.name {
 		return r.begin(ctx)
-	case r.turns():
+	}
+	r.tracker.started(&s)
+	if r.turns() {
 		return false, r.back(ctx)
 	}
 	steps := map[v1alpha1.RingPhase]struct {
@@ -196,10 +209,10 @@ func (r *run) phase(ctx context.Context) (ended bool, err error) {
 		step.shown = v1alpha1.RebalanceAborting
 	}
 	r.tracker.phase(step.shown)
-	if err := r.unlessAborted(ctx, func(ctx context.Context) error { return r.routers.Await(ctx, s.Epoch, 0) }); err != nil {
+	if err := r.unlessAborted(ctx, func(ctx context.Context) error { return r.acknowledged(ctx, &s) }); err != nil {
 		return false, err
 	}
-	r.tracker.waiting(nil)
+	r.waiting(nil)
 	r.Driver.step(step.acknowledged)
 	if step.work != nil {
 		if err := step.work(ctx); err != nil {
@@ -213,7 +226,7 @@ func (r *run) phase(ctx context.Context) (ended bool, err error) {
 	if err := r.publish.publish(ctx); err != nil {
 		return false, fmt.Errorf("write the status of rebalance %s: %w", r.name, err)
 	}
-	if err := r.listen(ctx); err != nil {
+	if _, err := r.listen(ctx); err != nil {
 		return false, err
 	}
 	if r.turns() {
@@ -223,29 +236,47 @@ func (r *run) phase(ctx context.Context) (ended bool, err error) {
 }
 
 // listen reads what is wanted of the run now. A watch may tell it late, and whoever was told that an abort was accepted
-// must not see the run go on to where it is past recall.
-func (r *run) listen(ctx context.Context) error {
+// must not see the run go on to where it is past recall. The error is errEnded where another driver has ended the run.
+func (r *run) listen(ctx context.Context) (*v1alpha1.Rebalance, error) {
 	run, err := r.client.Rebalances().Get(ctx, r.name, metav1.GetOptions{})
 	if gone := deleted(r.name, err); gone != nil {
-		return gone
+		return nil, gone
 	}
 	if err != nil {
-		return fmt.Errorf("read rebalance %s: %w", r.name, err)
+		return nil, fmt.Errorf("read rebalance %s: %w", r.name, err)
 	}
-	r.wishes.set(&run.Spec)
-	return nil
+	if run.Status.Phase.Final() {
+		return nil, errEnded
+	}
+	r.wishes.set(run)
+	return run, nil
 }
 
-// begin accepts the wanted ring, unless the run is paused or aborted before it began.
+// begin accepts the wanted ring, unless the run is paused or aborted before it began. The Ring was read before the record
+// is, and is written in that version: a run that another driver begins, or ends, meanwhile is not begun again.
 func (r *run) begin(ctx context.Context) (ended bool, err error) {
+	run, err := r.listen(ctx)
+	if err != nil {
+		return false, err
+	}
+	ring := r.known()
+	if s := ring.Status; s.Phase != v1alpha1.RingStable {
+		return false, exit.Refusedf("the ring is in the hands of rebalance %s", s.Rebalance).WithHint("kubectl cell rebalance status")
+	}
+	begun := run.Status.StartTime != nil
 	wish, changed := r.wishes.get()
-	if wish.Abort {
+	switch {
+	case wish.Abort:
 		r.tracker.edit(func(s *v1alpha1.RebalanceProgress) {
-			s.FromEpoch, s.ToEpoch = r.known().Status.Epoch, r.known().Status.Epoch
+			if s.ToEpoch = ring.Status.Epoch; !begun {
+				s.FromEpoch = s.ToEpoch
+			}
 		})
 		return true, r.end(ctx, v1alpha1.RebalanceAborted)
-	}
-	if wish.Paused {
+	case begun:
+		return false, exit.Refusedf("rebalance %s has begun before, and the ring is not in its hands any more: it cannot begin again", r.name).
+			WithHint("kubectl cell rebalance abort %s   # ends its record, and moves nothing", r.name)
+	case wish.Paused:
 		r.tracker.phase(v1alpha1.RebalancePaused)
 		select {
 		case <-ctx.Done():
@@ -254,14 +285,9 @@ func (r *run) begin(ctx context.Context) (ended bool, err error) {
 		}
 		return false, context.Cause(ctx)
 	}
-	ring := r.known()
 	if err := checkLayouts(ring); err != nil {
 		return false, err
 	}
-	now := metav1.Now()
-	r.tracker.edit(func(s *v1alpha1.RebalanceProgress) {
-		s.FromEpoch, s.StartTime, s.Phase = ring.Status.Epoch, &now, v1alpha1.RebalancePreparing
-	})
 	return false, r.write(ctx, PreparingWritten, func(ring *v1alpha1.Ring) { accept(ring, r.name) })
 }
 
@@ -351,6 +377,9 @@ func (r *run) end(ctx context.Context, phase v1alpha1.RebalancePhase) error {
 		}
 		if gone := deleted(r.name, err); gone != nil {
 			return gone
+		}
+		if errors.Is(err, errEnded) {
+			return err
 		}
 		r.logger.Warn("cannot write how the rebalance ended, trying again", "err", err)
 		select {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
 // TestEveryCaseMovesWhatWasPlanned has cells join, leave and change weight, and wants exactly the planned
@@ -25,6 +26,7 @@ func TestEveryCaseMovesWhatWasPlanned(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBed(t, c.before...)
 			before := b.fill(40)
+			all := b.versions()
 			b.want(c.after...)
 			epoch := b.ring().Status.Epoch
 			started := b.accepted(v1alpha1.RebalanceSpec{})
@@ -45,6 +47,7 @@ func TestEveryCaseMovesWhatWasPlanned(t *testing.T) {
 			if diff := cmp.Diff(planned, moved); diff != "" || len(moved) == 0 {
 				t.Errorf("moved (-planned +moved):\n%s", diff)
 			}
+			b.onlyWritten(all, planned)
 			told := map[string]bool{}
 			for _, e := range d.events.of(rebalance.EventMoved) {
 				told[e.Unit.Key] = true
@@ -70,6 +73,27 @@ func TestEveryCaseMovesWhatWasPlanned(t *testing.T) {
 	}
 }
 
+// TestADriverUsesAllEndpoints runs while the first endpoint of each cell is down.
+func TestADriverUsesAllEndpoints(t *testing.T) {
+	b := newBed(t, member(1, 100), member(2, 100))
+	before := b.fill(few)
+	sandboxtest.FirstEndpointDown(t, b.rcp)
+	b.want(member(1, 100), member(2, 100), member(3, 100))
+	started := b.accepted(v1alpha1.RebalanceSpec{})
+	d := b.driver("it")
+	b.start(d, started.Run.Name)
+	b.finish(d, v1alpha1.RebalanceSucceeded)
+	moved := 0
+	for _, is := range b.settled(before) {
+		if is {
+			moved++
+		}
+	}
+	if moved == 0 || moved != len(started.Units) {
+		t.Errorf("%d units moved; want the %d that were planned", moved, len(started.Units))
+	}
+}
+
 func phases(d *driving) []v1alpha1.RebalancePhase {
 	var out []v1alpha1.RebalancePhase
 	for _, e := range d.events.of(rebalance.EventPhase) {
@@ -79,12 +103,22 @@ func phases(d *driving) []v1alpha1.RebalancePhase {
 }
 
 // TestAKilledDriverIsFollowedByAnother cuts a driver off at each named step, and wants another one to bring
-// the run to the same end.
+// the run to the same end as one that nobody disturbs.
 func TestAKilledDriverIsFollowedByAnother(t *testing.T) {
+	var undisturbed map[string]traces
+	t.Run("undisturbed", func(t *testing.T) {
+		b := newBed(t, member(1, 100), member(2, 100))
+		before := b.fill(few)
+		b.want(member(2, 100), member(3, 100))
+		d := b.driver("it")
+		b.start(d, b.accepted(v1alpha1.RebalanceSpec{}).Run.Name)
+		b.finish(d, v1alpha1.RebalanceSucceeded)
+		undisturbed = b.left(before)
+	})
 	for _, step := range rebalance.StepNames() {
 		t.Run(string(step), func(t *testing.T) {
 			b := newBed(t, member(1, 100), member(2, 100))
-			before := b.fill(10)
+			before := b.fill(few)
 			b.want(member(2, 100), member(3, 100))
 			name := b.accepted(v1alpha1.RebalanceSpec{}).Run.Name
 			first := b.driver("first")
@@ -103,6 +137,9 @@ func TestAKilledDriverIsFollowedByAnother(t *testing.T) {
 			run := b.finish(second, v1alpha1.RebalanceSucceeded)
 			if moved := b.settled(before); !slices.Contains(slices.Collect(maps.Values(moved)), true) {
 				t.Error("nothing moved")
+			}
+			if diff := cmp.Diff(undisturbed, b.left(before)); diff != "" {
+				t.Errorf("what is left differs (-undisturbed +this):\n%s", diff)
 			}
 			if p := rebalance.ProgressOf(&run.Status); p.Moved != p.Total {
 				t.Errorf("progress is %+v", p)

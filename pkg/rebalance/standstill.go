@@ -55,12 +55,18 @@ func (p *pass) watchEpoch(ctx context.Context, epoch int64) {
 }
 
 // moves takes back that the run stands still for a failover.
-func (t *tracker) moves() {
+func (t *tracker) moves() { t.recovered(reasonFailover) }
+
+// answered takes back that a request failed.
+func (t *tracker) answered() { t.recovered(reasonRequest) }
+
+// recovered has all cells usable again where it was for that reason that they were not.
+func (t *tracker) recovered(reason string) {
 	t.mu.Lock()
 	c := apimeta.FindStatusCondition(t.base.Conditions, v1alpha1.ConditionCellsUsable)
-	waited := c != nil && c.Reason == reasonFailover
+	was := c != nil && c.Status == metav1.ConditionFalse && c.Reason == reason
 	t.mu.Unlock()
-	if waited {
+	if was {
 		t.unusable(nil)
 	}
 }

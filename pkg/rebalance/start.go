@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -214,7 +216,11 @@ func planned(ctx context.Context, rcp *rest.Config, ring *v1alpha1.Ring, limit *
 	cells, err := (&fleet{rcp: rcp}).connect(ctx, cellsOf(ring.Status.Current, &ring.Spec.RingLayout))
 	var unusable *cellsError
 	if errors.As(err, &unusable) {
-		return nil, exit.Refusedf("%w", err).WithHint("kubectl cell status")
+		refused := exit.Refusedf("%w", err).WithHint("kubectl cell status")
+		for _, name := range slices.Sorted(maps.Keys(unusable.problems)) {
+			refused = refused.WithHintOf(unusable.problems[name])
+		}
+		return nil, refused
 	}
 	if err != nil {
 		return nil, err

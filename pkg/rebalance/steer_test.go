@@ -40,7 +40,7 @@ func growing(t *testing.T, objects int) (*bed, map[string]placed) {
 }
 
 func TestASilentRouterBlocksByNameUntilItIsForgotten(t *testing.T) {
-	b, before := growing(t, 5)
+	b, before := growing(t, few)
 	forget := b.silentRouter()
 	name := b.accepted(v1alpha1.RebalanceSpec{}).Run.Name
 	d := b.driver("it")
@@ -159,7 +159,7 @@ func TestStepPauseAndResume(t *testing.T) {
 }
 
 func TestARingEditedMidRunWaitsForTheNext(t *testing.T) {
-	b, before := growing(t, 10)
+	b, before := growing(t, few)
 	name := b.accepted(v1alpha1.RebalanceSpec{}).Run.Name
 	d := b.driver("it")
 	var once atomic.Bool
@@ -174,8 +174,8 @@ func TestARingEditedMidRunWaitsForTheNext(t *testing.T) {
 	if m := b.ring().Status.Current.Members; len(m) != 2 || m[1].Cell != "cell-3" {
 		t.Errorf("the run went to %+v; want what was accepted", m)
 	}
-	if next := b.accepted(v1alpha1.RebalanceSpec{}); len(next.Units) != 10 {
-		t.Errorf("the next run moves %d units; want all 10", len(next.Units))
+	if next := b.accepted(v1alpha1.RebalanceSpec{}); len(next.Units) != few {
+		t.Errorf("the next run moves %d units; want all %d", len(next.Units), few)
 	}
 }
 
@@ -210,7 +210,7 @@ func TestTooManyFailuresPauseAndAreForgivenOnResume(t *testing.T) {
 }
 
 func TestOneUnitThatIsRefusedDoesNotHoldUpTheOthers(t *testing.T) {
-	b, before := growing(t, 12)
+	b, before := growing(t, few)
 	started := b.accepted(v1alpha1.RebalanceSpec{})
 	to := started.Units[0].To
 	policies := b.refuse(to, started.Units[0].Objects[0].Name)
@@ -255,7 +255,7 @@ func TestACellThatIsDownIsWaitedFor(t *testing.T) {
 }
 
 func TestASecondDriverWaitsAndTakesOver(t *testing.T) {
-	b, before := growing(t, 10)
+	b, before := growing(t, few)
 	forget := b.silentRouter()
 	name := b.accepted(v1alpha1.RebalanceSpec{}).Run.Name
 	first, second := b.driver("first"), b.driver("second")

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/lease"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
 	"github.com/kubecell/kubectl-cell/pkg/routers"
 )
@@ -89,6 +90,28 @@ func (t *tracker) phase(phase v1alpha1.RebalancePhase) {
 	if !same {
 		t.urge()
 	}
+}
+
+// final says whether this driver has brought the run to its end.
+func (t *tracker) final() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.base.Phase.Final()
+}
+
+// started dates a run that the Ring has accepted, and says from which epoch on, where that is not known yet. It is never
+// written before: a record with a date is one that must not begin again.
+func (t *tracker) started(ring *v1alpha1.RingStatus) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.base.StartTime != nil {
+		return
+	}
+	now := metav1.Now()
+	if t.base.StartTime = &now; ring.Phase == v1alpha1.RingPreparing && !ring.Aborting {
+		t.base.FromEpoch = ring.Epoch - 1
+	}
+	t.urge()
 }
 
 func (t *tracker) condition(kind string, good bool, reason, message string) {
@@ -229,11 +252,11 @@ func (t *tracker) unusable(problems map[string]error) {
 		t.condition(v1alpha1.ConditionCellsUsable, true, "Usable", "")
 		return
 	}
-	t.condition(v1alpha1.ConditionCellsUsable, false, "CellUnusable", (&cellsError{problems}).Error())
+	t.condition(v1alpha1.ConditionCellsUsable, false, "CellUnusable", (&cellsError{problems}).advice())
 }
 
-// waiting says for which routers the run waits.
-func (t *tracker) waiting(blocking []routers.Router) {
+// waiting says for which routers the run waits now.
+func (t *tracker) waiting(now lease.Moment, blocking []routers.Router) {
 	if len(blocking) == 0 {
 		t.condition(v1alpha1.ConditionRoutersAcknowledged, true, "Acknowledged", "")
 		return
@@ -242,7 +265,7 @@ func (t *tracker) waiting(blocking []routers.Router) {
 	for _, r := range blocking {
 		age := "never renewed"
 		if !r.Renewed.IsZero() {
-			age = "last seen " + time.Since(r.Renewed).Round(time.Second).String() + " ago"
+			age = "last seen " + r.Silence(now).Round(time.Second).String() + " ago"
 		}
 		names = append(names, fmt.Sprintf("%s (epoch %d, window %d, %s)", r.Name, r.Epoch, r.Window, age))
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -76,7 +77,7 @@ func push(ctx context.Context, rcp dynamic.Interface, cell Cell, o Object, delet
 			continue // somebody else wrote the copy: judge it again
 		}
 		if err != nil {
-			return err
+			return unlessNamespaceEnds(ctx, rcp, o, err)
 		}
 		note(did)
 		newest, err := find(ctx, rcp, o)
@@ -87,6 +88,19 @@ func push(ctx context.Context, rcp dynamic.Interface, cell Cell, o Object, delet
 			return nil
 		}
 	}
+}
+
+// unlessNamespaceEnds is nil where a copy was refused since the cell's namespace is gone, or going, and the source's is as
+// well: what is in a namespace stays for some seconds after its deletion, and goes with it.
+func unlessNamespaceEnds(ctx context.Context, rcp dynamic.Interface, o Object, refused error) error {
+	if o.Namespace == "" || !apierrors.IsNotFound(refused) && !apierrors.HasStatusCause(refused, corev1.NamespaceTerminatingCause) {
+		return refused
+	}
+	namespace, err := rcp.Resource(corev1.SchemeGroupVersion.WithResource("namespaces")).Get(ctx, o.Namespace, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) || err == nil && leaving(namespace) {
+		return nil
+	}
+	return refused
 }
 
 // find returns nil where there is no such object.

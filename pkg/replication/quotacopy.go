@@ -116,7 +116,7 @@ func (c Cell) giveQuota(ctx context.Context, rcp dynamic.Interface, o Object, re
 		for _, m := range c.Shares.current {
 			cells = append(cells, quota.Cell{Name: m.Cell, Weight: c.Shares.weight(m.Cell), Reached: true})
 		}
-		record = quota.Plan(source.GetUID(), divided, nil, cells, nil).Record
+		record = quota.Plan(source.GetUID(), divided, nil, cells, nil, time.Now()).Record
 		if err := writeRecord(ctx, rcp, o, read, record); err != nil {
 			return unchanged, err
 		}

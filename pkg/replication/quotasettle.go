@@ -46,7 +46,7 @@ type Quotas struct {
 type Settled struct {
 	// Failures are what went wrong with cells, by name. These keep their part, and nobody gets of it.
 	Failures map[string]error
-	// Hard and Used are of all cells together, of the limits that are divided.
+	// Hard and Used are of all cells together, of the limits that are divided. Hard is nil where the quota is gone.
 	Hard, Used corev1.ResourceList
 	// Complete says that each cell has counted for Used.
 	Complete bool
@@ -149,9 +149,10 @@ func (s *settling) settle(ctx context.Context, need *quota.Need) (out Settled, a
 		return out, false, err
 	}
 	record, waits := s.read.record, false
+	out.Hard = s.divided
 	if len(s.divided) > 0 {
-		next := quota.Plan(s.source.GetUID(), s.divided, record, cells, need)
-		out.Hard, out.Used, out.Complete = s.divided, quota.Used(s.divided, cells), complete(cells)
+		next := quota.Plan(s.source.GetUID(), s.divided, record, cells, need, time.Now())
+		out.Used, out.Complete = quota.Used(s.divided, cells), complete(cells)
 		if len(next.Lacking) > 0 {
 			err = ErrFull
 		}

@@ -165,6 +165,23 @@ func deleteNamespace(t *testing.T, s side, name string) {
 	t.Fatalf("namespace %s was not deleted", name)
 }
 
+func TestWhatIsInANamespaceThatEndsNeedsNoCopy(t *testing.T) {
+	rcp, cell := sides(t)
+	account := replication.Object{Resource: corev1.SchemeGroupVersion.WithResource("serviceaccounts"), Namespace: "ending", Name: "builder"}
+	makeNamespace(t, rcp, "ending", nil)
+	_, err := rcp.kube.CoreV1().ServiceAccounts("ending").Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "builder"}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := replication.Push(t.Context(), rcp.dyn, cell.asCell(), account); !apierrors.IsNotFound(err) {
+		t.Fatalf("push without the namespace = %v; want not found", err)
+	}
+	if err := rcp.kube.CoreV1().Namespaces().Delete(t.Context(), "ending", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	push(t, rcp, cell, account)
+}
+
 func TestAForeignNamespaceIsLeftAlone(t *testing.T) {
 	rcp, cell := sides(t)
 	makeNamespace(t, rcp, "foreign", nil)

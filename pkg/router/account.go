@@ -3,7 +3,6 @@ package router
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -36,21 +35,13 @@ func keepsAccount(w http.ResponseWriter, r *http.Request, state *feed.State, inf
 	return source != route.RCP && mutates(r.Method) && hasBackup(info, state.Snapshot) && !tries(w, r, info)
 }
 
-// tries says whether a write only asks what would become of it. A deletion may say so in its body as well; one whose
-// body cannot be read is refused by the cell.
+// tries says whether a write only asks what would become of it. A deletion with a body says so there, whatever its query
+// says; one whose body cannot be read is refused by the cell.
 func tries(w http.ResponseWriter, r *http.Request, info *request.RequestInfo) bool {
-	if strings.Contains(r.URL.RawQuery, "dryRun=") {
-		return true
+	if !deletes(info) {
+		return r.URL.RawQuery != "" && r.URL.Query().Has("dryRun")
 	}
-	if !deletes(info) || r.Body == nil || r.Body == http.NoBody {
-		return false
-	}
-	body, err := readBody(w, r)
-	r.Body = io.NopCloser(bytes.NewReader(body)) // it is still to be sent
-	if err != nil {
-		return true
-	}
-	options, err := parseDeleteOptions(r, info, body)
+	options, err := deleteOptions(w, r, info)
 	return err != nil || len(options.DryRun) > 0
 }
 

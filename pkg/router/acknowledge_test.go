@@ -2,10 +2,14 @@ package router_test
 
 import (
 	"context"
+	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -44,16 +48,23 @@ func (b *bed) acknowledged(t *testing.T) map[string][2]int64 {
 // nextWindow asks all routers for an acknowledgement.
 func (b *bed) nextWindow(t *testing.T) *v1alpha1.Ring {
 	t.Helper()
+	return b.editRing(t, func(s *v1alpha1.RingStatus) { s.Window++ })
+}
+
+// editRing changes the status of the ring, also when the test has ended.
+func (b *bed) editRing(t *testing.T, edit func(*v1alpha1.RingStatus)) *v1alpha1.Ring {
+	t.Helper()
 	c, err := client.New(b.rcp)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ring, err := c.Rings().Get(t.Context(), v1alpha1.RingName, metav1.GetOptions{})
+	ctx := context.WithoutCancel(t.Context())
+	ring, err := c.Rings().Get(ctx, v1alpha1.RingName, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ring.Status.Window++
-	if ring, err = c.Rings().UpdateStatus(t.Context(), ring, metav1.UpdateOptions{}); err != nil {
+	edit(&ring.Status)
+	if ring, err = c.Rings().UpdateStatus(ctx, ring, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	return ring
@@ -82,7 +93,7 @@ func (b *bed) heldWrite(t *testing.T, namespace, name string) (end func()) {
 	t.Helper()
 	p, _ := b.snapshot(t).Table.LookupKey(namespace + "/" + name)
 	reached, release := make(chan struct{}, 1), make(chan struct{})
-	b.webhook(t, p.Old(), namespace, admissionregistrationv1.Create, func(review *admissionv1.AdmissionReview) *admissionv1.AdmissionResponse {
+	b.webhook(t, p.Old(), namespace, "configmaps", admissionregistrationv1.Create, func(review *admissionv1.AdmissionReview) *admissionv1.AdmissionResponse {
 		if review.Request.Name == name {
 			select {
 			case reached <- struct{}{}:
@@ -120,8 +131,8 @@ func (b *bed) heldWrite(t *testing.T, namespace, name string) (end func()) {
 	}
 }
 
-// slowWrite begins to create a config map and returns once the router reads the body. end sends the rest of it.
-func (b *bed) slowWrite(t *testing.T, namespace, name string) (end func()) {
+// slowCreate begins to create something and returns once the router reads the body. end sends that and returns the answer.
+func (b *bed) slowCreate(t *testing.T, path, body string) (end func() (code int, body string)) {
 	t.Helper()
 	client, err := rest.HTTPClientFor(b.router)
 	if err != nil {
@@ -130,17 +141,20 @@ func (b *bed) slowWrite(t *testing.T, namespace, name string) (end func()) {
 	read, write := io.Pipe()
 	begun := make(chan struct{})
 	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got100Continue: func() { close(begun) }})
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, b.router.Host+"/api/v1/namespaces/"+namespace+"/configmaps", read)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, b.router.Host+path, read)
 	if err != nil {
 		t.Fatal(err)
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Expect", "100-continue")
+	code, said := 0, []byte(nil)
 	answered := make(chan error, 1)
 	go func() {
 		answer, err := client.Do(request)
 		if err == nil {
-			err = answer.Body.Close()
+			code = answer.StatusCode
+			said, err = io.ReadAll(answer.Body)
+			_ = answer.Body.Close()
 		}
 		answered <- err
 	}()
@@ -149,15 +163,33 @@ func (b *bed) slowWrite(t *testing.T, namespace, name string) (end func()) {
 	case err := <-answered:
 		t.Fatalf("answered before the body was sent: %v", err)
 	}
-	return func() {
+	return func() (int, string) {
 		t.Helper()
-		body := `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"` + name + `"}}`
 		if _, err := io.WriteString(write, body); err != nil {
 			t.Fatal(err)
 		}
 		_ = write.Close()
 		if err := <-answered; err != nil {
 			t.Fatal(err)
+		}
+		return code, string(said)
+	}
+}
+
+// TestAReplicatedObjectIsOneInTheNextEpochToo: a create that meets a new ring while its body comes is replicated
+// as any other.
+func TestAReplicatedObjectIsOneInTheNextEpochToo(t *testing.T) {
+	b := newMovingBed(t)
+	created := b.slowCreate(t, "/api/v1/namespaces", `{"metadata":{"generateName":"late-"}}`)
+	b.phase(t, v1alpha1.RingRebalancing)
+	code, body := created()
+	var ns corev1.Namespace
+	if err := json.Unmarshal([]byte(body), &ns); err != nil || code != http.StatusCreated || !slices.Contains(ns.Finalizers, v1alpha1.FinalizerCells) {
+		t.Fatalf("%v, %d %s; want a namespace with the federation's finalizer", err, code, body)
+	}
+	for name, config := range b.cells {
+		if _, err := kube(t, config).CoreV1().Namespaces().Get(t.Context(), ns.Name, metav1.GetOptions{}); err != nil {
+			t.Errorf("in %s, once it was answered: %v", name, err)
 		}
 	}
 }
@@ -169,9 +201,11 @@ func TestAWindowIsAcknowledgedWhenEarlierWritesAreFinished(t *testing.T) {
 	b.awaitAcknowledged(t, b.nextWindow(t), 2)
 
 	// One that is still being sent holds up nobody.
-	sent := b.slowWrite(t, ns, "slow")
+	sent := b.slowCreate(t, "/api/v1/namespaces/"+ns+"/configmaps", `{"metadata":{"name":"slow"}}`)
 	b.awaitAcknowledged(t, b.nextWindow(t), 2)
-	sent()
+	if code, body := sent(); code != http.StatusCreated {
+		t.Errorf("the slow create: %d %s", code, body)
+	}
 
 	end := b.heldWrite(t, ns, "x")
 	ring := b.nextWindow(t)
@@ -181,4 +215,28 @@ func TestAWindowIsAcknowledgedWhenEarlierWritesAreFinished(t *testing.T) {
 	if got := b.holders(t, ns, "x"); len(got) != 1 {
 		t.Errorf("it was made in %v; want one cell", got)
 	}
+}
+
+// TestAStoppingRouterAcknowledges: as long as its Lease stands a rebalance waits for it, and it lets requests finish.
+func TestAStoppingRouterAcknowledges(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "stopping")
+	b.awaitAcknowledged(t, b.nextWindow(t), 1)
+	config, stop := startRouter(t, b.rcp, t.TempDir())
+	b.awaitAcknowledged(t, b.nextWindow(t), 2)
+	sent := (&bed{router: config}).slowCreate(t, "/api/v1/namespaces/"+ns+"/configmaps", `{"metadata":{"name":"slow"}}`)
+	stopped := make(chan struct{})
+	go func() { stop(); close(stopped) }()
+	until(t, "the router takes no more connections", func(ctx context.Context) bool {
+		connection, err := (&net.Dialer{}).DialContext(ctx, "tcp", strings.TrimPrefix(config.Host, "https://"))
+		if err == nil {
+			_ = connection.Close()
+		}
+		return err != nil
+	})
+	b.awaitAcknowledged(t, b.nextWindow(t), 2)
+	if code, body := sent(); code != http.StatusCreated {
+		t.Errorf("what was in flight: %d %s", code, body)
+	}
+	<-stopped
 }

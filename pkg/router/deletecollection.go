@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -26,6 +28,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/router/merge"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
 	"github.com/kubecell/kubectl-cell/pkg/router/wire"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
 
 // deleteWorkers is how many objects are deleted at once in each source.
@@ -47,6 +50,10 @@ type deletion struct {
 // deleteCollection answers with the list of what it deleted, as an apiserver does. Where a source fails, the objects of
 // the others are deleted all the same, and the answer says how many were and what failed.
 func (h *handler) deleteCollection(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo, sources []string) {
+	if !h.may(state) {
+		h.fail(w, r, route.Unregistered())
+		return
+	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	options, err := deleteOptions(w, r, info)
@@ -194,8 +201,8 @@ func (d *deletion) deleteOne(ctx context.Context, s *listSource, object wire.Met
 		options.Preconditions.ResourceVersion = &raw
 	}
 	path := strings.TrimSuffix(d.r.URL.Path, "/") + "/" + object.Name
-	done, f := s.delete(ctx, path, nil, options)
-	if f.fenced() {
+	done, f, stays := d.deleteWhere(ctx, s, path, object, options)
+	if !stays {
 		if ours {
 			options.Preconditions = nil // it has another UID where it moves to
 		}
@@ -216,6 +223,40 @@ func (d *deletion) deleteOne(ctx context.Context, s *listSource, object wire.Met
 	return f
 }
 
+// errRingChanged ends a deletion in the middle of a failover: what was listed is not all that there is any more.
+var errRingChanged = errors.New("a cell was failed over since the objects were listed")
+
+// deleteWhere deletes an object where it was listed. It is a write by itself: a step of a rebalance waits for its end, and
+// for that of no other. stays is false where the object moves, or counts elsewhere by a newer ring.
+func (d *deletion) deleteWhere(ctx context.Context, s *listSource, path string, object wire.Meta, options *metav1.DeleteOptions) (done *answered, f *failedPart, stays bool) {
+	begun := d.h.begin(feed.Placed)
+	defer begun.End()
+	was, now := d.state.Snapshot, begun.Snapshot
+	switch {
+	case !maps.Equal(was.Unavailable, now.Unavailable), !maps.Equal(was.Promoting, now.Promoting):
+		return nil, s.failure(errRingChanged), true
+	case s.plane.Name() != route.RCP && !d.h.may(begun.State):
+		return nil, s.failure(route.Unregistered()), true
+	case was.Epoch != now.Epoch && !stillAt(d.info, now, s.plane.Name(), object):
+		return nil, nil, false
+	}
+	done, f = s.delete(ctx, path, nil, options)
+	return done, f, !f.fenced()
+}
+
+// deleting is the deletion of one object of a collection.
+func deleting(info *request.RequestInfo, object wire.Meta) *request.RequestInfo {
+	named := *info
+	named.Verb, named.Name, named.Namespace = "delete", object.Name, namespaceOf(info, object)
+	return &named
+}
+
+// stillAt says whether an object that was listed in a control plane may be there by a newer ring.
+func stillAt(info *request.RequestInfo, snap *routing.Snapshot, source string, object wire.Meta) bool {
+	to := route.Decide(deleting(info, object), snap)
+	return to.Source == source || slices.Contains(to.Sources, source)
+}
+
 // gone tells a conflict of the UID from those that have other reasons, such as a webhook's: the object is not there any
 // more, or another one is in its place. It is false where that cannot be found out.
 func (d *deletion) gone(ctx context.Context, s *listSource, object wire.Meta) bool {
@@ -227,7 +268,7 @@ func (d *deletion) gone(ctx context.Context, s *listSource, object wire.Meta) bo
 // movingPatience is how long the deletion of an object waits for its move to end.
 const movingPatience = 10 * time.Second
 
-// deleteMoving deletes an object that has begun to move since it was listed, wherever it is when it can be written.
+// deleteMoving deletes an object that may not be where it was listed, wherever it is when it can be written.
 func (d *deletion) deleteMoving(ctx context.Context, s *listSource, path string, object wire.Meta, options *metav1.DeleteOptions) *failedPart {
 	body, err := json.Marshal(options)
 	if err != nil {
@@ -250,7 +291,7 @@ func (d *deletion) deleteMoving(ctx context.Context, s *listSource, path string,
 		case held.code != http.StatusTooManyRequests || time.Since(start) > movingPatience:
 			answer := &http.Response{StatusCode: held.code, Status: http.StatusText(held.code), Header: held.header}
 			return &failedPart{source: s.plane.Name(), answer: answer, body: held.body.Bytes()}
-		case !pause(out, lookPause):
+		case !lookLater(out):
 			return s.failure(ctx.Err())
 		}
 	}
@@ -261,16 +302,15 @@ func (d *deletion) account(s *listSource, object wire.Meta, done answered) error
 	if len(d.options.DryRun) > 0 || s.plane.Name() == route.RCP {
 		return nil
 	}
-	info := *d.info
-	info.Verb, info.Name, info.Namespace = "delete", object.Name, namespaceOf(d.info, object)
-	if !hasBackup(&info, d.state.Snapshot) {
+	info := deleting(d.info, object)
+	if !hasBackup(info, d.state.Snapshot) {
 		return nil
 	}
 	if done.meta.UID == "" {
 		done.meta.UID = object.UID
 	}
-	d.h.account(s.plane.Name(), &info, done)
-	if guarded := d.h.protection(d.state, &info, s.plane); guarded != nil {
+	d.h.account(s.plane.Name(), info, done)
+	if guarded := d.h.protection(d.state, info, s.plane); guarded != nil {
 		return guarded.store(d.r, done)
 	}
 	return nil
@@ -319,19 +359,12 @@ func (f *failedPart) afterDeleting(deleted int64, total int) error {
 	return route.Unavailable(f.source, fmt.Sprintf("%s; %s", so, f.Error()))
 }
 
-// deleteOptions reads what the client sends: in the body, or else in the query.
+// deleteOptions reads what the client sends: in the body, which the request keeps, or else in the query.
 func deleteOptions(w http.ResponseWriter, r *http.Request, info *request.RequestInfo) (*metav1.DeleteOptions, error) {
-	var body []byte
-	if r.Body != nil && r.Body != http.NoBody {
-		var err error
-		if body, err = readBody(w, r); err != nil {
-			return nil, err
-		}
+	body, err := keepBody(w, r)
+	if err != nil {
+		return nil, err
 	}
-	return parseDeleteOptions(r, info, body)
-}
-
-func parseDeleteOptions(r *http.Request, info *request.RequestInfo, body []byte) (*metav1.DeleteOptions, error) {
 	options := &metav1.DeleteOptions{}
 	v1 := schema.GroupVersion{Version: "v1"}
 	if _, err := mediaOf(r, info, body); err != nil {

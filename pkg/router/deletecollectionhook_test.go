@@ -19,15 +19,15 @@ import (
 // until the test ends.
 func (b *bed) conflicting(t *testing.T, cell, ns string) {
 	t.Helper()
-	b.webhook(t, cell, ns, admissionregistrationv1.Delete, func(review *admissionv1.AdmissionReview) *admissionv1.AdmissionResponse {
+	b.webhook(t, cell, ns, "configmaps", admissionregistrationv1.Delete, func(review *admissionv1.AdmissionReview) *admissionv1.AdmissionResponse {
 		dry := review.Request.DryRun != nil && *review.Request.DryRun
 		return &admissionv1.AdmissionResponse{Allowed: dry,
 			Result: &metav1.Status{Code: http.StatusConflict, Reason: metav1.StatusReasonConflict, Message: "still in use"}}
 	})
 }
 
-// webhook lets a cell ask before each write of that kind to a config map in a namespace, until the test ends.
-func (b *bed) webhook(t *testing.T, cell, ns string, operation admissionregistrationv1.OperationType, answer func(*admissionv1.AdmissionReview) *admissionv1.AdmissionResponse) {
+// webhook lets a cell ask before each operation of that kind on a core resource in a namespace, until the test ends.
+func (b *bed) webhook(t *testing.T, cell, ns, resource string, operation admissionregistrationv1.OperationType, answer func(*admissionv1.AdmissionReview) *admissionv1.AdmissionResponse) {
 	t.Helper()
 	hook := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var review admissionv1.AdmissionReview
@@ -52,7 +52,7 @@ func (b *bed) webhook(t *testing.T, cell, ns string, operation admissionregistra
 				CABundle: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: hook.Certificate().Raw})},
 			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": ns}},
 			Rules: []admissionregistrationv1.RuleWithOperations{{Operations: []admissionregistrationv1.OperationType{operation},
-				Rule: admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"configmaps"}}}},
+				Rule: admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{resource}}}},
 		}},
 	}, metav1.CreateOptions{})
 	if err != nil {

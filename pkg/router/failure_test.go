@@ -8,29 +8,26 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/client"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
 // breakCell points a Cell at a port where nothing listens until the test ends.
 func (b *bed) breakCell(t *testing.T, name string) {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead := "https://" + listener.Addr().String()
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
-	b.setEndpoints(t.Context(), t, name, []string{dead})
+	b.setEndpoints(t.Context(), t, name, []string{deadServer(t)})
 	t.Cleanup(func() { b.setEndpoints(context.Background(), t, name, nil) })
 }
 
@@ -123,20 +120,62 @@ func (w *warningRecorder) HandleWarningHeader(_ int, _, text string) { *w = appe
 
 // TestARouterStartsWithoutTheRCP restarts one from what an earlier one saved.
 func TestARouterStartsWithoutTheRCP(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	b := newBed(t)
 	ns := b.namespace(t, "norcp")
 	names := b.fill(t, ns, 6)
+	stopped := t.TempDir()
+	_, stop := startRouter(t, b.rcp, stopped)
+	stop()
+	t.Run("after a crash", func(t *testing.T) {
+		t.Parallel() // each waits for an RCP that does not answer
+		gone := rest.CopyConfig(b.rcp)
+		gone.Host = deadServer(t)
+		config := impatient(runRouter(t, gone, b.stateDir))
+		wantReads(t, config, ns, names)
+		wantDiscovery(t, config)
+		if _, err := kube(t, config).CoreV1().ConfigMaps(ns).Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "crashed"}}, metav1.CreateOptions{}); err != nil {
+			t.Errorf("a write, while the Lease stands: %v", err)
+		}
+	})
+	// Nobody has waited since for a router that gave its Lease up.
+	t.Run("after a stop", func(t *testing.T) {
+		t.Parallel()
+		gate := sandboxtest.NewGate(t, b.rcp.Host)
+		gate.Hang()
+		through := rest.CopyConfig(b.rcp)
+		through.Host = gate.URL()
+		config := impatient(runRouter(t, through, stopped))
+		wantReads(t, config, ns, names)
+		maps := kube(t, config).CoreV1().ConfigMaps(ns)
+		_, err := maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "stopped"}}, metav1.CreateOptions{})
+		if !apierrors.IsServiceUnavailable(err) || !strings.Contains(err.Error(), "not registered") {
+			t.Errorf("a write by a configuration that may be old: %v; want 503 that says why", err)
+		}
+		gate.Pass()
+		until(t, "a write succeeds once the router has registered", func(ctx context.Context) bool {
+			_, err := maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "stopped"}}, metav1.CreateOptions{})
+			return err == nil
+		})
+	})
+}
 
+// deadServer is a URL at which nothing listens.
+func deadServer(t *testing.T) string {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	gone := rest.CopyConfig(b.rcp)
-	gone.Host = "https://" + listener.Addr().String()
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
-	config := impatient(runRouter(t, gone, b.stateDir))
+	return "https://" + listener.Addr().String()
+}
+
+// wantReads reads what is in the cells, and a namespace, which is in the RCP.
+func wantReads(t *testing.T, config *rest.Config, ns string, names []string) {
+	t.Helper()
 	maps := kube(t, config).CoreV1().ConfigMaps(ns)
 	for _, name := range names {
 		if _, err := maps.Get(t.Context(), name, getOptions()); err != nil {
@@ -151,7 +190,11 @@ func TestARouterStartsWithoutTheRCP(t *testing.T) {
 	if !apierrors.IsServiceUnavailable(err) || !strings.Contains(err.Error(), "router control plane") {
 		t.Errorf("a namespace: %v; want 503 that names the RCP", err)
 	}
-	// A client that knows nothing of the API yet learns it from a cell.
+}
+
+// wantDiscovery asks what a client does that knows nothing of the API yet: it learns it from a cell.
+func wantDiscovery(t *testing.T, config *rest.Config) {
+	t.Helper()
 	api := kube(t, config).Discovery()
 	if lists, err := api.ServerPreferredResources(); err != nil || len(lists) == 0 {
 		t.Errorf("discovery: %d groups, %v", len(lists), err)
@@ -237,5 +280,74 @@ func TestProbesNeedNoIdentity(t *testing.T) {
 	}
 	if code, body := get(t, b.router, "/version", ""); code != http.StatusOK || !strings.Contains(body, "v1.36.3") {
 		t.Errorf("/version: %d %s; want v1.36.3", code, body)
+	}
+}
+
+// TestRequestsFailSoonWhileTheRCPHangs: whatever needs the RCP is answered in the time that the router takes to find out,
+// and at once from then on.
+func TestRequestsFailSoonWhileTheRCPHangs(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "rcphangs")
+	b.fill(t, ns, 1)
+	gate := sandboxtest.NewGate(t, b.rcp.Host)
+	through := rest.CopyConfig(b.rcp)
+	through.Host = gate.URL()
+	client := kube(t, impatient(runRouter(t, through, t.TempDir())))
+	gate.Hang()
+	defer gate.Pass()
+	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "x"}}
+	requests := map[string]func(ctx context.Context) error{
+		"get": func(ctx context.Context) error {
+			_, err := client.CoreV1().Namespaces().Get(ctx, ns, getOptions())
+			return err
+		},
+		"list": func(ctx context.Context) error {
+			_, err := client.RbacV1().Roles("").List(ctx, metav1.ListOptions{})
+			return err
+		},
+		"watch": func(ctx context.Context) error {
+			w, err := client.RbacV1().Roles(ns).Watch(ctx, metav1.ListOptions{})
+			if err == nil {
+				w.Stop()
+			}
+			return err
+		},
+		"create": func(ctx context.Context) error {
+			_, err := client.RbacV1().Roles(ns).Create(ctx, role.DeepCopy(), metav1.CreateOptions{})
+			return err
+		},
+		"update": func(ctx context.Context) error {
+			_, err := client.RbacV1().Roles(ns).Update(ctx, role.DeepCopy(), metav1.UpdateOptions{})
+			return err
+		},
+		"apply": func(ctx context.Context) error {
+			_, err := client.RbacV1().Roles(ns).Patch(ctx, "x", types.ApplyPatchType, []byte(`{"kind":"Role","apiVersion":"rbac.authorization.k8s.io/v1"}`), metav1.PatchOptions{FieldManager: "test"})
+			return err
+		},
+		"delete": func(ctx context.Context) error {
+			return client.RbacV1().Roles(ns).Delete(ctx, "x", metav1.DeleteOptions{})
+		},
+		"deletecollection": func(ctx context.Context) error {
+			return client.RbacV1().Roles(ns).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{})
+		},
+		"a Global one": func(ctx context.Context) error {
+			_, err := client.CoreV1().ConfigMaps("kube-system").Get(ctx, "x", getOptions())
+			return err
+		},
+	}
+	for round, within := range []time.Duration{10 * time.Second, 2 * time.Second} {
+		var asked sync.WaitGroup
+		for name, request := range requests {
+			asked.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				began := time.Now()
+				err := request(ctx)
+				if took := time.Since(began); !apierrors.IsServiceUnavailable(err) || !strings.Contains(err.Error(), "router control plane") || took > within {
+					t.Errorf("round %d, %s: %v after %s; want 503 that names the RCP within %s", round, name, err, took, within)
+				}
+			})
+		}
+		asked.Wait()
 	}
 }

@@ -44,6 +44,7 @@ func reservedMarks() []mark {
 		{false, v1alpha1.LabelBackupCell},
 		{true, v1alpha1.AnnotationReplicatedFrom},
 		{true, v1alpha1.AnnotationPlacementEpoch},
+		{true, v1alpha1.AnnotationPromotedFrom},
 		{true, v1alpha1.AnnotationQuotaPart},
 	}
 }
@@ -222,25 +223,30 @@ func applied(live metav1.Object, manager string, m mark) bool {
 	return false
 }
 
-// unforged reads the body of a write of a Replicated object, whose truth is at the RCP and has no marks, and
-// refuses one that would set some. The request that it returns has the body still before it.
-func (h *handler) unforged(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo) (*http.Request, error) {
-	if r.Body == nil || r.Body == http.NoBody {
-		return r, nil
-	}
+// unforgedAtRCP looks at a write of a Replicated object, whose truth is at the RCP and has no marks.
+func (h *handler) unforgedAtRCP(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo) (*http.Request, error) {
 	rcp, err := state.ControlPlane(route.RCP)
 	if err != nil {
 		return r, noPlane(route.RCP, err)
+	}
+	return h.unforged(w, r, rcp, guarded{info: info})
+}
+
+// unforged reads the body of a write and guards it. The request that it returns has the body still before it, which
+// names versions as the control plane does.
+func (h *handler) unforged(w http.ResponseWriter, r *http.Request, plane *upstream.ControlPlane, g guarded) (*http.Request, error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return r, nil
 	}
 	body, err := readBody(w, r)
 	if err != nil {
 		return r, err
 	}
-	media, err := mediaOf(r, info, body)
-	if err != nil {
+	g.body = body
+	if g.media, err = mediaOf(r, g.info, body); err != nil {
 		return r, err
 	}
-	if body, err = h.guard(r, rcp, guarded{info: info, media: media, body: body}); err != nil {
+	if body, err = h.guard(r, plane, g); err != nil {
 		return r, err
 	}
 	out := r.WithContext(r.Context())

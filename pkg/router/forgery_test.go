@@ -15,34 +15,21 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 
-	"github.com/kubecell/kubectl-cell/pkg/client"
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/fence"
 )
 
 const (
 	epochMark  = "kubecell.io/placement-epoch"
 	statusMark = "kubecell.io/rebalance-status"
+	fromMark   = "kubecell.io/promoted-from"
 )
 
 // moved makes the ring one that has moved something, until the test ends, and runs a router that knows it.
 func (b *bed) moved(t *testing.T) {
 	t.Helper()
-	set := func(ctx context.Context, change func(epoch int64) int64) {
-		c, err := client.New(b.rcp)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ring, err := c.Rings().Get(ctx, "default", getOptions())
-		if err != nil {
-			t.Fatal(err)
-		}
-		ring.Status.Epoch = change(ring.Status.Epoch)
-		if _, err := c.Rings().UpdateStatus(ctx, ring, metav1.UpdateOptions{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	set(t.Context(), func(epoch int64) int64 { return epoch + 1 })
-	t.Cleanup(func() { set(context.Background(), func(epoch int64) int64 { return epoch - 1 }) })
+	b.editRing(t, func(s *v1alpha1.RingStatus) { s.Epoch++ })
+	t.Cleanup(func() { b.editRing(t, func(s *v1alpha1.RingStatus) { s.Epoch-- }) })
 	b.router = runRouter(t, b.rcp, t.TempDir())
 }
 
@@ -104,7 +91,7 @@ func (b *bed) marked(t *testing.T, ns, name string) {
 	b.unfenced(t)
 	cell, _ := b.cellOf(t, ns, name)
 	_, err := kube(t, b.cells[cell]).CoreV1().ConfigMaps(ns).Create(t.Context(), &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{epochMark: "7"}, Labels: map[string]string{statusMark: "migrating"}},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{epochMark: "7", fromMark: "c/u/1"}, Labels: map[string]string{statusMark: "migrating"}},
 		Data:       map[string]string{"marked": statusMark},
 	}, metav1.CreateOptions{})
 	if err != nil {
@@ -119,7 +106,7 @@ func (b *bed) wantMarks(t *testing.T, what, ns, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Annotations[epochMark] != "7" || got.Labels[statusMark] != "migrating" || shown(t, got.ResourceVersion).Epoch != 7 {
+	if got.Annotations[epochMark] != "7" || got.Annotations[fromMark] != "c/u/1" || got.Labels[statusMark] != "migrating" || shown(t, got.ResourceVersion).Epoch != 7 {
 		t.Fatalf("%s: left are annotations %v, labels %v, version %s", what, got.Annotations, got.Labels, got.ResourceVersion)
 	}
 }
@@ -134,6 +121,7 @@ func TestNoPatchDropsMarks(t *testing.T) {
 	for _, test := range []struct{ contentType, body string }{
 		{"application/merge-patch+json", `{"metadata":{"annotations":null}}`},
 		{"application/merge-patch+json", `{"metadata":{"labels":null}}`},
+		{"application/merge-patch+json", `{"metadata":{"annotations":{"kubecell.io/promoted-from":"c/u/2"}}}`},
 		{"application/merge-patch+json", `{"metadata":{"labels":{"a":"b"},"labels":null}}`},
 		{"application/merge-patch+json", `{"metadata":null}`},
 		{"application/merge-patch+json; x", `{"metadata":{"labels":{"kubecell.io/rebalance-status":"migrated"}}}`},
@@ -253,7 +241,7 @@ func TestAppliedMarksStay(t *testing.T) {
 	ns := b.namespace(t, "appliedmarks")
 	b.unfenced(t)
 	b.moved(t)
-	const with = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: x\n  annotations: {kubecell.io/placement-epoch: '7'}\n  labels: {kubecell.io/rebalance-status: migrating}\n"
+	const with = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: x\n  annotations: {kubecell.io/placement-epoch: '7', kubecell.io/promoted-from: c/u/1}\n  labels: {kubecell.io/rebalance-status: migrating}\n"
 	const without = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: x\ndata: {k: v}\n"
 	cell, _ := b.cellOf(t, ns, "x")
 	options := metav1.PatchOptions{FieldManager: "owner"}

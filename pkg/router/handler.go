@@ -30,7 +30,9 @@ type handler struct {
 	// state returns the newest configuration; each request reads it once and keeps to it.
 	state func() *feed.State
 	// begin returns it for a write, which ends it when it is finished.
-	begin  func() *feed.State
+	begin func(feed.Scope) feed.Write
+	// may says whether a write may go by the configuration that it holds.
+	may    func(*feed.State) bool
 	codecs runtime.NegotiatedSerializer
 	// buffers are what answers are rewritten in, of type *[]byte.
 	buffers sync.Pool
@@ -42,8 +44,8 @@ type handler struct {
 	aloneSince func() (time.Time, bool)
 	// slowClient is how long one write to a watching client may take.
 	slowClient time.Duration
-	// stopping is done when the router is asked to stop: watches say goodbye then.
-	stopping context.Context
+	// stopping is done when the router is asked to stop, and leaving a moment later: watches say goodbye then.
+	stopping, leaving context.Context
 	// streams says which requests may last for ever.
 	streams  request.LongRunningRequestCheck
 	inFlight inFlight
@@ -126,6 +128,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, r, err)
 		return
 	}
+	info = route.Subject(info)
 	state := h.state()
 	if cell, raw := rawCellFrom(r.Context()); raw {
 		h.serveRaw(w, r, state, cell)
@@ -141,18 +144,19 @@ func (h *handler) act(w http.ResponseWriter, r *http.Request, state *feed.State,
 		return
 	}
 	defer taken.leave()
-	if to.Action != route.Place && to.Action != route.Move && to.Action != route.Refuse && mutates(r.Method) && !h.streams(r, info) {
+	if isWrite(to, info) && mutates(r.Method) && !h.streams(r, info) {
 		// A client that sends slowly must not hold up a rebalance: what it sends is read first.
-		if err := keepBody(w, r); err != nil {
+		if _, err := keepBody(w, r); err != nil {
 			h.fail(w, r, err)
 			return
 		}
-		begun := h.begin()
+		var begun feed.Write
+		begun, to = h.beginAt(r, state, info, to)
 		defer begun.End()
-		if begun.Snapshot.Epoch != state.Snapshot.Epoch {
-			to = h.placed(r, begun, info)
+		state = begun.State
+		if !h.mayWrite(w, r, state, to) {
+			return
 		}
-		state = begun
 	}
 	if !h.promoted(w, r, state, info, to) {
 		return
@@ -165,7 +169,12 @@ func (h *handler) act(w http.ResponseWriter, r *http.Request, state *feed.State,
 		h.place(w, r, func(w http.ResponseWriter, r *http.Request, name string) {
 			named := *info
 			named.Name = name
-			h.act(w, r, state, &named, h.placed(r, state, &named))
+			to := h.placed(r, state, &named)
+			if to.Action == route.Place {
+				// Neither name nor generateName: any control plane refuses it in the API's own words.
+				to = route.Route{Action: route.Forward, Source: route.RCP}
+			}
+			h.act(w, r, state, &named, to)
 		})
 	case route.Move:
 		h.move(w, r, info)
@@ -174,7 +183,7 @@ func (h *handler) act(w http.ResponseWriter, r *http.Request, state *feed.State,
 	case route.Merge:
 		h.collection(w, r, state, info, to.Sources)
 	case route.Replicate:
-		r, err := h.unforged(w, r, state, info)
+		r, err := h.unforgedAtRCP(w, r, state, info)
 		if err != nil {
 			h.fail(w, r, err)
 			return
@@ -183,6 +192,53 @@ func (h *handler) act(w http.ResponseWriter, r *http.Request, state *feed.State,
 	default:
 		h.fail(w, r, to.Refusal)
 	}
+}
+
+// beginAt begins a write that goes to where state has it, or to where the newest configuration does.
+func (h *handler) beginAt(r *http.Request, state *feed.State, info *request.RequestInfo, to route.Route) (feed.Write, route.Route) {
+	for {
+		scope := scopeOf(to)
+		begun := h.begin(scope)
+		if begun.Snapshot.Epoch == state.Snapshot.Epoch {
+			return begun, to
+		}
+		to = h.placed(r, begun.State, info)
+		if scopeOf(to) == scope {
+			return begun, to
+		}
+		// The new epoch has its kind elsewhere: others wait for it.
+		begun.End()
+		state = begun.State
+	}
+}
+
+// isWrite says whether a change is one write, that ends as a whole before a step of a rebalance. What is placed comes here
+// again; what moves, and each object of a collection, is a write of its own.
+func isWrite(to route.Route, info *request.RequestInfo) bool {
+	switch to.Action {
+	case route.Place, route.Move, route.Refuse:
+		return false
+	case route.Merge:
+		return info.Verb != "deletecollection"
+	}
+	return true
+}
+
+// mayWrite is false where a write was refused because it would go by the ring, which may be an old one. The RCP, and
+// what is replicated from it, is the same in all epochs.
+func (h *handler) mayWrite(w http.ResponseWriter, r *http.Request, state *feed.State, to route.Route) bool {
+	if scopeOf(to) == feed.Shared || h.may(state) {
+		return true
+	}
+	h.fail(w, r, route.Unregistered())
+	return false
+}
+
+func scopeOf(to route.Route) feed.Scope {
+	if to.Action == route.Replicate || to.Action == route.Forward && to.Source == route.RCP {
+		return feed.Shared
+	}
+	return feed.Placed
 }
 
 // serveFrom sends a request to the one control plane that it concerns.
@@ -218,12 +274,8 @@ func isCollection(info *request.RequestInfo) bool {
 	return info.Verb == "list" || info.Verb == "watch" || info.Verb == "deletecollection"
 }
 
-// placed decides where the object of a create goes, now that its name is known. Without any, neither name nor
-// generateName, any control plane refuses the request in the API's own words.
+// placed decides where the object of a create goes, now that its name is known.
 func (h *handler) placed(r *http.Request, state *feed.State, named *request.RequestInfo) route.Route {
-	if named.Verb == "create" && named.Name == "" && named.Subresource == "" && named.IsResourceRequest {
-		return route.Route{Action: route.Forward, Source: route.RCP}
-	}
 	to := route.Decide(named, state.Snapshot)
 	if named.Verb == "create" && to.Action == route.Forward && route.HasNoPlace(named, state.Snapshot) {
 		if home := h.withOwner(r, state, named, state.Snapshot.Table.Cells()); home != "" {

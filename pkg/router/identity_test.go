@@ -19,6 +19,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
+	applycorev1 "k8s.io/client-go/applyconfigurations/core/v1"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/router"
@@ -195,6 +196,7 @@ func (l *line) cut() {
 }
 
 func TestIdentityWithoutTheRCP(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	b := newBed(t)
 	ns := b.namespace(t, "noreview")
 	b.allow(t, ns, rbacv1.Subject{Kind: "ServiceAccount", Namespace: ns, Name: "robot"})
@@ -232,5 +234,38 @@ func TestIdentityWithoutTheRCP(t *testing.T) {
 	}
 	if _, err := kube(t, config).CoreV1().ConfigMaps(ns).Get(t.Context(), "later", getOptions()); err != nil {
 		t.Errorf("a client certificate: %v", err)
+	}
+}
+
+// TestObjectsAreMadeWhileTheirKeysMoveWithoutTheRCP: the cell that they are made in judges the user.
+func TestObjectsAreMadeWhileTheirKeysMoveWithoutTheRCP(t *testing.T) {
+	b := newMovingBed(t)
+	ns := b.namespace(t, "movingwithout")
+	way := newLine(t, strings.TrimPrefix(b.rcp.Host, "https://"))
+	rcp := rest.CopyConfig(b.rcp)
+	rcp.Host = "https://" + way.listener.Addr().String()
+	config, _ := startRouter(t, rcp, t.TempDir())
+	maps := kube(t, impatient(config)).CoreV1().ConfigMaps(ns)
+	until(t, "the router takes writes", func(ctx context.Context) bool {
+		_, err := maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "before"}}, metav1.CreateOptions{})
+		return err == nil
+	})
+	way.cut()
+	for name, make := range map[string]func(name string) error{
+		"created": func(name string) error {
+			_, err := maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+			return err
+		},
+		"applied": func(name string) error {
+			_, err := maps.Apply(t.Context(), applycorev1.ConfigMap(name, ns), metav1.ApplyOptions{FieldManager: "test"})
+			return err
+		},
+	} {
+		if err := make(name); err != nil {
+			t.Errorf("%s while the RCP is away: %v", name, err)
+		}
+		if holders := b.holders(t, ns, name); len(holders) != 1 {
+			t.Errorf("%s is in %v; want one cell", name, holders)
+		}
 	}
 }

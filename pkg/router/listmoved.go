@@ -3,6 +3,7 @@ package router
 import (
 	"io"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/kubecell/kubectl-cell/pkg/router/merge"
@@ -14,12 +15,12 @@ import (
 // false where the object exists no more, or does not match.
 func (l *listing) fetch(part int, moved wire.Meta) (int, wire.Item, bool, error) {
 	for n := range maxLooks {
-		if n > 0 && !pause(l.r, lookPause) {
+		if n > 0 && !lookLater(l.r) {
 			return 0, wire.Item{}, false, l.r.Context().Err()
 		}
 		arrives := false
 		for i := range l.sources {
-			if i == part || !mayHave(l.info, moved, l.sources[i].plane.Name(), l.state.Snapshot) {
+			if i == part || l.listedAfter(i, part) || !mayHave(l.info, moved, l.sources[i].plane.Name(), l.state.Snapshot) {
 				continue
 			}
 			item, err := l.sources[i].named(l.query.naming(moved))
@@ -41,6 +42,14 @@ func (l *listing) fetch(part int, moved wire.Meta) (int, wire.Item, bool, error)
 		}
 	}
 	return 0, wire.Item{}, false, nil
+}
+
+// listedAfter says whether one source was listed when another one had been: what had moved to it by then was in its
+// list, unless it was deleted since. What it has by now was made after the list, whose version does not know it: the
+// watch from there tells of it, and would for a second time.
+func (l *listing) listedAfter(i, before int) bool {
+	// A list that need not be the newest, or goes on with an older one, may be older than the other source's.
+	return l.query.token == nil && l.query.asked.Unset() && slices.Contains(l.sources[i].after, l.sources[before])
 }
 
 // named asks the source for one object, as it is now. It is io.EOF where there is none.

@@ -9,12 +9,10 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	clientv3 "go.etcd.io/etcd/client/v3"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -153,29 +151,8 @@ func TestAListGoesOnThroughAnotherRouter(t *testing.T) {
 	}
 }
 
-// compact makes the etcd of every cell and of the RCP forget the past, as an apiserver does that tells its replicas.
-func compact(t *testing.T) {
-	t.Helper()
-	for i := range planes.Configs(t) {
-		client, err := clientv3.New(clientv3.Config{Endpoints: []string{"unix://" + planes.EtcdSocket(i)}, Context: t.Context()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		now, err := client.Get(t.Context(), "nothing")
-		if err == nil {
-			_, err = client.Compact(t.Context(), now.Header.Revision)
-		}
-		if err == nil {
-			_, err = client.Put(t.Context(), "compact_rev_key", strconv.FormatInt(now.Header.Revision, 10))
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		client.Close()
-	}
-}
-
 func TestACompactedListGoesOnAsThingsAreNow(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	b := newBed(t)
 	ns := b.namespace(t, "compacted")
 	names := b.fill(t, ns, 12)
@@ -192,7 +169,7 @@ func TestACompactedListGoesOnAsThingsAreNow(t *testing.T) {
 	}
 	b.fill(t, b.namespace(t, "compacted-last"), 12)
 	options.Continue = first.Continue
-	compact(t)
+	planes.Compact(t)
 	var status apierrors.APIStatus
 	// An apiserver serves the past from memory until it learns, within 15 seconds, that etcd has forgotten it.
 	err = wait.PollUntilContextTimeout(t.Context(), pollInterval, 2*pollTimeout, true, func(ctx context.Context) (bool, error) {

@@ -11,7 +11,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/endpoints/request"
 
@@ -30,8 +29,8 @@ const clearTimeout = 5 * time.Second
 type whereabouts struct {
 	// source is the cell in which it is, or in which it would be made.
 	source string
-	// uid is its UID there, "" where it does not exist.
-	uid types.UID
+	// object is it there, nil where it does not exist.
+	object *metav1.PartialObjectMetadata
 	// busy is true while it is being copied: it can be read and not be written.
 	busy bool
 	// stale is what lies in the place of an object that does not exist: a tombstone, or a copy that nobody owns.
@@ -60,13 +59,13 @@ func (m *moving) locate(to route.Route) (whereabouts, error) {
 	at = whereabouts{source: to.Sources[1]}
 	at.is(now)
 	switch moved := old != nil && statusOf(old) == v1alpha1.Migrated; {
-	case oldErr != nil && (at.uid == "" || at.busy):
+	case oldErr != nil && (at.object == nil || at.busy):
 		// Only an object that has arrived speaks for a cell that does not answer.
 		return at, oldErr
 	case moved && at.stale != nil && statusOf(now) == v1alpha1.Migrated:
 		return at, errLookAgain // the other way round meanwhile
 	case moved && at.stale != nil:
-		at.uid, at.busy, at.stale = now.UID, true, nil // it has arrived, and is about to be told
+		at.object, at.busy, at.stale = now, true, nil // it has arrived, and is about to be told
 	case at.stale != nil && statusOf(now) == v1alpha1.Incoming:
 		at.busy = true // the original was deleted in the middle; the run takes the copy away
 	}
@@ -82,9 +81,9 @@ func (at *whereabouts) is(object *metav1.PartialObjectMetadata) {
 	case v1alpha1.Migrated, v1alpha1.Incoming:
 		at.stale = object
 	case v1alpha1.Migrating:
-		at.uid, at.busy = object.UID, true
+		at.object, at.busy = object, true
 	default:
-		at.uid = object.UID
+		at.object = object
 	}
 }
 
@@ -118,11 +117,44 @@ func resourceOf(info *request.RequestInfo) schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: info.APIGroup, Version: info.APIVersion, Resource: info.Resource}
 }
 
-// clear makes room for an object that is to be made where a tombstone lies. What the tombstone owned stays.
-func (m *moving) clear(at whereabouts) error {
-	if at.stale == nil {
-		return nil
+// makeRoom has an object made where a tombstone lies, which may be the last copy of what has moved to a cell that is lost.
+// So the request is tried elsewhere first, and the tombstone stays where it is a dry run or would be refused. It is false
+// where the client has its answer.
+func (m *moving) makeRoom(at whereabouts, goal *target) bool {
+	elsewhere := m.elsewhere()
+	if tries(m.w, m.r, m.info) {
+		goal.source = elsewhere
+		return true
 	}
+	tried := m.exchange(m.w, m.r, m.state, m.info, target{source: elsewhere, dryRun: true})
+	switch {
+	case tried == nil:
+		return false
+	case tried.answer.StatusCode >= http.StatusMultipleChoices:
+		tried.answerTo(m.w)
+		return false
+	}
+	tried.discard()
+	if err := m.clear(at); err != nil {
+		m.fail(m.w, m.r, err)
+		return false
+	}
+	return true
+}
+
+// elsewhere is a cell that has nothing under the object's name, or the RCP where there is none: what it says to a dry run
+// is what a cell would say in which nothing is in the way.
+func (m *moving) elsewhere() string {
+	for _, cell := range m.state.Snapshot.Table.Cells() {
+		if found, err := m.metadata(cell); err == nil && found == nil {
+			return cell
+		}
+	}
+	return route.RCP
+}
+
+// clear deletes a tombstone. What it owned stays.
+func (m *moving) clear(at whereabouts) error {
 	plane, err := m.state.ControlPlane(at.source)
 	if err != nil {
 		return noPlane(at.source, err)
@@ -149,15 +181,15 @@ func (m *moving) clear(at whereabouts) error {
 	return nil
 }
 
-// keepBody reads the body of a request, so that it can be sent more than once.
-func keepBody(w http.ResponseWriter, r *http.Request) error {
+// keepBody reads the body of a request, so that it can be sent more than once. It is nil where there is none.
+func keepBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.Body == nil || r.Body == http.NoBody {
-		return nil
+		return nil, nil
 	}
 	body, err := readBody(w, r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-	return nil
+	return body, nil
 }

@@ -12,10 +12,12 @@ import (
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	certutil "k8s.io/client-go/util/cert"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/client"
@@ -114,6 +116,7 @@ func startRouter(t *testing.T, rcp *rest.Config, stateDir string, options ...fun
 	serving.BindPort = 0
 	serving.ServerCert.CertDirectory = filepath.Join(t.TempDir(), "pki")
 	serving.ServerCert.PairName = "router"
+	writeCertificate(t, serving.ServerCert.CertDirectory)
 	ready := make(chan string, 1)
 	ended := make(chan error, 1)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -127,6 +130,7 @@ func startRouter(t *testing.T, rcp *rest.Config, stateDir string, options ...fun
 	}
 	go func() { ended <- router.Run(ctx, running) }()
 	stop = sync.OnceFunc(func() {
+		hangUp(t, config)
 		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("router: %v", err)
@@ -139,7 +143,7 @@ func startRouter(t *testing.T, rcp *rest.Config, stateDir string, options ...fun
 		if err != nil {
 			t.Fatal(err)
 		}
-		config := rest.CopyConfig(rcp)
+		config = rest.CopyConfig(rcp)
 		config.Host, config.CAData = url, serverCA
 		config.QPS = -1
 		return config, stop
@@ -148,6 +152,44 @@ func startRouter(t *testing.T, rcp *rest.Config, stateDir string, options ...fun
 		t.Fatalf("router ended before it was ready: %v", err)
 		return nil, nil
 	}
+}
+
+// certificate is that of all routers here: to make one takes longer than many a test.
+var certificate = sync.OnceValues(func() (pair [2][]byte, err error) {
+	pair[0], pair[1], err = certutil.GenerateSelfSignedCertKey("localhost", []net.IP{net.IPv4(127, 0, 0, 1)}, nil)
+	return pair, err
+})
+
+// writeCertificate puts it where a router looks for its own before it makes one.
+func writeCertificate(t *testing.T, dir string) {
+	t.Helper()
+	pair, err := certificate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range []string{"router.crt", "router.key"} {
+		if err := os.WriteFile(filepath.Join(dir, name), pair[i], 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// hangUp closes the connections of this process to a router on which nothing is going on. A server that stops waits a
+// second for the client to do so.
+func hangUp(t *testing.T, config *rest.Config) {
+	t.Helper()
+	if config == nil {
+		return // it never was ready
+	}
+	transport, err := rest.TransportFor(config)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	utilnet.CloseIdleConnectionsFor(transport)
 }
 
 func kube(t testing.TB, config *rest.Config) kubernetes.Interface {

@@ -29,29 +29,62 @@ const (
 // looked for. The labels on the objects tell where it is, not the router's memory: each look starts anew, with the
 // newest configuration, and a look that meets a change in the middle is followed by another one.
 func (h *handler) move(w http.ResponseWriter, r *http.Request, info *request.RequestInfo) {
-	if err := keepBody(w, r); err != nil {
+	if connects(info) {
+		h.looks(w, r, info, (*moving).connect)
+		return
+	}
+	if _, err := keepBody(w, r); err != nil {
 		h.fail(w, r, err)
 		return
 	}
-	writing := mutates(r.Method)
+	h.looks(w, r, info, func(m *moving) bool {
+		if !mutates(r.Method) {
+			return m.serve(false)
+		}
+		begun := h.begin(feed.Placed)
+		defer begun.End()
+		m.state = begun.State
+		return m.serve(true)
+	})
+}
+
+// looks has a request served by one look after the other, until one is true.
+func (h *handler) looks(w http.ResponseWriter, r *http.Request, info *request.RequestInfo, look func(*moving) bool) {
 	for n := range maxLooks {
-		if n > 0 && !pause(r, lookPause) {
+		if n > 0 && !lookLater(r) {
 			return
 		}
-		state := h.state()
-		if writing {
-			state = h.begin()
-		}
-		m := &moving{handler: h, w: w, r: r, state: state, info: info, last: n == maxLooks-1}
-		done := m.serve(writing)
-		if writing {
-			state.End()
-		}
-		if done {
+		if look(&moving{handler: h, w: w, r: r, state: h.state(), info: info, last: n == maxLooks-1}) {
 			return
 		}
 	}
 	h.fail(w, r, route.Moving(info))
+}
+
+// connect sends a connection to what is behind an object to the cell in which the object is. It is no write of the
+// object: no step of a move waits for its end, and what passes is read by nobody. It is false where one has to look again.
+func (m *moving) connect() bool {
+	to, ok := m.decide()
+	if !ok {
+		return true
+	}
+	at, err := m.locate(to)
+	switch {
+	case errors.Is(err, errLookAgain):
+		return false
+	case err != nil:
+		m.fail(m.w, m.r, err)
+	case at.stale != nil && at.object == nil:
+		if err := m.authorize(m.r); err != nil {
+			m.fail(m.w, m.r, err)
+			return true
+		}
+		return m.nothing(nil)
+	default:
+		// Where there is no such object, the cell says so.
+		m.forward(m.w, m.r, m.state, at.source)
+	}
+	return true
 }
 
 // moving is one look at an object on the move.
@@ -67,16 +100,8 @@ type moving struct {
 
 // serve is false where one has to look again.
 func (m *moving) serve(writing bool) bool {
-	to := route.Decide(m.info, m.state.Snapshot)
-	switch to.Action {
-	case route.Forward:
-		to.Sources = []string{to.Source}
-	case route.Move:
-	case route.Refuse:
-		m.fail(m.w, m.r, to.Refusal)
-		return true
-	default:
-		m.fail(m.w, m.r, route.Moving(m.info))
+	to, ok := m.decide()
+	if !ok || writing && !m.mayWrite(m.w, m.r, m.state, to) {
 		return true
 	}
 	if writing || m.info.Subresource != "" && m.info.Subresource != "status" {
@@ -84,6 +109,23 @@ func (m *moving) serve(writing bool) bool {
 		return m.write(to)
 	}
 	return m.read(to)
+}
+
+// decide returns where the object may be, in Sources. It is false where the client has its answer.
+func (m *moving) decide() (to route.Route, ok bool) {
+	to = route.Decide(m.info, m.state.Snapshot)
+	switch to.Action {
+	case route.Forward:
+		to.Sources = []string{to.Source}
+		return to, true
+	case route.Move:
+		return to, true
+	case route.Refuse:
+		m.fail(m.w, m.r, to.Refusal)
+	default:
+		m.fail(m.w, m.r, route.Moving(m.info))
+	}
+	return to, false
 }
 
 // read asks the cell that the key moves from, and the other one where the object is not there any more.
@@ -163,9 +205,16 @@ func (m *moving) write(to route.Route) bool {
 		m.fail(m.w, m.r, err)
 		return true
 	}
-	if mutates(m.r.Method) && (at.busy || at.uid == "") {
-		// No cell has judged the user yet, and what follows says whether the object exists.
-		if err := m.authorize(); err != nil {
+	goal := target{source: at.source}
+	if m.info.Subresource == "scale" {
+		goal.of = at.object
+	}
+	moves := len(to.Sources) > 1
+	early := moves && m.state.Snapshot.Phase == v1alpha1.RingPreparing
+	missing := at.object == nil
+	if at.busy && mutates(m.r.Method) || missing && (early || at.stale != nil || !m.creates()) {
+		// No cell judges the user, and what follows says whether the object exists.
+		if err := m.authorize(m.r); err != nil {
 			m.fail(m.w, m.r, err)
 			return true
 		}
@@ -174,29 +223,28 @@ func (m *moving) write(to route.Route) bool {
 		m.fail(m.w, m.r, route.Moving(m.info))
 		return true
 	}
-	goal := target{source: at.source}
-	moves := len(to.Sources) > 1
 	switch {
-	case at.uid == "" && m.creates():
-		if moves && m.state.Snapshot.Phase == v1alpha1.RingPreparing {
+	case missing && m.creates():
+		if early {
 			// Some router may still make it where the key moves from.
 			m.fail(m.w, m.r, route.Moving(m.info))
 			return true
 		}
-		if err := m.clear(at); err != nil {
-			m.fail(m.w, m.r, err)
+		if at.stale != nil && !m.makeRoom(at, &goal) {
 			return true
 		}
 		if moves {
 			goal.epoch = m.state.Snapshot.Epoch
 		}
-	case at.uid == "":
+	case missing:
 		return m.nothing(nil)
-	case moves && at.source == to.Sources[0] && m.info.Verb == "create":
-		// It exists, and must not be made here should it be deleted meanwhile.
+	case !moves || !early && at.source != to.Sources[0]:
+	case m.info.Verb == "create":
+		// It exists, and must not be made here should it be deleted meanwhile: others make it in the other cell. Early that
+		// may be either of them, since some may still know the way back.
 		goal.dryRun = true
-	case moves && at.source == to.Sources[0] && m.creates():
-		goal.uid = at.uid
+	case m.creates():
+		goal.uid = at.object.UID
 	}
 	x := m.exchange(m.w, m.r, m.state, m.info, goal)
 	switch {
@@ -205,7 +253,7 @@ func (m *moving) write(to route.Route) bool {
 	case goal.dryRun && x.answer.StatusCode < http.StatusMultipleChoices:
 		x.discard()
 		return false
-	case x.seen == shown || x.seen == absent || x.seen == taken && at.uid != "":
+	case x.seen == shown || x.seen == absent || x.seen == taken && !missing:
 		x.answerTo(m.w)
 		return true
 	}
@@ -214,12 +262,12 @@ func (m *moving) write(to route.Route) bool {
 }
 
 // authorize asks the RCP, whose RBAC the cells have, whether the user may do this.
-func (m *moving) authorize() error {
-	attributes, err := filters.GetAuthorizerAttributes(m.r.Context())
+func (h *handler) authorize(r *http.Request) error {
+	attributes, err := filters.GetAuthorizerAttributes(r.Context())
 	if err != nil {
 		return apierrors.NewInternalError(err)
 	}
-	decision, reason, err := m.authz.Authorize(m.r.Context(), attributes)
+	decision, reason, err := h.authz.Authorize(r.Context(), attributes)
 	switch {
 	case err != nil:
 		return noPlane(route.RCP, err)
@@ -235,9 +283,9 @@ func (m *moving) creates() bool {
 		m.info.Verb == "patch" && m.r.Header.Get("Content-Type") == string(types.ApplyYAMLPatchType))
 }
 
-// pause is false where the client went away.
-func pause(r *http.Request, d time.Duration) bool {
-	timer := time.NewTimer(d)
+// lookLater waits until one may look again. It is false where the client went away.
+func lookLater(r *http.Request) bool {
+	timer := time.NewTimer(lookPause)
 	defer timer.Stop()
 	select {
 	case <-r.Context().Done():

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
+	admissionv1 "k8s.io/api/admission/v1"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,7 +20,6 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
-	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/fence"
 )
 
@@ -32,29 +33,21 @@ func newMovingBed(t *testing.T) *bed {
 	return b
 }
 
-// phase sets the ring's phase and waits until the router serves it. While Stable all keys are in cell-2.
+// phase sets the ring's phase and waits until the router serves it. While Stable all keys are in cell-2. Replication
+// controllers are Dependent.
 func (b *bed) phase(t *testing.T, phase v1alpha1.RingPhase) {
 	t.Helper()
-	c, err := client.New(b.rcp)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ring, err := c.Rings().Get(t.Context(), v1alpha1.RingName, metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
 	one := func(cell string) *v1alpha1.RingLayout {
-		return &v1alpha1.RingLayout{Members: []v1alpha1.RingMember{{Cell: cell, Weight: 100}}, PointsPerWeight: 10}
+		return &v1alpha1.RingLayout{Members: []v1alpha1.RingMember{{Cell: cell, Weight: 100}}, PointsPerWeight: 10,
+			Resources: []v1alpha1.ResourceRule{{Resource: "replicationcontrollers", Class: "Dependent"}}}
 	}
-	ring.Status.Epoch++
-	ring.Status.Phase, ring.Status.Current, ring.Status.Target = phase, one("cell-1"), one("cell-2")
-	if phase == v1alpha1.RingStable {
-		ring.Status.Current, ring.Status.Target = one("cell-2"), nil
-	}
-	if ring, err = c.Rings().UpdateStatus(t.Context(), ring, metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	b.awaitAcknowledged(t, ring, 1)
+	b.awaitAcknowledged(t, b.editRing(t, func(s *v1alpha1.RingStatus) {
+		s.Epoch++
+		s.Phase, s.Current, s.Target = phase, one("cell-1"), one("cell-2")
+		if phase == v1alpha1.RingStable {
+			s.Current, s.Target = one("cell-2"), nil
+		}
+	}), 1)
 }
 
 // lay puts a config map into a cell that says where it lies. Its state is that of a move; "absent" lays nothing.
@@ -92,6 +85,7 @@ func said(object *corev1.ConfigMap, err error) string {
 }
 
 func TestLabelsTellWhereAMovingObjectIs(t *testing.T) {
+	t.Parallel() // no other test that is has these control planes
 	b := newMovingBed(t)
 	ns := b.namespace(t, "moving")
 	maps := kube(t, impatient(b.router)).CoreV1().ConfigMaps(ns)
@@ -167,6 +161,58 @@ func TestLabelsTellWhereAMovingObjectIs(t *testing.T) {
 				t.Errorf("%s in phase %s made %v", verb, phase, made.ObjectMeta)
 			}
 		}
+	}
+}
+
+// TestADryRunLeavesTombstones: one may be the last copy of what has moved to a cell that is lost.
+func TestADryRunLeavesTombstones(t *testing.T) {
+	b := newMovingBed(t)
+	ns := b.namespace(t, "dryrun-tombstones")
+	maps := kube(t, impatient(b.router)).CoreV1().ConfigMaps(ns)
+	tries := map[string]func(name string) (*corev1.ConfigMap, error){
+		"create": func(name string) (*corev1.ConfigMap, error) {
+			return maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		},
+		"apply": func(name string) (*corev1.ConfigMap, error) {
+			return maps.Apply(t.Context(), applycorev1.ConfigMap(name, ns), metav1.ApplyOptions{FieldManager: "test", DryRun: []string{metav1.DryRunAll}})
+		},
+	}
+	for _, phase := range []v1alpha1.RingPhase{v1alpha1.RingRebalancing, v1alpha1.RingStable} {
+		b.phase(t, phase)
+		for verb, try := range tries {
+			name := strings.ToLower(string(phase)) + "-" + verb
+			b.lay(t, "cell-2", ns, name, "migrated")
+			made, err := try(name)
+			if err != nil || made.Name != name || made.UID == "" || made.Labels[v1alpha1.LabelRebalanceStatus] != "" {
+				t.Errorf("dry run of %s, %s: %v, %v; want what would be made", verb, phase, made, err)
+			}
+			left, err := kube(t, b.cells["cell-2"]).CoreV1().ConfigMaps(ns).Get(t.Context(), name, metav1.GetOptions{})
+			if err != nil || left.Labels[v1alpha1.LabelRebalanceStatus] != string(v1alpha1.Migrated) {
+				t.Errorf("after the dry run of %s, %s: %v, %v; want the tombstone", verb, phase, left, err)
+			}
+			if holders := b.holders(t, ns, name); len(holders) != 1 {
+				t.Errorf("after the dry run of %s, %s: it is in %v; want cell-2 alone", verb, phase, holders)
+			}
+		}
+	}
+}
+
+// TestARefusedWriteLeavesTombstones: a config map cannot be made by an update, nor one that is not valid at all.
+func TestARefusedWriteLeavesTombstones(t *testing.T) {
+	b := newMovingBed(t)
+	ns := b.namespace(t, "refused-tombstones")
+	maps := kube(t, impatient(b.router)).CoreV1().ConfigMaps(ns)
+	b.lay(t, "cell-2", ns, "x", "migrated")
+	if _, err := maps.Update(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "x"}}, metav1.UpdateOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("update: %v; want not found", err)
+	}
+	invalid := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "x"}, Data: map[string]string{"no/key": ""}}
+	if _, err := maps.Create(t.Context(), invalid, metav1.CreateOptions{}); !apierrors.IsInvalid(err) {
+		t.Errorf("create of what is not valid: %v", err)
+	}
+	left, err := kube(t, b.cells["cell-2"]).CoreV1().ConfigMaps(ns).Get(t.Context(), "x", metav1.GetOptions{})
+	if err != nil || left.Labels[v1alpha1.LabelRebalanceStatus] != string(v1alpha1.Migrated) {
+		t.Errorf("left is %v, %v; want the tombstone", left, err)
 	}
 }
 
@@ -342,25 +388,26 @@ func TestACollectionIsDeletedThroughAMove(t *testing.T) {
 		b.lay(t, "cell-1", ns, o.name, o.old)
 		b.lay(t, "cell-2", ns, o.name, o.now)
 	}
-	moved := make(chan error, 1)
+	maps := kube(t, impatient(b.router)).CoreV1().ConfigMaps(ns)
+	deleted := make(chan error, 1)
 	go func() {
-		for _, step := range []struct{ cell, value string }{{"cell-1", `"migrated"`}, {"cell-2", "null"}} {
-			time.Sleep(100 * time.Millisecond) // the deletion meets it in the middle
-			patch := `{"metadata":{"labels":{"` + v1alpha1.LabelRebalanceStatus + `":` + step.value + `}}}`
-			_, err := kube(t, fence.AsMover(b.cells[step.cell])).CoreV1().ConfigMaps(ns).Patch(t.Context(), "c-arrives", types.MergePatchType, []byte(patch), metav1.PatchOptions{})
-			if err != nil {
-				moved <- err
-				return
-			}
-		}
-		moved <- nil
+		deleted <- maps.DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{FieldSelector: "metadata.name!=kube-root-ca.crt"})
 	}()
-	maps := kube(t, b.router).CoreV1().ConfigMaps(ns)
-	if err := maps.DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{FieldSelector: "metadata.name!=kube-root-ca.crt"}); err != nil {
-		t.Error(err)
+	// The deletion meets it in the middle, and the move does not go on before the router has finished its writes.
+	until(t, "what does not move is deleted", func(ctx context.Context) bool {
+		_, err := kube(t, b.cells["cell-1"]).CoreV1().ConfigMaps(ns).Get(ctx, "b-stays", metav1.GetOptions{})
+		return apierrors.IsNotFound(err)
+	})
+	b.awaitAcknowledged(t, b.nextWindow(t), 1)
+	for _, step := range []struct{ cell, value string }{{"cell-1", `"migrated"`}, {"cell-2", "null"}} {
+		patch := `{"metadata":{"labels":{"` + v1alpha1.LabelRebalanceStatus + `":` + step.value + `}}}`
+		_, err := kube(t, fence.AsMover(b.cells[step.cell])).CoreV1().ConfigMaps(ns).Patch(t.Context(), "c-arrives", types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := <-moved; err != nil {
-		t.Fatal(err)
+	if err := <-deleted; err != nil {
+		t.Error(err)
 	}
 	left, err := maps.List(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name!=kube-root-ca.crt"})
 	if err != nil || len(left.Items) > 0 {
@@ -436,6 +483,47 @@ func TestOneNameIsNeverInTwoCells(t *testing.T) {
 	}
 }
 
+// TestWhatIsDeletedWhileARingIsPreparedIsNotMadeAnew, in neither cell: other routers may still make it in the other one.
+// It is deleted when the request is in its cell already.
+func TestWhatIsDeletedWhileARingIsPreparedIsNotMadeAnew(t *testing.T) {
+	b := newMovingBed(t)
+	ns := b.namespace(t, "early")
+	b.phase(t, v1alpha1.RingPreparing)
+	maps := kube(t, impatient(b.router)).CoreV1().ConfigMaps(ns)
+	for _, cell := range []string{"cell-1", "cell-2"} {
+		there := kube(t, b.cells[cell]).CoreV1().ConfigMaps(ns)
+		var asked atomic.Bool
+		b.webhook(t, cell, ns, "configmaps", admissionregistrationv1.OperationAll, func(review *admissionv1.AdmissionReview) *admissionv1.AdmissionResponse {
+			asked.Store(true)
+			if o := review.Request.Operation; o == admissionv1.Create || o == admissionv1.Update {
+				if err := there.Delete(context.Background(), review.Request.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+					t.Error(err)
+				}
+			}
+			return &admissionv1.AdmissionResponse{Allowed: true}
+		})
+		b.lay(t, cell, ns, "create", "plain")
+		b.lay(t, cell, ns, "apply", "plain")
+		until(t, "the webhook is asked", func(ctx context.Context) bool {
+			_, err := there.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "try"}}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+			return err == nil && asked.Load()
+		})
+		_, err := maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "create"}}, metav1.CreateOptions{})
+		if !apierrors.IsTooManyRequests(err) {
+			t.Errorf("create of what is deleted in %s meanwhile: %v; want 429", cell, err)
+		}
+		_, err = maps.Apply(t.Context(), applycorev1.ConfigMap("apply", ns).WithData(map[string]string{"new": "1"}), metav1.ApplyOptions{FieldManager: "test", Force: true})
+		if !apierrors.IsConflict(err) {
+			t.Errorf("apply of what is deleted in %s meanwhile: %v; want a conflict", cell, err)
+		}
+		for _, name := range []string{"create", "apply"} {
+			if holders := b.holders(t, ns, name); len(holders) > 0 {
+				t.Errorf("%s of what was deleted in %s made it in %v", name, cell, holders)
+			}
+		}
+	}
+}
+
 // TestAWatchOfOneNameEndsWithItsCell takes the cell of the object out of service.
 func TestAWatchOfOneNameEndsWithItsCell(t *testing.T) {
 	b := newMovingBed(t)
@@ -474,17 +562,8 @@ func TestAWatchOfOneNameEndsWithItsCell(t *testing.T) {
 // unavailable says which cells were failed over and waits until the router knows.
 func (b *bed) unavailable(t *testing.T, cells ...string) {
 	t.Helper()
-	c, err := client.New(b.rcp)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ring, err := c.Rings().Get(context.Background(), v1alpha1.RingName, metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ring.Status.Epoch++
-	ring.Status.Unavailable = cells
-	if _, err = c.Rings().UpdateStatus(context.Background(), ring, metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	b.editRing(t, func(s *v1alpha1.RingStatus) {
+		s.Epoch++
+		s.Unavailable = cells
+	})
 }

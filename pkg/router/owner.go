@@ -22,10 +22,12 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"sigs.k8s.io/yaml"
 
+	"github.com/kubecell/kubectl-cell/pkg/placement"
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
 	"github.com/kubecell/kubectl-cell/pkg/router/upstream"
 	"github.com/kubecell/kubectl-cell/pkg/router/wire"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
 
 // knownOwners bounds how many owners are remembered.
@@ -55,13 +57,16 @@ func (o *owners) remember(uid types.UID, home string) {
 
 // refuseFarOwners refuses a write that would make an object the dependent of one in another control plane.
 // A cell's garbage collector sees its own cell alone: it would take the owner for deleted, and delete the
-// dependent. An owner that exists nowhere is left to it.
+// dependent. An owner that exists nowhere is left to it; one that may be where nobody answers is waited for.
 func (h *handler) refuseFarOwners(r *http.Request, state *feed.State, plane *upstream.ControlPlane, info *request.RequestInfo, contentType string, body []byte) error {
 	if info.Subresource != "" {
 		return nil
 	}
 	for _, owner := range ownersIn(contentType, body) {
-		home := h.homeOf(r.Context(), state, owner, info.Namespace, plane.Name())
+		home, err := h.homeOf(r.Context(), state, owner, info.Namespace, plane.Name())
+		if err != nil {
+			return err
+		}
 		if home == "" || home == plane.Name() {
 			continue
 		}
@@ -87,58 +92,78 @@ func (h *handler) withOwner(r *http.Request, state *feed.State, info *request.Re
 		return ""
 	}
 	for _, owner := range ownersIn(r.Header.Get("Content-Type"), body) {
-		if home := h.homeOf(r.Context(), state, owner, info.Namespace, sources[0]); slices.Contains(sources, home) {
+		// Where nobody knows it, the write that follows is refused.
+		if home, err := h.homeOf(r.Context(), state, owner, info.Namespace, sources[0]); err == nil && slices.Contains(sources, home) {
 			return home
 		}
 	}
 	return ""
 }
 
-// homeOf finds the control plane that has an owner, "" where none that answers has it. first is asked
-// first, and the others only where it is not there.
-func (h *handler) homeOf(ctx context.Context, state *feed.State, owner metav1.OwnerReference, namespace, first string) string {
+// homeOf finds the control plane that has an owner, "" where none has it. first is asked first, and the others only where
+// it is not there. The error is that of one that may have it and does not answer.
+func (h *handler) homeOf(ctx context.Context, state *feed.State, owner metav1.OwnerReference, namespace, first string) (string, error) {
 	if home := h.owners.home(owner.UID); home != "" {
-		return home
-	}
-	if has(ctx, state, first, owner, namespace) {
-		h.owners.remember(owner.UID, first)
-		return first
-	}
-	others := append(state.Snapshot.Table.Cells(), route.RCP)
-	found := make([]bool, len(others))
-	var asked sync.WaitGroup
-	for i, source := range others {
-		if source != first {
-			asked.Go(func() { found[i] = has(ctx, state, source, owner, namespace) })
-		}
-	}
-	asked.Wait()
-	if i := slices.Index(found, true); i >= 0 {
-		h.owners.remember(owner.UID, others[i])
-		return others[i]
-	}
-	return ""
-}
-
-// has says whether a control plane has the owner, in the namespace of its dependent or in none.
-func has(ctx context.Context, state *feed.State, source string, owner metav1.OwnerReference, namespace string) bool {
-	plane, err := state.ControlPlane(source)
-	if err != nil {
-		return false
+		return home, nil
 	}
 	gv, err := schema.ParseGroupVersion(owner.APIVersion)
 	if err != nil {
-		return false
+		return "", nil //nolint:nilerr // the control plane refuses it
 	}
 	// A guess: a kind whose plural it misses is taken for one that exists nowhere.
 	resource, _ := meta.UnsafeGuessKindToResource(gv.WithKind(owner.Kind))
-	for _, ns := range []string{namespace, ""} {
-		found, err := plane.Dynamic().Resource(resource).Namespace(ns).Get(ctx, owner.Name, metav1.GetOptions{})
-		if err == nil {
-			return found.GetUID() == owner.UID
+	sources := append([]string{first}, slices.DeleteFunc(append(state.Snapshot.Table.Cells(), route.RCP), func(s string) bool { return s == first })...)
+	found, failed := make([]bool, len(sources)), make([]error, len(sources))
+	ask := func(i int) { found[i], failed[i] = has(ctx, state, sources[i], resource, owner, namespace) }
+	if ask(0); !found[0] {
+		var asked sync.WaitGroup
+		for i := range sources[1:] {
+			asked.Go(func() { ask(i + 1) })
+		}
+		asked.Wait()
+	}
+	if i := slices.Index(found, true); i >= 0 {
+		h.owners.remember(owner.UID, sources[i])
+		return sources[i], nil
+	}
+	for i, err := range failed {
+		if err != nil && mayOwn(state.Snapshot, sources[i], resource.GroupResource(), namespace, owner.Name) {
+			return "", noPlane(sources[i], err)
 		}
 	}
-	return false
+	return "", nil
+}
+
+// mayOwn says whether an owner that exists may be in a control plane, by its class.
+func mayOwn(snap *routing.Snapshot, source string, resource schema.GroupResource, namespace, name string) bool {
+	switch class, key := snap.Classes.Of(resource.Group, resource.Resource, namespace); class {
+	case placement.Sharded:
+		p, placed := snap.Table.Lookup(key, namespace, name)
+		return placed && (source == p.Old() || source == p.New())
+	case placement.Dependent, placement.Local:
+		return source != route.RCP
+	}
+	return source == route.RCP
+}
+
+// has says whether a control plane has the owner, in the namespace of its dependent or in none. The error says that it
+// does not tell.
+func has(ctx context.Context, state *feed.State, source string, resource schema.GroupVersionResource, owner metav1.OwnerReference, namespace string) (bool, error) {
+	plane, err := state.ControlPlane(source)
+	if err != nil {
+		return false, err
+	}
+	for _, ns := range []string{namespace, ""} {
+		found, err := plane.Dynamic().Resource(resource).Namespace(ns).Get(ctx, owner.Name, metav1.GetOptions{})
+		switch {
+		case err == nil:
+			return found.GetUID() == owner.UID, nil
+		case apierrors.ReasonForError(err) == metav1.StatusReasonUnknown, apierrors.IsServiceUnavailable(err),
+			apierrors.IsTimeout(err), apierrors.IsServerTimeout(err), apierrors.IsInternalError(err), apierrors.IsTooManyRequests(err):
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 // owned is what can carry owner references, as a whole object or as a merge patch.

@@ -85,6 +85,32 @@ func TestAnOwnerInAnotherCellIsRefused(t *testing.T) {
 	}
 }
 
+// TestAnOwnerThatNobodyCanLookForIsWaitedFor: it may be in the cell that does not answer.
+func TestAnOwnerThatNobodyCanLookForIsWaitedFor(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "ownerdown")
+	name, far, _ := b.apart(t, ns)
+	maps := kube(t, impatient(b.router)).CoreV1().ConfigMaps(ns)
+	owner, err := maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	down, _ := b.cellOf(t, ns, name)
+	b.breakCell(t, down)
+	until(t, "the router to know that "+down+" does not answer", func(ctx context.Context) bool {
+		_, err := maps.Get(ctx, name, getOptions())
+		return apierrors.IsServiceUnavailable(err)
+	})
+	_, err = maps.Create(t.Context(), ownedBy(owner, far), metav1.CreateOptions{})
+	if !apierrors.IsServiceUnavailable(err) || !strings.Contains(err.Error(), down) {
+		t.Errorf("create with an owner in a cell that does not answer: %v; want 503 that names %s", err, down)
+	}
+	nobody := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: far, UID: "a-uid-of-nobody"}}
+	if _, err := maps.Create(t.Context(), ownedBy(nobody, far), metav1.CreateOptions{}); err != nil {
+		t.Errorf("create with an owner that would be in a cell that answers, and is nowhere: %v", err)
+	}
+}
+
 // A pod has no place of its own: it is made where its owner is, and stays.
 func TestALocalObjectIsMadeWhereItsOwnerIs(t *testing.T) {
 	b := newBed(t)

@@ -32,6 +32,8 @@ func (h *handler) promoted(w http.ResponseWriter, r *http.Request, state *feed.S
 	case !needed:
 	case len(of) == 0:
 		err = incomplete(state)
+	case !h.may(state):
+		err = route.Unregistered() // a promotion is a write
 	default:
 		err = h.promotions.one(r.Context(), state, info, of)
 	}

@@ -112,7 +112,9 @@ func (p *protected) away(homes []string) error {
 
 // labels are those of the object as it is, and of a new one those in the request as far as they can be read.
 func (p *protected) labels(r *http.Request, name string) (map[string]string, error) {
-	body, err := p.get(r.Context(), name)
+	ctx, cancel := inTime(r.Context())
+	defer cancel()
+	body, err := p.get(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +135,7 @@ func (p *protected) store(r *http.Request, said answered) error {
 	if p.name == "" {
 		p.name = said.meta.Name
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), protectTimeout)
+	ctx, cancel := inTime(context.WithoutCancel(r.Context()))
 	defer cancel()
 	policy, err := p.keep(ctx, said)
 	switch {
@@ -148,14 +150,31 @@ func (p *protected) store(r *http.Request, said answered) error {
 		"the write was made in cell %s, and is not protected: %v; look at the object before you repeat it", p.source.Name(), err), 0)
 }
 
+// inTime ends after [protectTimeout], and says so.
+func inTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, protectTimeout, fmt.Errorf("no answer within %s", protectTimeout))
+}
+
 // keep brings the envelopes of the object up to date, and says by which policy.
 func (p *protected) keep(ctx context.Context, said answered) (v1alpha1.ProtectionPolicy, error) {
 	homes := p.state.Snapshot.Homes(p.source.Name(), p.rule.Key(p.info.Namespace, p.name))
 	body := p.objectIn(said)
 	if body == nil {
-		// Envelopes are looked at before the object: what is gone afterwards was gone with what they hold.
+		var err error
+		// Where the answer does not say what the object is now. Its policy is known before a backup cell is asked, which may
+		// take all the time that there is.
+		if body, err = p.get(ctx, p.name); err != nil {
+			return p.state.Snapshot.Protection.Of(p.info.Namespace, nil), err
+		}
+	}
+	if body == nil {
 		return p.follow(ctx, homes)
 	}
+	return p.putFor(ctx, homes, body)
+}
+
+// putFor stores the object in its backup cells if it is protected, and says by which policy.
+func (p *protected) putFor(ctx context.Context, homes []string, body []byte) (v1alpha1.ProtectionPolicy, error) {
 	policy := p.policyFor(body)
 	if policy == "" {
 		return "", nil
@@ -163,30 +182,29 @@ func (p *protected) keep(ctx context.Context, said answered) (v1alpha1.Protectio
 	return policy, p.putAll(ctx, homes, body)
 }
 
-// follow does so where the answer does not say what the object is now.
+// follow drops the envelopes of an object that is gone. They are looked at before the object is once more: what is gone
+// then was gone with what they hold.
 func (p *protected) follow(ctx context.Context, homes []string) (v1alpha1.ProtectionPolicy, error) {
 	before := make([]*corev1.Secret, len(homes))
 	var failed error
 	for i, home := range homes {
 		var err error
 		if before[i], err = p.envelope(ctx, home); err != nil {
-			failed = err
+			failed = errors.Join(failed, err)
 		}
-	}
-	body, err := p.get(ctx, p.name)
-	if err != nil {
-		return p.state.Snapshot.Protection.Of(p.info.Namespace, nil), err
-	}
-	if body != nil {
-		policy := p.policyFor(body)
-		if policy == "" {
-			return "", nil
-		}
-		return policy, p.putAll(ctx, homes, body)
 	}
 	policy := p.policyOf(before)
-	if policy == "" {
-		return "", nil
+	if failed != nil && ctx.Err() != nil {
+		return policy, failed
+	}
+	body, err := p.get(ctx, p.name)
+	switch {
+	case err != nil:
+		return policy, err
+	case body != nil:
+		return p.putFor(ctx, homes, body)
+	case policy == "":
+		return "", failed
 	}
 	for i, home := range homes {
 		if before[i] != nil {
@@ -276,12 +294,12 @@ func askAsMover(ctx context.Context, plane *upstream.ControlPlane, method, path 
 	}
 	answer, err := plane.Do(r)
 	if err != nil {
-		return nil, err
+		return nil, overdue(ctx, err)
 	}
 	defer answer.Body.Close()
 	said, err := io.ReadAll(answer.Body)
 	if err != nil {
-		return nil, fmt.Errorf("read the answer: %w", err)
+		return nil, fmt.Errorf("read the answer: %w", overdue(ctx, err))
 	}
 	if answer.StatusCode < http.StatusMultipleChoices {
 		return said, nil
@@ -291,6 +309,15 @@ func askAsMover(ctx context.Context, plane *upstream.ControlPlane, method, path 
 		status = metav1.Status{Status: metav1.StatusFailure, Code: int32(answer.StatusCode), Message: answer.Status} //nolint:gosec // three digits
 	}
 	return nil, apierrors.FromObject(&status)
+}
+
+// overdue is err, or the limit of ctx where that is what err came to. Whoever dials gives up a moment before ctx says so.
+func overdue(ctx context.Context, err error) error {
+	if deadline, limited := ctx.Deadline(); !limited || !errors.Is(err, context.DeadlineExceeded) || time.Until(deadline) > time.Second/10 {
+		return err
+	}
+	<-ctx.Done()
+	return context.Cause(ctx)
 }
 
 // get reads the object from its cell, nil where there is none.

@@ -6,11 +6,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/retry"
@@ -194,12 +196,7 @@ func TestABackupCellThatIsAway(t *testing.T) {
 			ns := b.namespace(t, "away-"+strings.ToLower(string(policy)))
 			b.protect(t, ns, v1alpha1.ProtectionRule{Namespaces: []string{ns}, Policy: policy})
 			snap := b.snapshot(t)
-			name := ""
-			for n := 0; name == ""; n++ {
-				if p, _ := snap.Table.LookupKey(fmt.Sprintf("%s/x-%d", ns, n)); p.Old() != "cell-2" && p.OldBackup() == "cell-2" {
-					name = fmt.Sprintf("x-%d", n)
-				}
-			}
+			name := backedUpIn(snap, ns, "cell-2")
 			place, _ := snap.Table.LookupKey(ns + "/" + name)
 			b.breakCell(t, "cell-2")
 			config := rest.CopyConfig(b.router)
@@ -228,6 +225,46 @@ func TestABackupCellThatIsAway(t *testing.T) {
 				t.Errorf("the object is written: %v (%v)", written, err)
 			}
 		})
+	}
+}
+
+// TestABackupCellThatHangs costs a protected write the limit for its copies and no more, whatever the answer is encoded
+// in, and the client reads which cell it was. Where the policy follows from the object's labels it is no weaker.
+func TestABackupCellThatHangs(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "hangs")
+	selector := &metav1.LabelSelector{MatchLabels: map[string]string{"tier": "gold"}}
+	b.protect(t, ns, v1alpha1.ProtectionRule{Namespaces: []string{ns}, Selector: selector, Policy: v1alpha1.ProtectionStrict})
+	maps := kube(t, b.router).CoreV1().ConfigMaps(ns)
+	name := backedUpIn(b.snapshot(t), ns, "cell-2")
+	gold := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: selector.MatchLabels}}
+	if _, err := maps.Create(t.Context(), gold, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	there := b.oneOfEach(t, ns)["cell-2"]
+	gate := b.gate(t, "cell-2", maps, there)
+	for _, encoding := range []string{runtime.ContentTypeJSON, runtime.ContentTypeProtobuf} {
+		config := rest.CopyConfig(b.router)
+		config.AcceptContentTypes, config.ContentType = encoding, encoding
+		gate.Hang()
+		began := time.Now()
+		_, err := kube(t, config).CoreV1().ConfigMaps(ns).Patch(t.Context(), name, types.MergePatchType,
+			[]byte(`{"data":{"a":"`+encoding+`"}}`), metav1.PatchOptions{})
+		took := time.Since(began)
+		if !apierrors.IsTimeout(err) || took > 7*time.Second || !strings.Contains(err.Error(), "in cell cell-2: no answer within 5s") {
+			t.Errorf("%s: after %s: %v; want a timeout that names the backup cell and its limit", encoding, took, err)
+		}
+		gate.Pass()
+		until(t, "the cell is back", answered(maps, there))
+	}
+}
+
+// backedUpIn is a name whose backup cell is that.
+func backedUpIn(snap *routing.Snapshot, ns, cell string) string {
+	for n := 0; ; n++ {
+		if p, _ := snap.Table.LookupKey(fmt.Sprintf("%s/x-%d", ns, n)); p.Old() != cell && p.OldBackup() == cell {
+			return fmt.Sprintf("x-%d", n)
+		}
 	}
 }
 

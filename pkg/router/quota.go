@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,12 +26,11 @@ import (
 )
 
 const (
-	// roomTimeout bounds for how long room is looked for in other cells before a refusal is passed on.
-	roomTimeout = 3 * time.Second
-	// roomTries is how often a write is sent again: after room was made, and while the cell does not see it yet.
-	roomTries = 12
-	// roomPause is how long the first of these waits, and the next ones twice as long each, up to slowestRoomPause:
-	// an apiserver admits by a watch of its quotas.
+	// roomTimeout bounds for how long a write waits for its cell's part to follow: as long as an apiserver lets one
+	// wait for its quotas to be counted. It is shorter than [quota.HoldFor].
+	roomTimeout = 10 * time.Second
+	// roomPause is the pause before a write is sent again for the second time, and later pauses are twice as long each,
+	// up to slowestRoomPause: an apiserver admits by a watch of its quotas.
 	roomPause        = 10 * time.Millisecond
 	slowestRoomPause = 320 * time.Millisecond
 	// totalTimeout bounds the question what all cells use, before a quota is shown as the RCP has it.
@@ -112,12 +113,11 @@ func pushQuota(ctx context.Context, state *feed.State, o replication.Object) (ou
 	return out
 }
 
-// room looks for room for a write that a cell refuses, for as long as the request may take.
+// room looks for room for a write that a cell refuses, until it is known that there is none, or the time is up.
 type room struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	pause  time.Duration
-	tries  int
 }
 
 func (m *room) end() {
@@ -126,27 +126,29 @@ func (m *room) end() {
 	}
 }
 
-// make is true where the write may be sent again: other cells have given of their parts, or the cell has room that
-// it has not seen yet. Where all cells together have none the refusal says so.
+// make is true where the write is to be sent again: other cells have given of their parts, or are about to, or the cell
+// has room that it has not seen yet. Else the exchange has the answer. Where all cells together have no room that is a
+// refusal with their numbers; where the parts do not follow in time, one after which clients come again by themselves.
 func (m *room) make(x *exchange, state *feed.State) (again bool) {
-	if x.over == nil && !x.busy || m.tries >= roomTries || x.plane.Name() == route.RCP {
+	if x.over == nil && !x.busy || x.plane.Name() == route.RCP {
 		return false
 	}
-	if m.cancel == nil {
+	first := m.cancel == nil
+	if first {
 		m.ctx, m.cancel = context.WithTimeout(x.r.Context(), roomTimeout)
 		m.pause = roomPause
 	}
-	m.tries++
-	if x.over != nil {
-		if again := m.ask(x, state); !again {
-			return false
-		}
+	if x.over != nil && m.ask(x, state) == noRoom {
+		return false
 	}
-	if m.tries == 1 {
+	if first {
 		return true
 	}
 	select {
 	case <-m.ctx.Done():
+		if x.over != nil {
+			x.refusal = route.NoRoomYet(x.info, x.over.Quota)
+		}
 		return false
 	case <-time.After(m.pause):
 	}
@@ -154,22 +156,58 @@ func (m *room) make(x *exchange, state *feed.State) (again bool) {
 	return true
 }
 
-// ask has the quota divided anew so that the cell gets what the write needs.
-func (m *room) ask(x *exchange, state *feed.State) (again bool) {
+// outlook is what is known of room for a write.
+type outlook int
+
+const (
+	// mayFit says that there is room, or that nobody could tell yet.
+	mayFit outlook = iota
+	// noRoom says that all cells that can be asked have none together.
+	noRoom
+)
+
+// ask has the quota divided anew so that the cell gets what the write needs. What goes wrong may be right the next
+// time, but for a control plane that is down.
+func (m *room) ask(x *exchange, state *feed.State) outlook {
 	q, err := dividing(state)
 	if err != nil {
-		return false
+		return noRoom
 	}
 	o := quotaNamed(x.info.Namespace, x.over.Quota)
 	defer x.h.quotas.lock(o)()
 	settled, err := q.Settle(m.ctx, o, &quota.Need{Cell: x.plane.Name(), Requested: x.over.Requested})
-	if err == nil {
-		return true // it is granted, or will be in a moment
-	}
-	if errors.Is(err, replication.ErrFull) && settled.Complete {
+	switch full := errors.Is(err, replication.ErrFull); {
+	case full && settled.Complete:
 		x.full = refusedByAll(*x.over, settled)
+		return noRoom
+	case full && areDown(state, slices.Collect(maps.Keys(settled.Failures))):
+		return noRoom // nobody gets of their parts
+	case err != nil && areDown(state, []string{route.RCP}):
+		return noRoom
+	case err == nil && !dividesAll(settled, x.over.Requested):
+		return noRoom
 	}
-	return false
+	return mayFit
+}
+
+// areDown says whether there are control planes among these, and none of them can be used.
+func areDown(state *feed.State, names []string) bool {
+	for _, name := range names {
+		if plane, err := state.ControlPlane(name); err == nil && plane.Down() == nil {
+			return false
+		}
+	}
+	return len(names) > 0
+}
+
+// dividesAll says whether other cells could give of all that is requested. Of a quota that is gone nothing is.
+func dividesAll(settled replication.Settled, requested corev1.ResourceList) bool {
+	for name := range requested {
+		if _, divided := settled.Hard[name]; !divided && settled.Hard != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // refusedByAll is a refusal with the numbers of all cells in the place of one cell's.

@@ -48,6 +48,25 @@ func awaitUsed(t *testing.T, client kubernetes.Interface, ns string, name corev1
 	}
 }
 
+// awaitRootCAs waits until each cell has made its own in a new namespace: its room is kept, and before it is taken another
+// object fits in.
+func (b *bed) awaitRootCAs(t *testing.T, ns string) {
+	t.Helper()
+	for cell, config := range b.cells {
+		maps := kube(t, config).CoreV1().ConfigMaps(ns)
+		err := wait.PollUntilContextTimeout(t.Context(), pollInterval, pollTimeout, true, func(ctx context.Context) (bool, error) {
+			_, err := maps.Get(ctx, "kube-root-ca.crt", getOptions())
+			if apierrors.IsNotFound(err) {
+				return false, nil
+			}
+			return err == nil, err
+		})
+		if err != nil {
+			t.Fatalf("root CA of %s: %v", cell, err)
+		}
+	}
+}
+
 // TestAQuotaIsOneForAllCells: whatever is left of it can be had by any name, in whichever cell that is, from two
 // routers at once, and not one more; and the router shows the sum. The root CA that each cell has counts once.
 func TestAQuotaIsOneForAllCells(t *testing.T) {
@@ -55,6 +74,7 @@ func TestAQuotaIsOneForAllCells(t *testing.T) {
 	other := runRouter(t, b.rcp, t.TempDir())
 	ns := b.namespace(t, "quota")
 	clients := []kubernetes.Interface{kube(t, b.router), kube(t, other)}
+	b.awaitRootCAs(t, ns)
 	const whole = 7 // the root CA is one of them
 	limitNamespace(t, clients[0], ns, corev1.ResourceList{corev1.ResourceConfigMaps: *resource.NewQuantity(whole, resource.DecimalSI)})
 	awaitUsed(t, clients[0], ns, corev1.ResourceConfigMaps, "1")

@@ -139,7 +139,11 @@ func collection(ctx context.Context, state *feed.State, info *request.RequestInf
 	}
 	options := metav1.ListOptions{LabelSelector: query.Get("labelSelector"), FieldSelector: query.Get("fieldSelector")}
 	list, err := rcp.Dynamic().Resource(resource).Namespace(objectNamespace(info)).List(ctx, options)
-	if err != nil {
+	switch {
+	case err == nil:
+	case apierrors.ReasonForError(err) == metav1.StatusReasonUnknown:
+		return nil, noPlane(route.RCP, err)
+	default:
 		return nil, err
 	}
 	out := make([]replication.Object, len(list.Items))

@@ -2,9 +2,11 @@
 //
 //	request ─▶ filters of the generic server ─▶ route.Decide ─┬▶ Forward ─▶ upstream (cell or RCP)
 //	           (authentication, impersonation)      ▲         ├▶ Place ──── naming ─▶ Decide again
-//	                                                │         ├▶ Find ───── ask all ─▶ Forward
-//	                                   feed.State ──┘         ├▶ Merge ──── ask all ─▶ merge.Lists
-//	                                   (Ring, Cells)          └▶ Replicate ─▶ RCP, then replication.Push
+//	                                                │         ├▶ Move ───── ask both cells ─▶ Forward
+//	                                   feed.State ──┘         ├▶ Find ───── ask all ─▶ Forward
+//	                                   (Ring, Cells)          ├▶ Merge ──── ask all ─▶ merge.Lists
+//	                                                          ├▶ Replicate ─▶ RCP, then replication.Push
+//	                                                          └▶ Refuse ─── why, as a Status
 //
 // A router is stateless: any number of replicas may run, and each request is judged by the one
 // configuration that was newest when it arrived.
@@ -97,11 +99,57 @@ func Run(ctx context.Context, config Config) error {
 	if err != nil {
 		return fmt.Errorf("build client of the RCP: %w", err)
 	}
-	registered, err := register(config, kube)
+	configuration, registered, err := h.follow(config, kube)
 	if err != nil {
 		return err
 	}
-	h.aloneSince = registered.AloneSince
+	// The Lease outlives ctx: until the last watch has ended this router shows events in an order of its own. As long as it
+	// stands a rebalance waits for this router, which therefore follows the ring as long.
+	outliving, end := context.WithCancel(context.WithoutCancel(ctx))
+	ctx, stop := context.WithCancel(ctx)
+	defer registered.Wait()
+	defer configuration.Wait()
+	defer end()
+	defer stop()
+
+	closeLog, err := h.openAuditLog(config)
+	if err != nil {
+		return err
+	}
+	defer closeLog()
+	ca, chain, err := h.secure(ctx, config)
+	if err != nil {
+		return err
+	}
+	closePort, err := h.openAdminPort(ctx, config, registered)
+	if err != nil {
+		return err
+	}
+	defer closePort()
+	// First of all, so that nothing that the cells tell from now on can have been shown by a router which is
+	// gone already.
+	registered.Start(outliving, registrationTimeout)
+	starting := context.AfterFunc(ctx, end)
+	if err := configuration.Start(outliving); err != nil {
+		return err
+	}
+	starting()
+	closeBooks, err := h.keepBooks(ctx, kube, config.Logger)
+	if err != nil {
+		return err
+	}
+	defer closeBooks()
+	if err := serve(ctx, config, ca, chain); err != nil {
+		return err
+	}
+	finish(configuration, config.Logger)
+	return nil
+}
+
+// follow returns what the handler goes by: the configuration, and the router's place among the others, which
+// acknowledges it. Neither has begun.
+func (h *handler) follow(config Config, kube kubernetes.Interface) (*feed.Feed, *membership.Membership, error) {
+	var registered *membership.Membership
 	configuration, err := feed.New(feed.Config{
 		RCP:            config.RCP,
 		StateDir:       config.StateDir,
@@ -112,53 +160,30 @@ func Run(ctx context.Context, config Config) error {
 		Now:            time.Now,
 	})
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	h.state, h.begin = configuration.State, configuration.Begin
-	// The Lease outlives ctx: until the last watch has ended this router shows events in an order of its own.
-	registration, leave := context.WithCancel(context.WithoutCancel(ctx))
-	ctx, stop := context.WithCancel(ctx)
-	defer registered.Wait()
-	defer leave()
-	defer configuration.Wait()
-	defer stop()
+	if registered, err = register(config, kube, configuration); err != nil {
+		return nil, nil, err
+	}
+	h.aloneSince = registered.AloneSince
+	h.state, h.begin, h.may = configuration.State, configuration.Begin, configuration.May
+	h.metrics = newMetrics(configuration.State, h.ledger)
+	return configuration, registered, nil
+}
 
-	// The server that listens follows the file; the authenticator shares what it finds.
+// secure returns the CA of clients' certificates, which the server that listens and the authenticator share, and the
+// chain of handlers.
+func (h *handler) secure(ctx context.Context, config Config) (dynamiccertificates.CAContentProvider, http.Handler, error) {
 	ca, err := dynamiccertificates.NewDynamicCAContentFromFile("client-ca", config.ClientCAFile)
 	if err != nil {
-		return fmt.Errorf("read client CA: %w", err)
+		return nil, nil, fmt.Errorf("read client CA: %w", err)
 	}
 	user, access, err := h.identity(ctx, config, ca)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	closeLog, err := h.openAuditLog(config)
-	if err != nil {
-		return err
-	}
-	defer closeLog()
-	h.authz, h.metrics = access, newMetrics(configuration.State, h.ledger)
-	closePort, err := h.openAdminPort(ctx, config, registered)
-	if err != nil {
-		return err
-	}
-	defer closePort()
-	// First of all, so that nothing that the cells tell from now on can have been shown by a router which is
-	// gone already.
-	registered.Start(registration, registrationTimeout)
-	if err := configuration.Start(ctx); err != nil {
-		return err
-	}
-	closeBooks, err := h.keepBooks(ctx, kube, config.Logger)
-	if err != nil {
-		return err
-	}
-	defer closeBooks()
-	if err := serve(ctx, config, ca, h.buildChain(user, access, health(configuration.State, h.stopping))); err != nil {
-		return err
-	}
-	finish(configuration, config.Logger)
-	return nil
+	h.authz = access
+	return ca, h.buildChain(user, access, health(h.state, h.stopping)), nil
 }
 
 // newHandler returns a handler that knows neither cells nor users yet.
@@ -168,7 +193,7 @@ func newHandler(stopping context.Context, config Config) (*handler, error) {
 		return nil, err
 	}
 	return &handler{
-		codecs: codecs(), stopping: stopping, slowClient: cmp.Or(config.SlowClient, slowClient), streams: streaming(),
+		codecs: codecs(), stopping: stopping, leaving: leave(stopping), slowClient: cmp.Or(config.SlowClient, slowClient), streams: streaming(),
 		inFlight: inFlight{limits: config.Limits}, ledger: ledger.New(ledger.DefaultLimit), sealer: sealer,
 	}, nil
 }
@@ -244,12 +269,12 @@ func (h *handler) openAdminPort(ctx context.Context, config Config, registered *
 }
 
 // register returns the router's place among the others.
-func register(config Config, kube kubernetes.Interface) (*membership.Membership, error) {
+func register(config Config, kube kubernetes.Interface, holder membership.Holder) (*membership.Membership, error) {
 	identity, err := membership.Identity(config.StateDir)
 	if err != nil {
 		return nil, err
 	}
-	return membership.New(membership.Config{Kube: kube, Identity: identity, Logger: config.Logger})
+	return membership.New(membership.Config{Kube: kube, Identity: identity, Holder: holder, Logger: config.Logger})
 }
 
 // listen opens the port before anything else is promised, so that a port in use is an error at once.

@@ -1,10 +1,8 @@
 package router
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 
@@ -12,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apiserver/pkg/endpoints/request"
 
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/placement"
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
@@ -51,22 +50,62 @@ func (h *handler) single(w http.ResponseWriter, r *http.Request, state *feed.Sta
 		h.forward(w, r, state, source)
 		return
 	}
-	x := h.exchange(w, r, state, info, target{source: source})
+	of, err := h.scaled(r, state, info, source)
+	switch {
+	case err != nil:
+		h.fail(w, r, noPlane(source, err))
+		return
+	case of != nil && mayNotScale(r, of):
+		h.again(w, r, state, info)
+		return
+	}
+	x := h.exchange(w, r, state, info, target{source: source, of: of})
 	switch {
 	case x == nil:
+	case x.seen == shown && x.conflicts() && h.lies(r, state, info, source):
+		x.discard()
+		h.move(w, r, info)
 	case x.seen == shown || x.seen == absent:
 		x.answerTo(w)
 	case x.seen == taken && (source == route.RCP || route.HasNoPlace(info, state.Snapshot)):
 		x.answerTo(w)
 	case route.HasNoPlace(info, state.Snapshot) && x.seen == arriving && !mutates(r.Method):
 		x.answerTo(w) // the only one that there is
-	case route.HasNoPlace(info, state.Snapshot):
-		x.discard()
-		h.fail(w, r, route.Moving(info))
 	default:
 		x.discard()
-		h.move(w, r, info)
+		h.again(w, r, state, info)
 	}
+}
+
+// again serves a request for what was met on the move: it looks where the object is now, or has the client come again
+// where only [handler.find] can tell.
+func (h *handler) again(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo) {
+	if route.HasNoPlace(info, state.Snapshot) {
+		h.fail(w, r, route.Moving(info))
+		return
+	}
+	h.move(w, r, info)
+}
+
+// conflicts says whether a write was refused for the version or the UID of what is there.
+func (x *exchange) conflicts() bool {
+	return x.answer.StatusCode == http.StatusConflict && x.info.Verb != "create"
+}
+
+// lies says whether it is a tombstone or a copy that the request has met, or may have been before it was buried: a cell
+// compares versions before its fence looks, and to the client there is nothing whose version could be another one.
+func (h *handler) lies(r *http.Request, state *feed.State, info *request.RequestInfo, source string) bool {
+	if source == route.RCP || state.Snapshot.Epoch <= 1 {
+		return false // nothing has ever moved
+	}
+	found, err := metadataIn(r.Context(), state, info, source)
+	switch {
+	case err != nil:
+		return false
+	case found == nil:
+		return !route.HasNoPlace(info, state.Snapshot) // only by its key it can be looked for
+	}
+	return statusOf(found) != "" && statusOf(found) != v1alpha1.Migrating
 }
 
 // target is where a request for one object goes, and what it must not do there.
@@ -79,6 +118,8 @@ type target struct {
 	// uid is the object that the request is about, "" where it may be any: a write that would make the object must
 	// not do so where its key moves from.
 	uid types.UID
+	// of is the object whose Scale is asked for, nil where it is not needed.
+	of *metav1.PartialObjectMetadata
 }
 
 // exchange sends a request for one object and looks at what comes back. It is nil where there is no answer;
@@ -99,11 +140,6 @@ func (h *handler) exchange(w http.ResponseWriter, r *http.Request, state *feed.S
 		h.fail(w, r, err)
 		return nil
 	}
-	of, err := h.scaled(r, state, info, to.source)
-	if err != nil {
-		h.fail(w, r, noPlane(to.source, err))
-		return nil
-	}
 	accounted := !to.dryRun && keepsAccount(w, r, state, info, to.source)
 	var guarded *protected
 	if accounted {
@@ -122,7 +158,7 @@ func (h *handler) exchange(w http.ResponseWriter, r *http.Request, state *feed.S
 			h.noAnswer(w, r, to.source, err)
 			return nil
 		}
-		x := &exchange{h: h, r: r, info: info, plane: plane, slot: slot, asYAML: asYAML, accounted: accounted, protected: guarded, answer: answer, of: of}
+		x := &exchange{h: h, r: r, info: info, plane: plane, slot: slot, asYAML: asYAML, accounted: accounted, protected: guarded, answer: answer, of: to.of}
 		if err := x.look(); err != nil {
 			x.discard()
 			h.noAnswer(w, r, to.source, fmt.Errorf("read its answer: %w", err))
@@ -154,11 +190,10 @@ func (h *handler) singleChanges(w http.ResponseWriter, r *http.Request, state *f
 	if r.Body == nil || r.Body == http.NoBody {
 		return changes, asYAML, nil
 	}
-	body, err := readBody(w, r)
+	body, err := keepBody(w, r) // it may have to be sent again, elsewhere
 	if err != nil {
 		return changes, false, err
 	}
-	r.Body = io.NopCloser(bytes.NewReader(body)) // it may have to be sent again, elsewhere
 	media, err := mediaOf(r, info, body)
 	if err != nil {
 		return changes, false, err

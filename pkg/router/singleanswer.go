@@ -62,8 +62,8 @@ type exchange struct {
 	asYAML bool
 	// accounted is true where success has to be put into the ledger.
 	accounted bool
-	// protected is set where success is not told before the object's envelope is stored; refusal is what is told in its
-	// place where that failed.
+	// protected is set where success is not told before the object's envelope is stored. refusal is what is told in the
+	// place of the answer: where that failed, or where a part of a quota does not follow.
 	protected *protected
 	refusal   error
 	answer    *http.Response

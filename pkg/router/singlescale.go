@@ -9,19 +9,32 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/placement"
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
+	"github.com/kubecell/kubectl-cell/pkg/router/route"
 	"github.com/kubecell/kubectl-cell/pkg/router/wire"
 )
 
 // scaled is the metadata of the object whose Scale is asked for, nil where it is not needed. A Scale shows the version
 // of its object and none of its annotations, so that it does not tell in which epoch that moved.
 func (h *handler) scaled(r *http.Request, state *feed.State, info *request.RequestInfo, source string) (*metav1.PartialObjectMetadata, error) {
-	if info.Subresource != "scale" || state.Snapshot.Epoch <= 1 {
+	if info.Subresource != "scale" || source == route.RCP || state.Snapshot.Epoch <= 1 {
 		return nil, nil //nolint:nilnil // nothing has ever moved
 	}
 	if class, _ := state.Snapshot.Classes.Of(info.APIGroup, info.Resource, info.Namespace); class == placement.Local {
 		return nil, nil //nolint:nilnil // it never moves
 	}
 	return metadataIn(r.Context(), state, info, source)
+}
+
+// mayNotScale says whether a request for the Scale of an object must not be sent to where that was read: it has left, or
+// not arrived, or it is a write while it is copied. A cell cannot tell, since a Scale has no labels.
+func mayNotScale(r *http.Request, of metav1.Object) bool {
+	switch statusOf(of) {
+	case "":
+		return false
+	case v1alpha1.Migrating:
+		return mutates(r.Method)
+	}
+	return true
 }
 
 // moved completes the metadata of a Scale by the epoch of its object. That is the same for as long as the object is in

@@ -3,6 +3,7 @@ package router
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +25,7 @@ import (
 	"k8s.io/streaming/pkg/httpstream/wsstream"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/placement"
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
 	"github.com/kubecell/kubectl-cell/pkg/router/merge"
 	"github.com/kubecell/kubectl-cell/pkg/router/metrics"
@@ -39,6 +41,8 @@ const (
 	minWatch = 30 * time.Minute
 	// sourceOutlasts is how much longer a source may go on than the watch.
 	sourceOutlasts = time.Minute
+	// vanishedTimeout is how long a stream waits to hear whether an object exists; then clients have to list again.
+	vanishedTimeout = 5 * time.Second
 	// slowClient is the default of Config.SlowClient.
 	slowClient = 30 * time.Second
 )
@@ -62,6 +66,9 @@ type watchRequest struct {
 
 // watch serves a watch over all sources as one.
 func (h *handler) watch(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo, sources []string) {
+	if h.refusesWatches(w, r) {
+		return
+	}
 	wr := &watchRequest{h: h, w: w, r: r, info: info, state: state, sources: sources, query: r.URL.Query()}
 	if len(sources) == 0 {
 		h.fail(w, r, route.Unavailable("", "the federation has no cells yet"))
@@ -97,7 +104,7 @@ func (h *handler) watch(w http.ResponseWriter, r *http.Request, state *feed.Stat
 	wr.serve(ctx, opened, journal)
 }
 
-// reader is who reads the stream: the same client, as far as one can tell.
+// reader is who reads the stream, in few bytes: the same client, as far as one can tell.
 func (wr *watchRequest) reader() string {
 	name := ""
 	if user, ok := request.UserFrom(wr.r.Context()); ok {
@@ -107,7 +114,8 @@ func (wr *watchRequest) reader() string {
 	if err != nil {
 		host = wr.r.RemoteAddr
 	}
-	return strings.Join([]string{name, host, wr.r.UserAgent()}, "\n")
+	sum := sha256.Sum256([]byte(strings.Join([]string{name, host, wr.r.UserAgent()}, "\n")))
+	return string(sum[:])
 }
 
 func (wr *watchRequest) scope() stream.Scope {
@@ -143,6 +151,7 @@ func (wr *watchRequest) serve(ctx context.Context, opened []*openedWatch, journa
 		NoObjects:  wr.query.Get("includeObject") == string(metav1.IncludeNone),
 		Judge:      wr.judge,
 		Exists:     wr.exists,
+		Vanished:   func(object wire.Meta) (bool, error) { return wr.vanished(ctx, object) },
 		Bookmarks:  wr.options.AllowWatchBookmarks,
 		InitialEnd: wr.options.AllowWatchBookmarks && wr.initialEvents(),
 		Inexact:    wr.start.inexact,
@@ -222,12 +231,40 @@ func (wr *watchRequest) judge(source string, object wire.Meta) (stream.Kind, int
 		}
 		return stream.Arrived, verdict.Rank
 	}
+	if wr.departed(source, object) {
+		return stream.Departed, 0
+	}
 	return stream.Hidden, 0
+}
+
+// departed says whether an object that does not count in a cell may have counted there before its key moved: nobody
+// has marked it as one that moved, or as a copy.
+func (wr *watchRequest) departed(source string, object wire.Meta) bool {
+	snap, namespace := wr.h.state().Snapshot, namespaceOf(wr.info, object)
+	class, _ := snap.Classes.Of(wr.info.APIGroup, wr.info.Resource, namespace)
+	return class == placement.Sharded && source != route.RCP && seenOf(object) == shown &&
+		!placement.IsSelfMade(wr.info.APIGroup, wr.info.Resource, namespace, object.Name) &&
+		!mayHave(wr.info, object, source, snap)
+}
+
+// vanished says whether an object that was deleted where it does not count any more is nowhere now: it was deleted
+// before it moved.
+func (wr *watchRequest) vanished(ctx context.Context, object wire.Meta) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, vanishedTimeout)
+	defer cancel()
+	there, err := wr.found(ctx, object)
+	return !there, err
 }
 
 // exists says whether an object that has moved is in one of the other sources. Where that is not known it is taken
 // for there.
 func (wr *watchRequest) exists(ctx context.Context, object wire.Meta) bool {
+	there, err := wr.found(ctx, object)
+	return there || err != nil
+}
+
+// found looks for an object in the cells in which it counts.
+func (wr *watchRequest) found(ctx context.Context, object wire.Meta) (bool, error) {
 	state := wr.h.state()
 	info := *wr.info
 	info.Name, info.Namespace = object.Name, namespaceOf(wr.info, object)
@@ -237,16 +274,16 @@ func (wr *watchRequest) exists(ctx context.Context, object wire.Meta) bool {
 		}
 		found, err := metadataIn(ctx, state, &info, source)
 		if err != nil || found != nil && statusOf(found) != v1alpha1.Migrated {
-			return true
+			return err == nil, err
 		}
 	}
-	return false
+	return false, nil
 }
 
 // ending is closed when the watch has lasted as long as it may, or the router stops.
 func (wr *watchRequest) ending(ctx context.Context) (<-chan struct{}, func()) {
 	ctx, cancel := context.WithTimeout(ctx, wr.lasts)
-	stop := context.AfterFunc(wr.h.stopping, cancel)
+	stop := context.AfterFunc(wr.h.leaving, cancel)
 	return ctx.Done(), func() { stop(); cancel() }
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
 	"github.com/kubecell/kubectl-cell/pkg/router/stream"
+	"github.com/kubecell/kubectl-cell/pkg/router/version"
 )
 
 // joinRetry is how long to wait before a cell that joined is asked again for its part of a watch.
@@ -77,7 +78,14 @@ func (wr *watchRequest) change(ctx context.Context, state *feed.State, sources [
 		case slices.Contains(wanted, source):
 			now = append(now, source)
 		default:
-			change.Remove = append(change.Remove, source)
+			until, err := wr.newest(ctx, state, source)
+			if err != nil {
+				return stream.Change{Expire: true}, sources, false
+			}
+			if change.Remove == nil {
+				change.Remove = map[string]int64{}
+			}
+			change.Remove[source] = until
 		}
 	}
 	for _, source := range wanted {
@@ -93,6 +101,21 @@ func (wr *watchRequest) change(ctx context.Context, state *feed.State, sources [
 		change.Add = append(change.Add, added)
 	}
 	return change, now, missing
+}
+
+// newest is where a cell that leaves stands now. Whatever counted in it was written before.
+func (wr *watchRequest) newest(ctx context.Context, state *feed.State, source string) (int64, error) {
+	plane, err := state.ControlPlane(source)
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, firstAnswer)
+	defer cancel()
+	list, err := plane.Metadata().Resource(resourceOf(wr.info)).Namespace(wr.info.Namespace).List(ctx, metav1.ListOptions{Limit: 1})
+	if err != nil {
+		return 0, fmt.Errorf("ask %s where it stands: %w", source, err)
+	}
+	return version.ParseRaw(list.ResourceVersion)
 }
 
 // settled says whether a ring that moved objects has ended that.

@@ -19,29 +19,32 @@ func (h *handler) pass(w http.ResponseWriter, r *http.Request, plane *upstream.C
 		plane.ServeHTTP(w, r)
 		return
 	}
+	if h.refusesWatches(w, r) {
+		return
+	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	defer context.AfterFunc(h.stopping, cancel)()
+	defer context.AfterFunc(h.leaving, cancel)()
 	answer, err := plane.Send(r.WithContext(ctx), upstream.Changes{}) //nolint:bodyclose // Pass closes it
 	if err != nil {
 		h.noAnswer(w, r, plane.Name(), err)
 		return
 	}
-	answer.Body = &untilStopping{ReadCloser: answer.Body, stopping: h.stopping}
+	answer.Body = &untilLeaving{ReadCloser: answer.Body, leaving: h.leaving}
 	limited := newLimitedWriter(w, h.slowClient)
 	defer limited.limit.end()
 	plane.Pass(limited, answer)
 }
 
-// untilStopping is a stream that has ended in order where it was ended because the router stops.
-type untilStopping struct {
+// untilLeaving is a stream that has ended in order where it was ended because the router stops.
+type untilLeaving struct {
 	io.ReadCloser
-	stopping context.Context
+	leaving context.Context
 }
 
-func (b *untilStopping) Read(p []byte) (int, error) {
+func (b *untilLeaving) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && b.stopping.Err() != nil {
+	if err != nil && b.leaving.Err() != nil {
 		err = io.EOF
 	}
 	return n, err

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -62,6 +63,9 @@ func (wr *watchRequest) begin(asked version.Version) (start, error) {
 		if cell := failedOver(asked.Vector, wr.state.Snapshot); cell != "" {
 			return start{}, fmt.Errorf("%w: it is from before cell %s was failed over", stream.ErrExpired, cell)
 		}
+		if departedFrom(asked.Vector, slots) {
+			return start{}, fmt.Errorf("%w: it is from before a cell left", stream.ErrExpired)
+		}
 		return wholeVector(asked.Vector, slots)
 	}
 	return wr.beginAtObject(*asked.Object, slots)
@@ -78,10 +82,23 @@ func failedOver(v version.Vector, snap *routing.Snapshot) string {
 	return ""
 }
 
+// departedFrom says whether a position has a place in a cell that is no source of the watch any more, without saying
+// that the cell had nothing more to tell when it left. A watch of one name has the cells in which that may be, any other
+// one has all.
+func departedFrom(v version.Vector, slots []int) bool {
+	for slot := range v {
+		if raw := v.Raw(slot); slot == version.RCP || raw == 0 || raw == stream.Left || slices.Contains(slots, slot) {
+			continue
+		}
+		return true
+	}
+	return false
+}
+
 // wholeVector is a start from a list or a bookmark, which must know every source.
 func wholeVector(v version.Vector, slots []int) (start, error) {
 	for _, slot := range slots {
-		if v.Raw(slot) == 0 {
+		if raw := v.Raw(slot); raw == 0 || raw == stream.Left {
 			return start{}, fmt.Errorf("%w: it is from before a cell joined", stream.ErrExpired)
 		}
 	}

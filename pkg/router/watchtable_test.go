@@ -76,6 +76,7 @@ func TestAWatchOfTablesWithoutObjects(t *testing.T) {
 	b := newBed(t)
 	ns := b.namespace(t, "bare")
 	b.oneOfEach(t, ns)
+	b.awaitEverywhere(t, ns, "kube-root-ca.crt")
 	const query = "/configmaps?watch=1&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&includeObject="
 	through := tableRows(t, b.router, "/api/v1/namespaces/"+ns+query+"None")
 	var direct []string

@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/lease"
 )
 
 const (
@@ -38,24 +39,20 @@ type Router struct {
 	// Epoch and Window are 0 where it acknowledges nothing.
 	Epoch  int64 `json:"epoch"`
 	Window int64 `json:"window"`
-	// Renewed is when it last showed that it lives; zero where it never did.
-	Renewed time.Time `json:"renewed"`
+	// Renewal is the last sign that it lives.
+	lease.Renewal
 	// AdminURL is the base of its admin port, empty where it has none.
 	AdminURL string `json:"adminURL,omitempty"`
 }
 
-func routerOf(lease *coordinationv1.Lease) Router {
-	r := Router{Name: lease.Name, Epoch: number(lease, v1alpha1.AnnotationEpoch),
-		Window: number(lease, v1alpha1.AnnotationWindow), AdminURL: lease.Annotations[v1alpha1.AnnotationAdminURL]}
-	if lease.Spec.RenewTime != nil {
-		r.Renewed = lease.Spec.RenewTime.Time
-	}
-	return r
+func routerOf(registered *coordinationv1.Lease) Router {
+	return Router{Name: registered.Name, Epoch: number(registered, v1alpha1.AnnotationEpoch), Window: number(registered, v1alpha1.AnnotationWindow),
+		Renewal: lease.RenewalOf(registered), AdminURL: registered.Annotations[v1alpha1.AnnotationAdminURL]}
 }
 
 // number is 0 for what is no number: that acknowledges nothing.
-func number(lease *coordinationv1.Lease, annotation string) int64 {
-	n, err := strconv.ParseInt(lease.Annotations[annotation], 10, 64)
+func number(registered *coordinationv1.Lease, annotation string) int64 {
+	n, err := strconv.ParseInt(registered.Annotations[annotation], 10, 64)
 	if err != nil {
 		return 0
 	}
@@ -174,8 +171,8 @@ func (c *Crowd) Await(ctx context.Context, epoch, window int64, ignore ...string
 func (c *Crowd) seen() []Router {
 	var out []Router
 	for _, object := range c.leases.GetStore().List() {
-		if lease, ok := object.(*coordinationv1.Lease); ok {
-			out = append(out, routerOf(lease))
+		if registered, ok := object.(*coordinationv1.Lease); ok {
+			out = append(out, routerOf(registered))
 		}
 	}
 	return out

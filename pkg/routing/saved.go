@@ -20,6 +20,9 @@ var ErrNothingSaved = errors.New("no routing configuration is saved")
 type Saved struct {
 	// SavedAt is when the configuration was known to be in force.
 	SavedAt time.Time `json:"savedAt"`
+	// Released says that the Ring may have changed without the router that saved this: its registration is gone, and
+	// it must not write by what is here.
+	Released bool `json:"released,omitempty"`
 	// Server is the URL that the Ring was read from.
 	Server string `json:"server"`
 	// Ring is the Ring as it was read.

@@ -32,6 +32,8 @@ type Snapshot struct {
 	// Promoting are the cells that have left the ring and whose envelopes are not all promoted yet. They are
 	// unavailable as well.
 	Promoting map[string]bool
+	// Withheld are the cells in which nothing is promoted yet: their envelopes may be of objects that were deleted.
+	Withheld map[string]bool
 	// Failover is the run that is taking a cell out of the ring; empty at other times.
 	Failover string
 	// Slots are the cells' places in the resource versions that routers show, 1 to 999.
@@ -132,7 +134,7 @@ func (s *Snapshot) observe(ring *v1alpha1.Ring) {
 	s.Protection = protectionOf(ring.Spec.Protection)
 	s.Epoch, s.Phase, s.Window = ring.Status.Epoch, ring.Status.Phase, ring.Status.Window
 	s.Failover = ring.Status.Failover
-	s.Unavailable, s.Promoting = set(ring.Status.Unavailable), set(ring.Status.Promoting)
+	s.Unavailable, s.Promoting, s.Withheld = set(ring.Status.Unavailable), set(ring.Status.Promoting), set(ring.Status.Withheld)
 	s.Slots = make(map[string]int, len(ring.Status.Slots))
 	s.ControlPlanes = make(map[string]string, len(ring.Status.Slots))
 	for _, slot := range ring.Status.Slots {

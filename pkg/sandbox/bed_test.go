@@ -47,7 +47,7 @@ func crash(order []string) int {
 	m.DieWithParent = false
 	m.Progress = func(e sandbox.Event) {
 		if strings.ReplaceAll(e.Step, " ", "-") == order[1] {
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			_ = signal(os.Getpid(), os.Kill)
 		}
 	}
 	if order[0] == "up" {
@@ -135,7 +135,7 @@ func pids(s sandbox.Status) []int {
 func awaitGone(t *testing.T, pid int) {
 	t.Helper()
 	await(t, "the end of a process", func(context.Context) (bool, error) {
-		return syscall.Kill(pid, 0) != nil, nil
+		return signal(pid, syscall.Signal(0)) != nil, nil
 	})
 }
 
@@ -146,9 +146,18 @@ func await(t *testing.T, what string, condition wait.ConditionWithContextFunc) {
 	}
 }
 
+// signal is syscall.Kill, which does not compile on Windows. Signal 0 asks whether the process is there.
+func signal(pid int, s os.Signal) error {
+	process, err := os.FindProcess(pid)
+	if err != nil {
+		return err
+	}
+	return process.Signal(s)
+}
+
 func kill(t *testing.T, part sandbox.Part) {
 	t.Helper()
-	if err := syscall.Kill(part.PID, syscall.SIGKILL); err != nil {
+	if err := signal(part.PID, os.Kill); err != nil {
 		t.Fatalf("kill %s: %v", part.Name, err)
 	}
 	lock := filepath.Join(filepath.Dir(filepath.Dir(part.Log)), part.Name, "lock")

@@ -108,12 +108,11 @@ func (m *Manager) lockBox(name string) (*box, error) {
 		return nil, unusable(m.StateDir, err)
 	}
 	b := &box{m: m, name: name, lock: lock}
-	err = lock.Record(daemon.Holder{PID: os.Getpid(), StartTime: m.Clock.Now()})
-	if err == nil {
-		b.record, err = readRecord(m.dir(name))
-	}
-	if err != nil {
+	if b.record, err = readRecord(m.dir(name)); err != nil {
 		return nil, errors.Join(err, lock.Release())
+	}
+	if err := lock.Record(daemon.Holder{PID: os.Getpid(), StartTime: m.Clock.Now()}); err != nil {
+		return nil, errors.Join(unusable(m.StateDir, err), b.close())
 	}
 	return b, nil
 }

@@ -214,7 +214,7 @@ func TestInterruptedUpLeavesNothing(t *testing.T) {
 func requireHint(t *testing.T, err error) {
 	t.Helper()
 	var b strings.Builder
-	exit.Report(&b, err)
+	exit.Report(&b, exit.Plugin, err)
 	if !strings.Contains(b.String(), "hint: ") {
 		t.Errorf("error has no hint: %s", b.String())
 	}

@@ -3,6 +3,7 @@
 //
 //	go run ./scripts/generate          writes them
 //	go run ./scripts/generate --check  fails where one of them is not as it would be written
+//	go run ./scripts/generate --man DIR  writes manual pages into a folder, for packages, and nothing else
 //
 // It is run in the root of the repository.
 package main
@@ -34,14 +35,18 @@ func ownedFolders() []string { return []string{"docs/cli", "completions"} }
 
 func main() {
 	check := flag.Bool("check", false, "change nothing, fail where a file is stale")
+	man := flag.String("man", "", "folder for manual pages; nothing else is written")
 	flag.Parse()
-	if err := run(*check); err != nil {
+	if err := run(*check, *man); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
 }
 
-func run(check bool) error {
+func run(check bool, man string) error {
+	if man != "" {
+		return writeManPages(cli.NewCommand(newEnv(io.Discard)), man)
+	}
 	files, err := generate()
 	if err != nil {
 		return err

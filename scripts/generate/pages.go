@@ -55,11 +55,9 @@ func page(cmd *cobra.Command) []byte {
 		}
 		section(&b, title, strings.TrimRight(flags.FlagUsages(), "\n"))
 	}
-	if cli.Works(cmd) {
-		b.WriteString("\n## Exit codes\n\n")
-		codes, _ := cli.ExitCodes(commandName(cmd))
-		codeTable(&b, codes)
-	}
+	b.WriteString("\n## Exit codes\n\n")
+	codes, _ := cli.ExitCodes(commandName(cmd))
+	codeTable(&b, codes)
 	links(&b, cmd)
 	return b.Bytes()
 }
@@ -92,9 +90,7 @@ func links(w io.Writer, cmd *cobra.Command) {
 			fmt.Fprintf(w, "- [%s](%s): %s\n", child.CommandPath(), pageName(child), child.Short)
 		}
 	}
-	if cli.Works(cmd) {
-		fmt.Fprint(w, "- [exit codes of all commands](../exit-codes.md)\n")
-	}
+	fmt.Fprint(w, "- [exit codes of all commands](../exit-codes.md)\n")
 }
 
 // commandName is the path of cmd without the program.

@@ -12,6 +12,9 @@ import (
 
 // goreleaser is what is checked of .goreleaser.yaml; goreleaser itself checks the rest (make release-snapshot).
 type goreleaser struct {
+	Before struct {
+		Hooks []string `json:"hooks"`
+	} `json:"before"`
 	Builds []struct {
 		GOOS   []string `json:"goos"`
 		GOARCH []string `json:"goarch"`
@@ -55,13 +58,20 @@ func TestReleaseConfiguration(t *testing.T) {
 		t.Errorf("packages are %s", got)
 	}
 	destinations := ""
+	if len(c.Before.Hooks) != 1 || !strings.HasSuffix(c.Before.Hooks[0], "go run ./scripts/generate --man man") {
+		t.Errorf("what makes the manual pages: %+v", c.Before.Hooks)
+	}
 	for _, content := range c.NFPMs[0].Contents {
+		if content.Src == "man/*.1.gz" {
+			destinations += content.Dst + "\n" // made by the hook
+			continue
+		}
 		if _, err := os.Stat(filepath.Join(root, content.Src)); err != nil {
 			t.Errorf("a package holds what is not there: %v", err)
 		}
 		destinations += content.Dst + "\n"
 	}
-	for _, shell := range []string{"/bash-completion/", "/fish/", "/zsh/vendor-completions/", "/zsh/site-functions/", "/usr/bin/kubectl_complete-cell"} {
+	for _, shell := range []string{"/bash-completion/", "/fish/", "/zsh/vendor-completions/", "/zsh/site-functions/", "/usr/bin/kubectl_complete-cell", "/usr/share/man/man1/"} {
 		if !strings.Contains(destinations, shell) {
 			t.Errorf("the packages have no %s", shell)
 		}

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kubecell/kubectl-cell/pkg/sandbox"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
@@ -153,6 +154,34 @@ func requireWorks(t *testing.T, program, typed string) {
 	out, err = exec.Command(program, "where", "--help").CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "  "+typed+" where ") {
 		t.Errorf("help does not say %q: %v\n%s", typed, err, out)
+	}
+	requireHints(t, program, typed)
+}
+
+// requireHints: what helps against an error begins with what people have to type, too.
+func requireHints(t *testing.T, program, typed string) {
+	t.Helper()
+	controlPlane, _, err := sandboxtest.Binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := t.TempDir()
+	environ := append(os.Environ(), "HOME="+home, "KUBECTL_CELL_HOME="+home, "KUBECONFIG="+filepath.Join(home, "config"),
+		sandbox.ControlPlaneEnv+"="+controlPlane)
+	for _, test := range []struct {
+		words []string
+		hint  string
+	}{
+		{[]string{"sandbox", "cell", "add", "cell-9"}, typed + " sandbox up --name cell-sandbox"},
+		{[]string{"sandbox", "up", "--cells", "0"}, typed + " sandbox up --cells 3"},
+		{[]string{"version", "--nonsense"}, typed + " version --help"},
+		{[]string{"completion", "install", "--dir", "kubectl cell up"}, "mkdir -p kubectl cell up"},
+	} {
+		cmd := exec.Command(program, test.words...)
+		cmd.Env = environ
+		if out, err := cmd.CombinedOutput(); err == nil || !strings.HasSuffix(string(out), "\n  hint: "+test.hint+"\n") {
+			t.Errorf("%s is not answered with the hint %q: %v\n%s", test.words, test.hint, err, out)
+		}
 	}
 }
 

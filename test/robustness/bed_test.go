@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
@@ -33,6 +34,12 @@ import (
 // patience is how long anything may take that has to come.
 const patience = 2 * time.Minute
 
+// runPatience is how long a rebalance, a failover or a failback may take: minutes beside busy neighbours.
+const runPatience = 5 * patience
+
+// stopPatience is how long a daemon may take to end.
+const stopPatience = 10 * time.Second
+
 // access is a way to a router or a cell, by its name.
 type access struct {
 	name   string
@@ -44,11 +51,13 @@ type bed struct {
 	t      *testing.T
 	box    *sandboxtest.Sandbox
 	rcp    *rest.Config
+	kube   kubernetes.Interface // of the RCP
 	client *client.Client
 	record *history.Recorder
 	binary string // kubectl-cell
 
 	routers []daemon.Spec
+	hosts   []string // of the routers, as URLs
 	through []access
 
 	mu    sync.Mutex // guards what follows
@@ -61,7 +70,7 @@ func newBed(t *testing.T, cells int) *bed {
 	b := &bed{t: t, box: sandboxtest.Up(t, cells), record: history.NewRecorder()}
 	b.rcp = b.box.RCP(t)
 	var err error
-	b.client, err = client.New(b.rcp)
+	b.kube, b.client, err = client.Connect(b.rcp)
 	b.must(err)
 	_, b.binary, err = sandboxtest.Binaries()
 	b.must(err)
@@ -71,13 +80,12 @@ func newBed(t *testing.T, cells int) *bed {
 	second := rest.CopyConfig(first)
 	port := freePort(t)
 	second.Host = "https://" + net.JoinHostPort(sandbox.Loopback, port)
-	b.routers = []daemon.Spec{b.routerSpec("router-1", b.dir("router"), at.Port()), b.routerSpec("router-2", t.TempDir(), port)}
+	b.routers = []daemon.Spec{b.routerSpec("router-1", b.box.Dir("router"), at.Port()), b.routerSpec("router-2", t.TempDir(), port)}
+	b.hosts = []string{first.Host, second.Host}
 	b.through = []access{{"router-1", dynamicFor(t, first)}, {"router-2", dynamicFor(t, second)}}
 	b.start(b.routers[1])
-	t.Cleanup(func() { _, _ = daemon.Stop(context.Background(), b.routers[1].LockPath, 10*time.Second) })
-	// It would take over runs whose driver was killed, and drive past the steps at which something is to break.
-	_, err = daemon.Stop(t.Context(), filepath.Join(b.dir("backup"), "lock"), 10*time.Second)
-	b.must(err)
+	t.Cleanup(func() { _, _ = daemon.Stop(context.Background(), b.routers[1].LockPath, stopPatience) })
+	b.withoutBackup()
 	for i := range cells {
 		b.addCell(fmt.Sprintf("cell-%d", i+1))
 	}
@@ -90,11 +98,6 @@ func (b *bed) must(err error) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-}
-
-// dir is where the sandbox keeps a part.
-func (b *bed) dir(part string) string {
-	return filepath.Join(b.box.Manager.StateDir, "sandboxes", b.box.Name, part)
 }
 
 func dynamicFor(t *testing.T, config *rest.Config) dynamic.Interface {
@@ -124,7 +127,7 @@ func freePort(t *testing.T) string {
 
 // routerSpec is a router that keeps its state in dir, with the certificates of the sandbox's own one.
 func (b *bed) routerSpec(name, dir, port string) daemon.Spec {
-	files := b.dir("router")
+	files := b.box.Dir("router")
 	return daemon.Spec{
 		Name: name,
 		Command: []string{
@@ -133,7 +136,7 @@ func (b *bed) routerSpec(name, dir, port string) daemon.Spec {
 			"--tls-cert-file", filepath.Join(files, "serving.crt"), "--tls-private-key-file", filepath.Join(files, "serving.key"),
 			"--client-ca-file", filepath.Join(files, "ca.crt"), "--admin-listen", net.JoinHostPort(sandbox.Loopback, "0"),
 		},
-		LockPath: filepath.Join(dir, "lock"), LogPath: filepath.Join(b.dir("logs"), name+".log"), DieWithParent: true,
+		LockPath: filepath.Join(dir, "lock"), LogPath: filepath.Join(b.box.Dir("logs"), name+".log"), DieWithParent: true,
 	}
 }
 
@@ -168,29 +171,18 @@ func (b *bed) signal(lock string, signal syscall.Signal) {
 	}
 }
 
-// startCell starts a cell that was killed, at its old address.
-func (b *bed) startCell(name string) {
+func (b *bed) await(what string, condition func() bool) {
 	b.t.Helper()
-	plane, _, err := sandboxtest.Binaries()
-	b.must(err)
-	ctx, cancel := context.WithTimeout(b.t.Context(), patience)
-	defer cancel()
-	_, err = sandbox.ControlPlane{
-		Name: name, Binary: plane, Dir: b.dir(name), LogPath: filepath.Join(b.dir("logs"), name+".log"), DieWithParent: true,
-	}.Start(ctx)
-	if err != nil {
-		b.t.Errorf("start %s: %v", name, err)
+	if err := b.poll(condition); err != nil {
+		b.t.Errorf("wait for %s: %v", what, err)
 	}
 }
 
-func (b *bed) await(what string, condition func() bool) {
-	b.t.Helper()
-	err := wait.PollUntilContextTimeout(b.t.Context(), 20*time.Millisecond, patience, true, func(context.Context) (bool, error) {
+// poll waits for a condition; the error is that it does not come.
+func (b *bed) poll(condition func() bool) error {
+	return wait.PollUntilContextTimeout(b.t.Context(), 20*time.Millisecond, patience, true, func(context.Context) (bool, error) {
 		return condition(), nil
 	})
-	if err != nil {
-		b.t.Errorf("wait for %s: %v", what, err)
-	}
 }
 
 // addCell makes a cell known that runs.

@@ -14,8 +14,11 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/kubecell/kubectl-cell/pkg/backup"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
@@ -28,8 +31,10 @@ const (
 	driveEnv   = "ROBUSTNESS_DRIVE"
 	kubeEnv    = "ROBUSTNESS_KUBECONFIG"
 	contextEnv = "ROBUSTNESS_CONTEXT"
-	stepWord   = "step "
-	endWord    = "ended "
+	// childPrefix begins the identity of such a driver.
+	childPrefix = "child-"
+	stepWord    = "step "
+	endWord     = "ended "
 	// leaseDuration is short, so that little time is spent waiting for a driver that is dead.
 	leaseDuration = 3 * time.Second
 )
@@ -38,20 +43,34 @@ func TestMain(m *testing.M) {
 	if name := os.Getenv(driveEnv); name != "" {
 		os.Exit(driveAsChild(name))
 	}
+	if name := os.Getenv(failOverEnv); name != "" {
+		os.Exit(failOverAsChild(name))
+	}
 	os.Exit(sandboxtest.Main(m))
 }
 
-func driveAsChild(name string) int {
+// childConfig is the way to the RCP for a driver.
+func childConfig() (*rest.Config, error) {
 	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: os.Getenv(kubeEnv)}
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules,
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules,
 		&clientcmd.ConfigOverrides{CurrentContext: os.Getenv(contextEnv)}).ClientConfig()
+}
+
+func driveAsChild(name string) int {
+	config, err := childConfig()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	kube, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	asked := asker{lines: bufio.NewReader(os.Stdin), known: map[string]bool{}}
 	driver := &rebalance.Driver{
-		RCP: config, Identity: fmt.Sprintf("child-%d", os.Getpid()), LeaseDuration: leaseDuration,
+		RCP: config, Identity: fmt.Sprintf("%s%d", childPrefix, os.Getpid()), LeaseDuration: leaseDuration,
+		Settle:   backup.Settle(kube),
 		Step:     func(step rebalance.StepName) { asked.step(string(step)) },
 		UnitStep: func(step migration.Step) { asked.step(string(step.Name)) },
 		Logger:   slog.New(slog.NewTextHandler(os.Stderr, nil)),
@@ -95,10 +114,15 @@ type child struct {
 
 func (b *bed) drive(run string) *child {
 	b.t.Helper()
+	return b.child(driveEnv, run)
+}
+
+func (b *bed) child(env, run string) *child {
+	b.t.Helper()
 	c := &child{cmd: exec.Command(os.Args[0], "-test.run=^$"), lines: make(chan string, 64)}
-	c.cmd.Env = append(os.Environ(), driveEnv+"="+run, kubeEnv+"="+b.box.Kubeconfig, contextEnv+"="+b.box.Name+"-rcp")
+	c.cmd.Env = append(os.Environ(), env+"="+run, kubeEnv+"="+b.box.Kubeconfig, contextEnv+"="+b.box.Name+"-rcp")
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	log, err := os.OpenFile(b.dir("logs")+"/driver.log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := os.OpenFile(b.box.Dir("logs")+"/driver.log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	b.must(err)
 	defer log.Close()
 	c.cmd.Stderr = log

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/kubecell/kubectl-cell/pkg/exit"
-	"github.com/kubecell/kubectl-cell/pkg/migration"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
 )
 
@@ -26,14 +24,16 @@ const (
 	restartCell   fault = "cell"   // kill -9 of an apiserver with its etcd, and a new one
 	pauseRun      fault = "pause"  // and resume after a second
 	abortRun      fault = "abort"  // and begin again when all is back
-	// bypass is a writer at the cells all the time, random a fault every few seconds beside those at steps.
-	bypass fault = "direct"
+	bypass        fault = "direct" // a writer at the cells, all the time, and several writes at once at a step
+	// random is a fault every few seconds beside those at steps.
 	random fault = "random"
+	// backedUp has a backup daemon keep envelopes, and take over runs whose driver was killed.
+	backedUp fault = "backup"
 )
 
 // atSteps are the faults that can happen at a step.
 func atSteps() []fault {
-	return []fault{killDriver, restartRouter, crashRouter, stopRouter, restartCell, pauseRun, abortRun}
+	return []fault{killDriver, restartRouter, crashRouter, stopRouter, restartCell, pauseRun, bypass, abortRun}
 }
 
 const (
@@ -50,8 +50,8 @@ type breaker struct {
 	random *rand.Rand // guarded by mu
 }
 
-// do breaks one thing that is no matter of the driver, and mends it.
-func (b *breaker) do(f fault) {
+// do breaks one thing that is no matter of the driver, and mends it. meanwhile is called while it is broken.
+func (b *breaker) do(f fault, meanwhile func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	router := b.routers[b.random.IntN(len(b.routers))]
@@ -61,14 +61,19 @@ func (b *breaker) do(f fault) {
 	case restartRouter, crashRouter:
 		signal := map[fault]syscall.Signal{restartRouter: syscall.SIGTERM, crashRouter: syscall.SIGKILL}[f]
 		b.end(router.LockPath, signal)
+		meanwhile()
 		b.start(router)
 	case stopRouter:
 		b.signal(router.LockPath, syscall.SIGSTOP)
+		meanwhile()
 		sleep(b.t.Context(), stopFor)
 		b.signal(router.LockPath, syscall.SIGCONT)
 	case restartCell:
-		b.end(b.dir(cell)+"/lock", syscall.SIGKILL)
-		b.startCell(cell)
+		b.box.Kill(b.t, cell)
+		meanwhile()
+		b.box.Start(b.t, cell)
+	default:
+		meanwhile()
 	}
 }
 
@@ -85,7 +90,7 @@ func (b *breaker) atRandom(ctx context.Context, faults []fault, kill func()) {
 		if f == killDriver {
 			kill()
 		} else {
-			b.do(f)
+			b.do(f, func() {})
 		}
 	}
 }
@@ -113,45 +118,6 @@ func (b *breaker) abort(run string) {
 func refused(err error) bool {
 	var e *exit.Error
 	return errors.As(err, &e) && e.Code == exit.Refused
-}
-
-// planOf chooses which fault happens at which named step. round turns the faults, so that as many runs as there are
-// faults have each of them at each step. An abort is once in a plan: what follows it, happens on another way.
-func planOf(r *rand.Rand, faults []fault, steps, round int) map[string]fault {
-	faults = slices.DeleteFunc(slices.Clone(faults), func(f fault) bool { return !slices.Contains(atSteps(), f) })
-	names := stepNames()
-	if len(faults) == 0 {
-		return nil
-	}
-	at := r.Perm(len(names))
-	if steps == 0 || steps > len(names) {
-		steps = len(names)
-	}
-	plan, aborted := map[string]fault{}, false
-	for n, i := range at[:steps] {
-		f := faults[(i+round)%len(faults)]
-		if steps < len(names) {
-			f = faults[(n+round)%len(faults)]
-		}
-		if f == abortRun && aborted {
-			f = killDriver
-		}
-		aborted = aborted || f == abortRun
-		plan[names[i]] = f
-	}
-	return plan
-}
-
-// stepNames are the named steps of a run and of the units in it, on their way there and back.
-func stepNames() []string {
-	var out []string
-	for _, step := range rebalance.StepNames() {
-		out = append(out, string(step))
-	}
-	for _, step := range migration.StepNames() {
-		out = append(out, string(step))
-	}
-	return out
 }
 
 func parseFaults(s string) []fault {

@@ -1,6 +1,7 @@
 package robustness
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/placement"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
+	"github.com/kubecell/kubectl-cell/pkg/verify"
 	"github.com/kubecell/kubectl-cell/test/robustness/history"
 	"github.com/kubecell/kubectl-cell/test/robustness/validate"
 )
@@ -30,7 +32,10 @@ func (p *proof) judge() {
 	p.report("writes that are not accounted for", validate.Conserved(record.Ops, final))
 	p.report("keys that two cells accept writes for", validate.OwnedOnce(record.Rounds))
 	p.report("objects that were changed while they moved", validate.Frozen(told(p.inCells)))
-	p.report("objects that are not in their place", validate.Placed(p.readCells(), p.owner(), final))
+	owner, _ := p.owners()
+	p.report("objects that are not in their place", validate.Placed(p.readCells(), owner, final))
+	p.judgeBackup()
+	p.report("findings of verify", p.findings())
 	for _, kind := range kinds() {
 		var ops []history.Op
 		for _, op := range record.Ops {
@@ -40,6 +45,23 @@ func (p *proof) judge() {
 		}
 		p.report("wrong events of "+kind.Resource, validate.Watched(told(p.shown, kind), ops, part(final, kind), moves))
 	}
+}
+
+// findings are what the fsck has to say of the federation.
+func (b *bed) findings() []string {
+	b.t.Helper()
+	result, err := verify.Run(b.t.Context(), verify.Options{RCP: b.rcp})
+	b.must(err)
+	var out []string
+	for _, f := range result.Findings {
+		out = append(out, fmt.Sprintf("%s: %s in %s: %s", f.Class, f.Object, f.Cell, f.Message))
+	}
+	for _, c := range result.Cells {
+		if c.State == verify.Unreachable {
+			out = append(out, fmt.Sprintf("cell %s was not read: %s", c.Cell, c.Message))
+		}
+	}
+	return out
 }
 
 func (p *proof) report(what string, problems []string) {
@@ -110,15 +132,16 @@ func (p *proof) readCells() []history.Read {
 	return out
 }
 
-// owner names the cell of each key by the ring as it is.
-func (p *proof) owner() func(key string) string {
+// owners name the cell of each key, and the one that backs it up, by the ring as it is.
+func (p *proof) owners() (owner, backup func(key string) string) {
 	p.t.Helper()
 	snap, err := routing.FromRing(p.ring())
 	p.must(err)
-	return func(key string) string {
-		at, _ := snap.Table.Lookup(placement.NamespacedName, namespace, nameOf(key))
-		return at.Old()
+	at := func(key string) placement.Placement {
+		found, _ := snap.Table.Lookup(placement.NamespacedName, namespace, nameOf(key))
+		return found
 	}
+	return func(key string) string { return at(key).Old() }, func(key string) string { return at(key).OldBackup() }
 }
 
 // sum says how much was proven: a run in which nothing happened proves nothing.

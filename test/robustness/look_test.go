@@ -3,7 +3,10 @@ package robustness
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
+	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,8 +20,9 @@ import (
 )
 
 const (
-	// lookEvery is how often a lister lists.
+	// lookEvery is how often a lister lists up to manyKeys; more of them are listed as much rarer.
 	lookEvery = 3 * time.Second
+	manyKeys  = 500
 	// page makes every second list come in pages.
 	page = 50
 	// pollEvery is how often all cells are read for two owners of one key.
@@ -35,7 +39,7 @@ func (t *traffic) keepListing(ctx context.Context) {
 				t.list(ctx, via, kind, int64(n%2*page))
 			}
 		}
-		sleep(ctx, lookEvery)
+		sleep(ctx, lookEvery*time.Duration(max(1, len(t.keys)/manyKeys)))
 	}
 }
 
@@ -129,6 +133,20 @@ func (t *traffic) keepBypassing(ctx, stopping context.Context, seed uint64) {
 		cell, key := cells[random.IntN(len(cells))], t.keys[random.IntN(len(t.keys))]
 		t.bypass(ctx, cell, key, random.IntN(2) == 0)
 		sleep(stopping, thinking)
+	}
+}
+
+// bypassMoving writes once to an object of every tenth key that moves, in each cell.
+func (p *proof) bypassMoving() {
+	var writing sync.WaitGroup
+	defer writing.Wait()
+	for i, key := range slices.Sorted(maps.Keys(p.moving)) {
+		if i%10 != 0 {
+			continue
+		}
+		for _, cell := range p.allCells() {
+			writing.Go(func() { p.bypass(p.ctx, cell, key, i%20 == 0) })
+		}
 	}
 }
 

@@ -21,6 +21,8 @@ const (
 	// body as well: one that has two different ones is torn.
 	born   = "robustness/born"
 	marked = "robustness/mark"
+	// protectedBy is the label that rules of protection look at.
+	protectedBy = "robustness-protection"
 )
 
 // The kinds: one without a status, one with scale, and a custom one, which is sharded by the default rules.
@@ -91,8 +93,23 @@ func fresh(key, mark string, replicas int64) *unstructured.Unstructured {
 		o = newObject("v1", "ConfigMap", nameOf(key))
 	}
 	o.SetAnnotations(map[string]string{born: mark})
+	if policy := protectionOf(key); policy != "" {
+		o.SetLabels(map[string]string{protectedBy: string(policy)})
+	}
 	setMark(o, key, mark)
 	return o
+}
+
+// protectionOf is how an object is protected where the ring has a rule for its label, "" for as all others: a tenth of
+// the names in either way.
+func protectionOf(key string) v1alpha1.ProtectionPolicy {
+	switch key[len(key)-1] {
+	case '1':
+		return v1alpha1.ProtectionStrict
+	case '2':
+		return v1alpha1.ProtectionDegrade
+	}
+	return ""
 }
 
 // markPath is where a kind has its mark in the body.

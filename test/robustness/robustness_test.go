@@ -16,7 +16,7 @@ var (
 	firstSeed      = flag.Uint64("seed", 0, "what is drawn in the first run; 0 draws it")
 	seeds          = flag.Int("seeds", 1, "how many runs, with seeds that follow one another")
 	stageNames     = flag.String("stages", "join", "changes of the ring, one after another: join, leave, weights")
-	faultNames     = flag.String("faults", "kill,router,direct", "what breaks: kill, router, crash, stop, cell, pause, abort, direct, random")
+	faultNames     = flag.String("faults", "kill,router,direct", "what breaks: kill, router, crash, stop, cell, pause, abort, direct, random, backup")
 	stepsDisturbed = flag.Int("steps", 4, "at how many of the named steps something breaks; 0 for all")
 	clients        = flag.Int("clients", 16, "how many write at once")
 	names          = flag.Int("names", 320, "how many names objects have")
@@ -31,6 +31,10 @@ type proof struct {
 	breaker *breaker
 	faults  []fault
 	moving  map[string]bool // keys that move at some time
+	done    *coverage
+	// keeper is nil where no backup daemon takes part.
+	keeper    *keeper
+	takenOver int // how often it took a run over
 
 	ctx      context.Context // of all that watches and writes
 	watching sync.WaitGroup
@@ -44,36 +48,60 @@ func TestRebalance(t *testing.T) {
 	if seed == 0 {
 		seed = uint64(rand.Uint32()) + 1
 	}
+	done := newCoverage()
 	for n := range uint64(*seeds) {
 		t.Run(fmt.Sprint(seed+n), func(t *testing.T) {
 			t.Logf("to repeat: go test ./test/robustness -run TestRebalance -v -args -seed %d -stages %s -faults %q -steps %d -clients %d -names %d -rate %d",
 				seed+n, *stageNames, *faultNames, *stepsDisturbed, *clients, *names, *rate)
-			prove(t, seed+n, int(n))
+			done.merge(prove(t, seed+n))
 		})
+	}
+	faults := stepFaults(parseFaults(*faultNames))
+	t.Logf("faults at steps:\n%s", done.table(stepNames(), faults))
+	if missing := done.missing(stepNames(), faults); *stepsDisturbed == 0 && len(missing) > 0 {
+		t.Logf("%d of %d pairs have not happened: %s", len(missing), len(stepNames())*len(faults), strings.Join(missing, ", "))
 	}
 }
 
-func prove(t *testing.T, seed uint64, round int) {
+// prove says which faults happened at which steps.
+func prove(t *testing.T, seed uint64) *coverage {
 	b := newBed(t, firstCells)
 	defer b.keep(seed)
 	ctx, cancel := context.WithCancel(t.Context())
 	p := &proof{
 		traffic: &traffic{bed: b, keys: allKeys(*names)}, moving: map[string]bool{}, ctx: ctx, faults: parseFaults(*faultNames),
-		breaker: &breaker{bed: b, random: rand.New(rand.NewPCG(seed, 0))},
+		breaker: &breaker{bed: b, random: rand.New(rand.NewPCG(seed, 0))}, done: newCoverage(),
+	}
+	if slices.Contains(p.faults, backedUp) && seed%2 == 1 {
+		p.keeper = &keeper{spec: b.backupSpec(), away: true}
+		p.backUp()
 	}
 	defer p.watching.Wait()
 	defer cancel()
 	for _, a := range append(b.allCells(), b.through...) {
 		p.follow(a)
 	}
-	p.fill(ctx, *clients)
+	p.fill(ctx, *clients, nil)
 	p.underLoad(seed, func() {
-		for i, stage := range strings.Split(*stageNames, ",") {
-			p.stage(stage, round+i)
+		all := strings.Split(*stageNames, ",")
+		for i, stage := range all {
+			p.stage(stage, p.plan(seed, len(all), i))
 		}
 	})
 	p.judge()
 	t.Logf("%s judged", p.clock())
+	if never := p.done.never(rebalanceSteps(), stepFaults(p.faults)); *stepsDisturbed == 0 && len(never) > 0 {
+		t.Errorf("never in this run: %s", strings.Join(never, ", "))
+	}
+	return p.done
+}
+
+// plan is that of the nth of so many changes of the ring. Those of seeds that follow one another do so as well.
+func (p *proof) plan(seed uint64, stages, n int) map[string]fault {
+	if *stepsDisturbed > 0 {
+		return shortPlan(rand.New(rand.NewPCG(seed, uint64(n)+1)), p.faults, *stepsDisturbed)
+	}
+	return planOf(p.faults, int(seed%(1<<16))*stages+n)
 }
 
 // follow watches all kinds in one place until the run has ended.

@@ -39,10 +39,9 @@ func stages() map[string]func(*proof) {
 }
 
 // stage changes the ring and has drivers carry it out, until data is where the ring wants it.
-func (p *proof) stage(name string, round int) {
+func (p *proof) stage(name string, plan map[string]fault) {
 	p.t.Helper()
 	stages()[name](p)
-	plan := planOf(p.breaker.random, p.faults, *stepsDisturbed, round)
 	p.t.Logf("%s %s, with %v", p.clock(), name, plan)
 	for {
 		run := p.begin()
@@ -55,8 +54,9 @@ func (p *proof) stage(name string, round int) {
 			p.t.Fatalf("%s ended %s", run, phase)
 		}
 	}
-	for _, step := range rebalance.StepNames() {
-		if f, left := plan[string(step)]; left {
+	for _, step := range rebalanceSteps() {
+		// A daemon that has taken a run over does not wait at its steps.
+		if f, left := plan[step]; left && p.keeper == nil {
 			p.t.Errorf("%s: the run never came to %s, where %s was to be", name, step, f)
 		}
 	}
@@ -107,17 +107,20 @@ func (p *proof) conduct(run string, plan map[string]fault) v1alpha1.RebalancePha
 		driver.kill()
 	})
 	defer stop()
-	ctx, cancel := context.WithTimeout(p.t.Context(), 2*patience)
+	ctx, cancel := context.WithTimeout(p.t.Context(), runPatience)
 	defer cancel()
 	for {
 		select {
 		case line, running := <-driver.lines:
 			switch {
 			case running:
+				p.backUp()
 				p.answer(driver, run, line, plan)
 			case p.phase(run).Final():
+				p.backUp()
 				return p.phase(run)
 			default:
+				p.handOver(run)
 				next := p.drive(run)
 				mu.Lock()
 				driver = next
@@ -143,33 +146,38 @@ func (p *proof) disturb(kill func()) (stop func()) {
 	return func() { cancel(); breaking.Wait() }
 }
 
-// answer does at a step what is planned for it, once, and lets the driver go on.
+// answer does at a step what is planned for it, once, and lets the driver go on: in the middle of what is broken for a
+// while.
 func (p *proof) answer(driver *child, run, line string, plan map[string]fault) {
 	step, ok := stepIn(line)
 	if !ok {
 		return
 	}
 	f, planned := plan[step]
-	delete(plan, step)
-	if planned {
-		p.t.Logf("%s at %s: %s", p.clock(), step, f)
+	if !planned || f == abortRun && p.ring().Status.Aborting {
+		driver.goOn() // what walks back is aborted already; the next run comes here as well
+		return
 	}
+	delete(plan, step)
+	p.t.Logf("%s at %s: %s", p.clock(), step, f)
+	p.done.add(step, f, 1)
 	switch f {
 	case killDriver:
 		driver.kill()
-		return
 	case abortRun:
 		p.breaker.abort(run)
+		driver.goOn()
 	case pauseRun:
 		p.breaker.pause(run)
 		driver.goOn()
 		sleep(p.t.Context(), pauseFor)
 		p.breaker.resume(run)
-		return
+	case bypass:
+		p.bypassMoving()
+		driver.goOn()
 	default:
-		p.breaker.do(f)
+		p.breaker.do(f, driver.goOn)
 	}
-	driver.goOn()
 }
 
 func (p *proof) run(name string) *v1alpha1.Rebalance {

@@ -43,14 +43,16 @@ type caller struct {
 	last   map[string]*unstructured.Unstructured // the objects that it was shown, by key
 }
 
-// fill makes all objects, by n clients at once.
-func (t *traffic) fill(ctx context.Context, n int) {
+// fill makes all objects but those that are there, by n clients at once.
+func (t *traffic) fill(ctx context.Context, n int, there map[string]history.State) {
 	var making sync.WaitGroup
 	for i := range n {
 		c := t.caller(i, 0)
 		making.Go(func() {
 			for k := i; k < len(t.keys) && ctx.Err() == nil; k += n {
-				c.do(ctx, history.Create, t.keys[k])
+				if _, is := there[t.keys[k]]; !is {
+					c.do(ctx, history.Create, t.keys[k])
+				}
 			}
 		})
 	}
@@ -108,13 +110,13 @@ func (c *caller) next(ctx context.Context) {
 }
 
 // do makes one request and records it. An Update is of the object as this client saw it last; where it never did, it
-// becomes a Get.
+// becomes a Patch: of thousands of names a client knows few, and what it wants is to write.
 func (c *caller) do(ctx context.Context, verb history.Verb, key string) {
 	via := c.through[c.random.IntN(len(c.through))]
 	op := history.Op{Client: c.id, Via: via.name, Key: key, Verb: verb}
 	known := c.last[key]
 	if verb == history.Update && known == nil {
-		op.Verb = history.Get
+		op.Verb = history.Patch
 	}
 	if op.Writes() {
 		op.Mark = fmt.Sprintf("c%d-%d", c.id, c.marks.Add(1))
@@ -134,7 +136,7 @@ func (c *caller) do(ctx context.Context, verb history.Verb, key string) {
 		answer(op, seen, err)
 	})
 	c.learn(op, seen)
-	if op.Outcome == history.Refused && !apierrors.IsTooManyRequests(err) && !neverSent(err) {
+	if op.Outcome == history.Refused && !apierrors.IsTooManyRequests(err) && !neverSent(err) && !isUnavailable(err) {
 		c.strange("%s", op)
 	}
 }
@@ -206,12 +208,18 @@ func outcome(verb history.Verb, err error) history.Outcome {
 		return history.Exists
 	case apierrors.IsConflict(err):
 		return history.Conflict
-	case apierrors.IsTooManyRequests(err), neverSent(err):
+	case apierrors.IsTooManyRequests(err), neverSent(err), isUnavailable(err):
 		return history.Refused
 	case errors.As(err, &status) && status.Status().Code >= 400 && status.Status().Code < 500 && !apierrors.IsTimeout(err):
 		return history.Refused
 	}
 	return history.Unknown
+}
+
+// isUnavailable says whether a router could not do it, and did nothing: it tells when to come again then.
+func isUnavailable(err error) bool {
+	_, again := apierrors.SuggestsClientDelay(err)
+	return again && apierrors.IsServiceUnavailable(err)
 }
 
 // neverSent says whether there was nobody to send it to.

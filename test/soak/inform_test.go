@@ -3,10 +3,12 @@ package soak
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -29,38 +31,51 @@ import (
 type follower struct {
 	resource  schema.GroupVersionResource
 	namespace string // all where empty
+	half      string // of the objects, by their label; all where empty
 	informer  cache.SharedIndexInformer
 	events    atomic.Int64
 	lists     atomic.Int64 // how often it asked for everything
+	open      atomic.Int64 // the watches that it has now
 
 	mu sync.Mutex
 	// The rest is guarded by mu.
-	newest map[string]string // the version last told, by key
-	broken []string
+	newest   map[string]string // the version last told, by key
+	broken   []string
+	refusals []string // what it was answered, and why its watches ended
 }
 
 func (f *follower) String() string {
-	return fmt.Sprintf("%s in %q", f.resource.Resource, f.namespace)
+	return fmt.Sprintf("%s in %q, half %q", f.resource.Resource, f.namespace, f.half)
 }
 
-// startInformers follows each resource in all namespaces, and in two of them, and waits until all have
-// their first list.
+// followers follow each resource in all namespaces, in each of them, and by a selector the objects of either label.
+func followers(namespaces []string) []*follower {
+	var out []*follower
+	for _, resource := range followed() {
+		out = append(out, &follower{resource: resource, newest: map[string]string{}})
+		if resource.Resource == "namespaces" {
+			continue
+		}
+		for _, namespace := range namespaces {
+			out = append(out, &follower{resource: resource, namespace: namespace, newest: map[string]string{}})
+		}
+		for _, half := range halves() {
+			out = append(out, &follower{resource: resource, half: half, newest: map[string]string{}})
+		}
+	}
+	return out
+}
+
+// startInformers starts the followers and waits until all have their first list.
 func startInformers(t *testing.T, s *sandboxtest.Sandbox, namespaces []string) []*follower {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	t.Cleanup(func() { cancel(); running.Wait() })
-	var out []*follower
-	for _, resource := range followed() {
-		for _, namespace := range append([]string{metav1.NamespaceAll}, namespaces[:2]...) {
-			if resource.Resource == "namespaces" && namespace != metav1.NamespaceAll {
-				continue
-			}
-			f := &follower{resource: resource, namespace: namespace, newest: map[string]string{}}
-			f.start(t, s.Router(t))
-			running.Go(func() { f.informer.RunWithContext(ctx) })
-			out = append(out, f)
-		}
+	out := followers(namespaces)
+	for _, f := range out {
+		f.start(t, s.Router(t))
+		running.Go(func() { f.informer.RunWithContext(ctx) })
 	}
 	for _, f := range out {
 		if !cache.WaitForCacheSync(ctx.Done(), f.informer.HasSynced) {
@@ -81,12 +96,15 @@ func (f *follower) start(t *testing.T, config *rest.Config) {
 	resource := client.Resource(f.resource).Namespace(f.namespace)
 	f.informer = cache.NewSharedIndexInformer(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			return resource.List(ctx, o)
+			return resource.List(ctx, f.selected(o))
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			return resource.Watch(ctx, o)
+			return resource.Watch(ctx, f.selected(o))
 		},
 	}, &unstructured.Unstructured{}, 0, cache.Indexers{})
+	if err := f.informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) { f.note(err.Error()) }); err != nil {
+		t.Fatal(err)
+	}
 	_, err = f.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(o any) { f.told(o, false) },
 		UpdateFunc: func(_, o any) { f.told(o, true) },
@@ -102,7 +120,15 @@ func (f *follower) start(t *testing.T, config *rest.Config) {
 	}
 }
 
-// counting counts what asks for everything.
+// selected asks for the follower's half.
+func (f *follower) selected(o metav1.ListOptions) metav1.ListOptions {
+	if f.half != "" {
+		o.LabelSelector = halfLabel + "=" + f.half
+	}
+	return o
+}
+
+// counting counts what asks for everything, what is refused, and the watches that are open.
 type counting struct {
 	http.RoundTripper
 	f *follower
@@ -110,11 +136,33 @@ type counting struct {
 
 func (c counting) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := c.RoundTripper.RoundTrip(r)
+	if err != nil {
+		return answer, err
+	}
 	query := r.URL.Query()
-	if err == nil && (query.Get("watch") == "" || query.Get("sendInitialEvents") == "true") && query.Get("continue") == "" {
+	watches := query.Get("watch") != ""
+	if (!watches || query.Get("sendInitialEvents") == "true") && query.Get("continue") == "" {
 		c.f.lists.Add(1)
 	}
-	return answer, err
+	switch {
+	case answer.StatusCode >= http.StatusBadRequest:
+		c.f.note(fmt.Sprintf("%s was answered with %s", r.URL, answer.Status))
+	case watches:
+		c.f.open.Add(1)
+		answer.Body = &opened{ReadCloser: answer.Body, end: sync.OnceFunc(func() { c.f.open.Add(-1) })}
+	}
+	return answer, nil
+}
+
+// opened is the body of a watch.
+type opened struct {
+	io.ReadCloser
+	end func()
+}
+
+func (o *opened) Close() error {
+	o.end()
+	return o.ReadCloser.Close()
 }
 
 // told judges an event: versions of an object never go back. One that is told again (a relist) is equal.
@@ -139,6 +187,20 @@ func (f *follower) told(o any, mayRepeat bool) {
 	}
 }
 
+// note takes down what went wrong with a request, but that a connection was refused or ended.
+func (f *follower) note(what string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refusals = append(f.refusals, time.Now().Format(time.TimeOnly)+" "+what)
+}
+
+// refused is what was noted so far.
+func (f *follower) refused() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.refusals
+}
+
 func (f *follower) violations() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -157,12 +219,15 @@ func (f *follower) cached() map[string]string {
 	return out
 }
 
+// fact is an object as the router must show it.
+type fact struct{ namespace, half, version string }
+
 // part is what of a resource the informer has to know.
-func (f *follower) part(all map[string]string) map[string]string {
+func (f *follower) part(all map[string]fact) map[string]string {
 	out := map[string]string{}
-	for key, v := range all {
-		if f.namespace == "" || len(key) > len(f.namespace) && key[:len(f.namespace)+1] == f.namespace+"/" {
-			out[key] = v
+	for key, is := range all {
+		if (f.namespace == "" || f.namespace == is.namespace) && (f.half == "" || f.half == is.half) {
+			out[key] = is.version
 		}
 	}
 	return out
@@ -170,16 +235,16 @@ func (f *follower) part(all map[string]string) map[string]string {
 
 // readTruth reads all followed resources directly, in every control plane, and keeps what the ring says
 // counts there, under the versions that the router must show.
-func readTruth(t *testing.T, s *sandboxtest.Sandbox) map[schema.GroupVersionResource]map[string]string {
+func readTruth(t *testing.T, s *sandboxtest.Sandbox) map[schema.GroupVersionResource]map[string]fact {
 	t.Helper()
 	snap := snapshot(t, s)
 	planes := map[string]*rest.Config{route.RCP: s.RCP(t)}
 	for _, cell := range snap.Table.Cells() {
 		planes[cell] = s.Cell(t, cell)
 	}
-	out := map[schema.GroupVersionResource]map[string]string{}
+	out := map[schema.GroupVersionResource]map[string]fact{}
 	for _, resource := range followed() {
-		out[resource] = map[string]string{}
+		out[resource] = map[string]fact{}
 		for source, config := range planes {
 			client, err := dynamic.NewForConfig(config)
 			if err != nil {
@@ -190,8 +255,9 @@ func readTruth(t *testing.T, s *sandboxtest.Sandbox) map[schema.GroupVersionReso
 				t.Fatal(err)
 			}
 			for i := range list.Items {
-				if shown, ok := shownAs(t, &list.Items[i], resource, source, snap); ok {
-					out[resource][list.Items[i].GetNamespace()+"/"+list.Items[i].GetName()] = shown
+				o := &list.Items[i]
+				if shown, ok := shownAs(t, o, resource, source, snap); ok {
+					out[resource][o.GetNamespace()+"/"+o.GetName()] = fact{o.GetNamespace(), o.GetLabels()[halfLabel], shown}
 				}
 			}
 		}

@@ -2,6 +2,7 @@ package soak
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -18,9 +19,13 @@ import (
 const (
 	// keys is how many names of each resource a writer has in each namespace.
 	keys = 5
+	// halfLabel divides objects among selectors; an update may move one to the other half.
+	halfLabel = "half"
 	// pause is how long a writer waits after a refusal.
 	pause = 50 * time.Millisecond
 )
+
+func halves() []string { return []string{"left", "right"} }
 
 // writer makes, changes and deletes objects whose names are its own, so that it knows what there is.
 type writer struct {
@@ -30,8 +35,12 @@ type writer struct {
 	own        int
 	written    *counts
 	round      int
-	there      map[target]bool
+	// there are the versions of what is there; empty where that is not known.
+	there map[target]string
 }
+
+// errIdle is returned for a write that was answered and changed nothing.
+var errIdle = errors.New("the write changed nothing")
 
 // target is one object of a writer.
 type target struct {
@@ -40,7 +49,7 @@ type target struct {
 }
 
 func (w *writer) run(ctx context.Context) {
-	w.there = map[target]bool{}
+	w.there = map[target]string{}
 	resources := load()
 	for ctx.Err() == nil {
 		w.round++
@@ -53,8 +62,14 @@ func (w *writer) run(ctx context.Context) {
 		switch {
 		case err == nil:
 			w.written.done.Add(1)
+		case errors.Is(err, errIdle):
+			w.written.idle.Add(1)
 		case ctx.Err() == nil && !apierrors.IsConflict(err):
-			w.written.failed.Add(1)
+			if refused(err) {
+				w.written.refused.Add(1)
+			} else {
+				w.written.failed.Add(1)
+			}
 			// While the router is away, asking again at once would only heat the machine.
 			select {
 			case <-ctx.Done():
@@ -62,6 +77,13 @@ func (w *writer) run(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// refused says whether a write was answered, and not with what the writer could not know: what became of one before it
+// that was not answered.
+func refused(err error) bool {
+	var status apierrors.APIStatus
+	return errors.As(err, &status) && !apierrors.IsNotFound(err) && !apierrors.IsAlreadyExists(err)
 }
 
 // load are the resources to write, each as often as it is to be written. One write of a replicated resource is one in
@@ -87,31 +109,51 @@ func load() []schema.GroupVersionResource {
 // what is there is asked for, then, by writing again.
 func (w *writer) write(ctx context.Context, at target) error {
 	client := w.client.Resource(at.resource).Namespace(at.namespace)
-	if !w.there[at] {
-		_, err := client.Create(ctx, newObject(at.resource, at.namespace, at.name), metav1.CreateOptions{})
-		w.there[at] = err == nil || apierrors.IsAlreadyExists(err)
+	before, there := w.there[at]
+	if there && w.random.IntN(4) == 0 {
+		now := int64(0)
+		err := client.Delete(ctx, at.name, metav1.DeleteOptions{GracePeriodSeconds: &now})
+		if err == nil || apierrors.IsNotFound(err) {
+			delete(w.there, at)
+		}
 		return err
 	}
-	var err error
-	switch w.random.IntN(4) {
-	case 0:
-		now := int64(0)
-		err = client.Delete(ctx, at.name, metav1.DeleteOptions{GracePeriodSeconds: &now})
-		w.there[at] = err != nil
-	case 1:
-		var o *unstructured.Unstructured
-		if o, err = client.Get(ctx, at.name, metav1.GetOptions{}); err == nil {
-			o.SetLabels(map[string]string{"round": strconv.Itoa(w.round)})
-			_, err = client.Update(ctx, o, metav1.UpdateOptions{})
+	after, err := w.put(ctx, client, at, there)
+	switch {
+	case apierrors.IsNotFound(err):
+		delete(w.there, at)
+	case apierrors.IsAlreadyExists(err):
+		w.there[at] = ""
+	case err == nil:
+		w.there[at] = after.GetResourceVersion()
+		if w.there[at] == before {
+			return errIdle
 		}
-	default:
-		patch := fmt.Sprintf(`{"metadata":{"annotations":{"round":%q}}}`, strconv.Itoa(w.round))
-		_, err = client.Patch(ctx, at.name, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
-	}
-	if apierrors.IsNotFound(err) {
-		w.there[at] = false
 	}
 	return err
+}
+
+// put makes the object, or changes what is there.
+func (w *writer) put(ctx context.Context, client dynamic.ResourceInterface, at target, there bool) (*unstructured.Unstructured, error) {
+	switch {
+	case !there:
+		o := newObject(at.resource, at.namespace, at.name)
+		o.SetLabels(w.labels())
+		return client.Create(ctx, o, metav1.CreateOptions{})
+	case w.random.IntN(3) == 0:
+		o, err := client.Get(ctx, at.name, metav1.GetOptions{})
+		if err != nil {
+			return nil, err
+		}
+		o.SetLabels(w.labels())
+		return client.Update(ctx, o, metav1.UpdateOptions{})
+	}
+	patch := fmt.Sprintf(`{"metadata":{"annotations":{"round":%q}}}`, strconv.Itoa(w.round))
+	return client.Patch(ctx, at.name, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+}
+
+func (w *writer) labels() map[string]string {
+	return map[string]string{"round": strconv.Itoa(w.round), halfLabel: halves()[w.random.IntN(2)]}
 }
 
 func object(apiVersion, kind, namespace, name string) *unstructured.Unstructured {

@@ -87,7 +87,7 @@ func (m *Mirror) witness(it *item, e *entry, name string) (c *cell, resource sch
 	}
 	place, placed := m.snapshot().Table.LookupKey(e.unit)
 	alone := placed && !place.Moves() && place.Old() == name && e.source == name
-	r := it.records[name]
+	r := it.records.in(name)
 	gone := r == nil && s.listed && s.progress.position >= e.version || r != nil && r.gone && r.version >= e.version
 	return c, s.resource, alone && gone && len(it.records) <= 1
 }

@@ -23,12 +23,13 @@
 //     so does one that is Unavailable or Promoting in the Ring as it is then, not as it was when this was begun.
 //   - An envelope that was promoted, or waits for it, is left to package promotion.
 //   - A mark never passes an event whose envelope is not stored, unless its object is in the list of unprotected ones
-//     that is published with it.
+//     that is published with it; nor a deletion while an envelope of the object stands. While the envelopes in a cell of
+//     the ring are not known, no mark is published.
 //
 // How much it asks of a cell is bounded by its [Pace], which gives way when the cell slows down. What has just changed
 // goes before what is re-homed.
 //
-// Memory grows with the number of objects, by about 600 bytes for each with its envelope, and not with their size: bodies
+// Memory grows with the number of objects, by about 1.5 KB for each with its envelope, and not with their size: bodies
 // are kept while they wait for being written, and up to a limit; beyond that they are read again.
 //
 // Not promised: order between objects; that a state which was overwritten within the lag was ever in an envelope.

@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"fmt"
+	"unique"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -39,8 +40,10 @@ func entryOf(secret metav1.Object) *entry {
 		e.problem = err.Error()
 		return e
 	}
-	e.id = identity{h.Group, h.Resource, h.Namespace, h.Name}
-	e.source, e.unit, e.uid, e.version, e.promoted = h.SourceCell, h.Unit, h.UID, versionOf(h.ResourceVersion), h.Promoted
+	// What many envelopes say is in memory once.
+	shared := func(text string) string { return unique.Make(text).Value() }
+	e.id = identity{shared(h.Group), shared(h.Resource), shared(h.Namespace), h.Name}
+	e.source, e.unit, e.uid, e.version, e.promoted = shared(h.SourceCell), h.Unit, h.UID, versionOf(h.ResourceVersion), h.Promoted
 	return e
 }
 

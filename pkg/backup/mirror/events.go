@@ -45,10 +45,10 @@ func (m *Mirror) take(s *stream, meta *metadata, version int64, body []byte) (*r
 	h := s.records[at]
 	if h == nil {
 		it := m.item(s.identity(meta.Namespace, meta.Name))
-		h = &holder{item: it, record: it.records[s.cell.name]}
+		h = &holder{item: it, record: it.records.in(s.cell.name)}
 		if h.record == nil {
 			h.record = &record{stream: s}
-			it.records[s.cell.name] = h.record
+			it.records = append(it.records, h.record)
 		}
 		s.records[at] = h
 	}
@@ -67,7 +67,7 @@ func (m *Mirror) take(s *stream, meta *metadata, version int64, body []byte) (*r
 // ownerKnown looks again at what waited for an owner.
 func (m *Mirror) ownerKnown(owner *record) {
 	for it := range m.waiting {
-		if r := it.records[owner.stream.cell.name]; r != nil && r != owner {
+		if r := it.records.in(owner.stream.cell.name); r != nil && r != owner {
 			m.schedule(it, true)
 		}
 	}
@@ -142,15 +142,35 @@ func (m *Mirror) replace(s *stream, found []*metadata, version int64) {
 	s.cell.complete()
 }
 
-// scheduleOrphans looks at the envelopes of what was not in the first list.
+// scheduleOrphans looks at the envelopes of what was not in a list, and of what might be in this cell.
 func (m *Mirror) scheduleOrphans(s *stream) {
+	for _, it := range m.items {
+		if it.id.group == s.resource.Group && it.id.resource == s.resource.Resource && it.records.in(s.cell.name) == nil {
+			m.orphaned(it)
+			m.schedule(it, false)
+		}
+	}
+}
+
+// orphaned notes the deletion of an object that has envelopes and is nowhere: it went when nobody watched, and no mark
+// passes that before the envelopes have gone as well.
+func (m *Mirror) orphaned(it *item) {
+	if primary, _ := m.primary(it); primary != nil {
+		return
+	}
 	for _, c := range m.cells {
-		for secret, e := range c.index {
-			if e.source == s.cell.name && e.id.group == s.resource.Group && e.id.resource == s.resource.Resource {
-				if it := m.envelopes[secret]; it != nil && it.records[s.cell.name] == nil {
-					m.schedule(it, false)
-				}
-			}
+		e := c.index[it.name]
+		if e == nil || !m.ours(e) || it.records.in(e.source) != nil {
+			continue
+		}
+		source := m.cells[e.source]
+		if source == nil {
+			continue
+		}
+		if s := source.streams[streamKey{it.id.group, it.id.resource}]; s != nil && s.listed {
+			r := &record{stream: s, uid: e.uid, version: s.progress.position, gone: true}
+			it.records = append(it.records, r)
+			m.open(r, min(e.version+1, r.version))
 		}
 	}
 }
@@ -175,6 +195,7 @@ func (m *Mirror) indexed(c *cell, found map[string]*entry, version int64) {
 	}
 	c.indexed = true
 	for _, it := range m.items {
+		m.orphaned(it)
 		m.schedule(it, false)
 	}
 }

@@ -105,12 +105,28 @@ func (m *Mirror) judgeAbsent(it *item, d *decision) {
 	if arriving && left {
 		return // it is about to count
 	}
-	d.stored = true
+	d.stored = m.allIndexed()
 	for _, cell := range m.cells {
-		if e := cell.index[it.name]; e != nil && m.ours(e) && m.readable(it, e) {
-			d.actions[cell.name], d.stored = remove, false
+		e := cell.index[it.name]
+		if e == nil || !m.ours(e) {
+			continue
+		}
+		d.stored = false
+		if m.readable(it, e) {
+			d.actions[cell.name] = remove
 		}
 	}
+}
+
+// allIndexed says whether the envelopes in every cell of the ring are known. While those in one are not, any deletion may
+// have left one there.
+func (m *Mirror) allIndexed() bool {
+	for name := range m.members {
+		if c := m.cells[name]; c == nil || !c.indexed {
+			return false
+		}
+	}
+	return true
 }
 
 // ours says whether an envelope is the mirror's to change: its source is a cell that lives, and it was not promoted.
@@ -158,10 +174,11 @@ func (m *Mirror) primary(it *item) (*record, string) {
 	var best *record
 	var bestUnit string
 	bestRank := 0
-	for name, r := range it.records {
+	for _, r := range it.records {
 		if !r.shows() {
 			continue
 		}
+		name := r.stream.cell.name
 		unit := m.unitOf(it, r)
 		rank := 1
 		if unit != "" {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
@@ -66,6 +67,8 @@ type bed struct {
 	gates     map[string]*gate
 	states    chan *replication.State
 	resources []v1alpha1.ResourceRule
+	// renewed counts how often the access to a cell has changed.
+	renewed map[string]int
 
 	mu       sync.Mutex // guards what follows
 	ring     *v1alpha1.Ring
@@ -80,8 +83,8 @@ type bed struct {
 func newBed(t testing.TB, resources ...v1alpha1.ResourceRule) *bed {
 	t.Helper()
 	b := &bed{
-		t: t, namespace: strings.ToLower(t.Name()), configs: map[string]*rest.Config{}, dynamic: map[string]dynamic.Interface{},
-		kube: map[string]kubernetes.Interface{}, gates: map[string]*gate{}, states: make(chan *replication.State),
+		t: t, namespace: strings.NewReplacer("/", "-", "=", "-").Replace(strings.ToLower(t.Name())), configs: map[string]*rest.Config{}, dynamic: map[string]dynamic.Interface{},
+		kube: map[string]kubernetes.Interface{}, gates: map[string]*gate{}, states: make(chan *replication.State), renewed: map[string]int{},
 		marks: map[string]mirror.Mark{}, reports: map[string]mirror.Report{}, resources: resources,
 	}
 	for i, config := range planes.Configs(t) {
@@ -124,16 +127,29 @@ func (b *bed) makeNamespace(cell, name string) {
 	}
 }
 
+// untilInTime repeats what an apiserver has only a minute for.
+func untilInTime(do func() error) error {
+	for {
+		if err := do(); !apierrors.IsTimeout(err) {
+			return err
+		}
+	}
+}
+
 // clear leaves the cells as the next test wants them.
 func (b *bed) clear() {
 	for name := range b.configs {
 		for _, k := range []kind{configMaps, secrets, services, deployments} {
-			err := b.in(name, k).DeleteCollection(context.Background(), metav1.DeleteOptions{}, metav1.ListOptions{})
+			err := untilInTime(func() error {
+				return b.in(name, k).DeleteCollection(context.Background(), metav1.DeleteOptions{}, metav1.ListOptions{})
+			})
 			if err != nil && !apierrors.IsMethodNotSupported(err) {
 				b.t.Errorf("clear %s in %s: %v", k.Resource, name, err)
 			}
 		}
-		err := b.kube[name].CoreV1().Secrets(v1alpha1.Namespace).DeleteCollection(context.Background(), metav1.DeleteOptions{}, metav1.ListOptions{})
+		err := untilInTime(func() error {
+			return b.kube[name].CoreV1().Secrets(v1alpha1.Namespace).DeleteCollection(context.Background(), metav1.DeleteOptions{}, metav1.ListOptions{})
+		})
 		if err != nil {
 			b.t.Errorf("clear envelopes in %s: %v", name, err)
 		}
@@ -197,7 +213,7 @@ func (b *bed) tell(snapshot *routing.Snapshot) {
 				return next.RoundTrip(r)
 			})
 		})
-		state.Cells[name] = replication.Access{Config: config, Version: name}
+		state.Cells[name] = replication.Access{Config: config, Version: fmt.Sprint(name, b.renewed[name])}
 	}
 	select {
 	case b.states <- state:
@@ -405,16 +421,18 @@ func (b *bed) awaitGone(cell string, k kind, name string) {
 // settled waits until the mirror says that everything is stored for the newest ring.
 func (b *bed) settled(cells ...string) {
 	b.t.Helper()
-	b.await("everything to be stored", func() bool {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		for _, cell := range cells {
-			if b.marks[cell].Epoch != b.ring.Status.Epoch {
-				return false
-			}
+	b.await("everything to be stored", func() bool { return b.complete(cells...) })
+}
+
+func (b *bed) complete(cells ...string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, cell := range cells {
+		if b.marks[cell].Epoch != b.ring.Status.Epoch {
+			return false
 		}
-		return true
-	})
+	}
+	return true
 }
 
 // owned is a name that a cell owns and another one backs up, by the snapshot.

@@ -35,7 +35,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		objects:     gauge("kubecell_backup_objects", "Objects that have to have an envelope.", "source"),
 		envelopes:   gauge("kubecell_backup_envelopes", "Envelopes in a cell.", "backup"),
 		pending:     gauge("kubecell_backup_pending", "Objects with a change that is in no envelope yet.", "source"),
-		oldest:      gauge("kubecell_backup_oldest_seconds", "For how long the oldest of these changes has been known; 0 where there is none.", "source"),
+		oldest:      gauge("kubecell_backup_oldest_seconds", "For how long the oldest change has been known that is in no envelope yet; 0 where there is none.", "source"),
 		unprotected: gauge("kubecell_backup_unprotected", "Objects without an envelope that could be promoted.", "source"),
 		pairs:       gauge("kubecell_backup_pair_envelopes", "Envelopes of one cell in another.", "source", "backup"),
 		quantiles: gauge("kubecell_backup_lag_quantile_seconds", "Quantiles of the newest thousand lags: the time from the event of a change to its envelope.",

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -224,7 +225,7 @@ func (m *Mirror) dropStream(c *cell, key streamKey) {
 	delete(c.streams, key)
 	for _, h := range s.records {
 		m.keepBody(h.record, nil)
-		delete(h.item.records, c.name)
+		h.item.records.drop(c.name)
 		if c.byUID[h.record.uid] == h {
 			delete(c.byUID, h.record.uid)
 		}
@@ -236,8 +237,8 @@ func (m *Mirror) dropStream(c *cell, key streamKey) {
 		}
 	}
 	for _, it := range m.items {
-		if r := it.records[c.name]; r != nil && r.stream == s {
-			delete(it.records, c.name)
+		if r := it.records.in(c.name); r != nil && r.stream == s {
+			it.records.drop(c.name)
 			m.tidy(it)
 		}
 	}
@@ -248,7 +249,7 @@ func (m *Mirror) dropStream(c *cell, key streamKey) {
 func (m *Mirror) item(id identity) *item {
 	it := m.items[id]
 	if it == nil {
-		it = &item{id: id, name: id.envelope(), records: map[string]*record{}}
+		it = &item{id: id, name: id.envelope()}
 		m.items[id], m.envelopes[it.name] = it, it
 	}
 	return it
@@ -292,7 +293,7 @@ func (m *Mirror) schedule(it *item, urgent bool) {
 // settle closes the records of an item whose envelopes are right.
 func (m *Mirror) settle(it *item, d *decision) {
 	it.urgent.Store(false)
-	for name, r := range it.records {
+	for _, r := range slices.Clone(it.records) {
 		c := r.stream.cell
 		if r.stream.progress.settle(r, r.version) && d.primary == r {
 			lag := m.config.Now().Sub(r.since)
@@ -307,7 +308,7 @@ func (m *Mirror) settle(it *item, d *decision) {
 			c.complete()
 		}
 		if r.gone {
-			delete(it.records, name)
+			it.records.drop(c.name)
 		}
 	}
 	m.tidy(it)

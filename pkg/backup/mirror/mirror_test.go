@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -312,6 +313,75 @@ func TestACellThatCannotBeReadKeepsItsEnvelopes(t *testing.T) {
 	b.awaitGone(west, configMaps, name)
 }
 
+// TestNoMarkPassesADeletionWhoseEnvelopeStands: not while nobody knows which envelopes a cell has, nor while one that is
+// known of cannot be deleted, however little the mirror saw of the deletion itself.
+func TestNoMarkPassesADeletionWhoseEnvelopeStands(t *testing.T) {
+	b := newBed(t)
+	ring := b.setRing([]string{east, west, north}, nil)
+	stop := b.start(ring)
+	in := func(home string) func(old, backup, _, _ string) bool {
+		return func(old, backup, _, _ string) bool { return old == east && backup == home }
+	}
+	tests := []struct {
+		name string
+		miss func(deletion func())
+	}{
+		{"the way to the backup cell has changed", func(deletion func()) {
+			b.renewed[west]++
+			b.tell(b.setRing([]string{east, west, north}, nil))
+			deletion()
+		}},
+		{"the daemon was away", func(deletion func()) {
+			stop()
+			deletion()
+			stop = b.start(b.setRing([]string{east, west, north}, nil))
+		}},
+		{"the way to the object's cell has changed", func(deletion func()) {
+			deletion()
+			b.renewed[east]++
+			b.tell(b.setRing([]string{east, west, north}, nil))
+		}},
+	}
+	for i, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			gone := b.owned(ring, fmt.Sprint("gone", i), in(west))
+			b.awaitSealed(west, east, configMaps, b.make(east, configMaps, `{metadata: {name: `+gone+`}}`))
+			b.settled(east, west, north)
+			b.gates[west].closed.Store(true)
+			defer b.gates[west].closed.Store(false)
+			var later *unstructured.Unstructured
+			test.miss(func() {
+				b.delete(east, configMaps, gone)
+				later = b.make(east, configMaps, `{metadata: {name: `+b.owned(ring, fmt.Sprint("later", i), in(north))+`}}`)
+			})
+			b.awaitSealed(north, east, configMaps, later)
+			passed := func() bool {
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				version, _ := strconv.ParseInt(later.GetResourceVersion(), 10, 64)
+				return b.marks[east].Resources[schema.GroupResource{Resource: "configmaps"}] >= version
+			}
+			var seen time.Time
+			for range 3 { // marks are published twice as often as reports
+				b.await("a report", func() bool {
+					b.mu.Lock()
+					defer b.mu.Unlock()
+					r := b.reports[east]
+					newer := r.Complete && r.Time.After(seen)
+					seen = r.Time
+					return newer
+				})
+				if passed() {
+					t.Fatal("the mark has passed a deletion whose envelope stands")
+				}
+			}
+			b.gates[west].closed.Store(false)
+			b.awaitGone(west, configMaps, gone)
+			b.await("the mark to pass", passed)
+		})
+	}
+}
+
 // TestARingIsNotSettledByADeletionThatWaited counts what the ring has to have, and not what goes meanwhile.
 func TestARingIsNotSettledByADeletionThatWaited(t *testing.T) {
 	b := newBed(t)
@@ -325,6 +395,11 @@ func TestARingIsNotSettledByADeletionThatWaited(t *testing.T) {
 	b.awaitSealed(west, east, configMaps, b.make(east, configMaps, `{metadata: {name: `+gone+`}}`))
 	kept := b.make(east, configMaps, `{metadata: {name: `+rehomed+`}}`)
 	b.awaitSealed(west, east, configMaps, kept)
+	b.await("nothing to be left to do", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.reached(kept) && b.reports[east].Pending == 0
+	})
 	b.gates[west].closed.Store(true)
 	b.gates[north].closed.Store(true)
 	b.delete(east, configMaps, gone)
@@ -340,16 +415,24 @@ func TestARingIsNotSettledByADeletionThatWaited(t *testing.T) {
 	b.await("a mark from after the deletion", func() bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		version, _ := strconv.ParseInt(obj.GetResourceVersion(), 10, 64)
-		mark := b.marks[east]
-		if mark.Epoch == after.Epoch {
+		if b.marks[east].Epoch == after.Epoch {
 			t.Fatal("the ring counts as settled while an object has no envelope in its new home")
 		}
-		return mark.Resources[schema.GroupResource{Resource: "configmaps"}] >= version
+		return b.reached(obj)
 	})
 	b.gates[north].closed.Store(false)
 	b.awaitSealed(north, east, configMaps, kept)
 	b.settled(east, west)
+}
+
+// reached says whether the mark of the cell east has come to a ConfigMap as it is. b.mu is held.
+func (b *bed) reached(obj *unstructured.Unstructured) bool {
+	b.t.Helper()
+	version, err := strconv.ParseInt(obj.GetResourceVersion(), 10, 64)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return b.marks[east].Resources[schema.GroupResource{Resource: "configmaps"}] >= version
 }
 
 // TestSpoiledEnvelopesAreMadeAgain deletes and changes envelopes by hand.

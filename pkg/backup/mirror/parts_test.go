@@ -6,7 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/placement"
@@ -43,6 +45,37 @@ func TestProgressStopsBeforeTheFirstOpenEvent(t *testing.T) {
 	want(40, "after a bookmark")
 	if p.settle(a, 15) {
 		t.Error("a record closed twice")
+	}
+}
+
+func TestAListKeepsTheMarksOfAMigrationAlone(t *testing.T) {
+	marks := map[string]string{v1alpha1.AnnotationUnit: "ns/x", v1alpha1.AnnotationMovesTo: "west"}
+	for status, want := range map[string]map[string]string{"": nil, string(v1alpha1.Migrating): marks} {
+		object := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
+			Name: "x", UID: "1", Labels: map[string]string{"app": "x"},
+			Annotations: map[string]string{"large": "value", v1alpha1.AnnotationUnit: "ns/x", v1alpha1.AnnotationMovesTo: "west"},
+		}}
+		if status != "" {
+			object.Labels[v1alpha1.LabelRebalanceStatus] = status
+		}
+		kept := metadataOf(object)
+		if kept.Name != "x" || kept.UID != "1" || string(kept.status()) != status || kept.Labels["app"] != "" {
+			t.Errorf("status %q: %+v", status, kept)
+		}
+		if diff := cmp.Diff(want, kept.Annotations); diff != "" {
+			t.Errorf("status %q (-want +got):\n%s", status, diff)
+		}
+	}
+}
+
+func TestRecordsAreOneForEachCell(t *testing.T) {
+	of := func(name string) *record { return &record{stream: &stream{cell: &cell{name: name}}} }
+	east, west := of("east"), of("west")
+	all := records{east, west}
+	all.drop("north")
+	all.drop("east")
+	if len(all) != 1 || all.in("west") != west || all.in("east") != nil {
+		t.Errorf("%v", all)
 	}
 }
 

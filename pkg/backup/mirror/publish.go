@@ -81,7 +81,8 @@ func (m *Mirror) publishLoop(ctx context.Context) {
 func (m *Mirror) marks() []Mark {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.state == nil {
+	if m.state == nil || !m.allIndexed() {
+		// What was published stands: a cell whose envelopes are not known may have some of what was deleted since.
 		return nil
 	}
 	unprotected := m.unprotected()

@@ -3,6 +3,7 @@ package mirror
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -33,13 +34,31 @@ type item struct {
 	id   identity
 	name string // of its envelopes
 	// records by cell: what the cells have of it, and what they had while that is not settled.
-	records map[string]*record
+	records records
 	// refusal says why there is no envelope that could be promoted, nil where there is one.
 	refusal *refusal
 	// proven is what of the object its backup cell was seen to accept, by cell.
 	proven map[string]proof
 	// urgent puts it before what is merely compared.
 	urgent atomic.Bool
+}
+
+// records are few, one for each cell.
+type records []*record
+
+// in is the record of a cell, nil where there is none.
+func (rs records) in(cell string) *record {
+	for _, r := range rs {
+		if r.stream.cell.name == cell {
+			return r
+		}
+	}
+	return nil
+}
+
+// drop takes out the record of a cell.
+func (rs *records) drop(cell string) {
+	*rs = slices.DeleteFunc(*rs, func(r *record) bool { return r.stream.cell.name == cell })
 }
 
 // record is what one cell has of an object.
@@ -93,11 +112,20 @@ func parseMetadata(body []byte) (*metadata, error) {
 	return &object.Metadata, nil
 }
 
+// metadataOf keeps only what is looked at: a list holds all that it has until it is whole, and annotations may be larger
+// than the rest of an object.
 func metadataOf(m *metav1.PartialObjectMetadata) *metadata {
-	return &metadata{
+	kept := &metadata{
 		Namespace: m.Namespace, Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion, Generation: m.Generation,
-		Labels: m.Labels, Annotations: m.Annotations, OwnerReferences: m.OwnerReferences, DeletionTimestamp: m.DeletionTimestamp,
+		OwnerReferences: m.OwnerReferences, DeletionTimestamp: m.DeletionTimestamp,
 	}
+	if status, marked := m.Labels[v1alpha1.LabelRebalanceStatus]; marked {
+		kept.Labels = map[string]string{v1alpha1.LabelRebalanceStatus: status}
+		kept.Annotations = map[string]string{
+			v1alpha1.AnnotationUnit: m.Annotations[v1alpha1.AnnotationUnit], v1alpha1.AnnotationMovesTo: m.Annotations[v1alpha1.AnnotationMovesTo],
+		}
+	}
+	return kept
 }
 
 func (m *metadata) status() v1alpha1.RebalanceStatus {

@@ -54,7 +54,8 @@ type Finding struct {
 type VerifyOptions struct {
 	// Sample is how many envelopes are read, opened and rehearsed, chosen by chance; all where it is negative.
 	Sample int
-	// Lag is how long what was found is given to be put right by a daemon at work, before it is found.
+	// Lag is how long what was found is given to be put right by a daemon at work, before it is found. An envelope that has
+	// by then what its object was at first is no finding, whatever the object is by then.
 	Lag time.Duration
 }
 
@@ -92,7 +93,7 @@ func Verify(ctx context.Context, state *replication.State, options VerifyOptions
 		for _, f := range second.findings(&Verified{}) {
 			again[f] = true
 		}
-		found = slices.DeleteFunc(found, func(f Finding) bool { return !again[f] })
+		found = slices.DeleteFunc(found, func(f Finding) bool { return !again[f] || first.followed(&f, second) })
 	}
 	read, err := first.read(ctx, options.Sample, out)
 	if err != nil {
@@ -103,6 +104,19 @@ func Verify(ctx context.Context, state *replication.State, options VerifyOptions
 		return cmp.Or(cmp.Compare(a.Problem, b.Problem), cmp.Compare(a.Object, b.Object), cmp.Compare(a.Cell, b.Cell))
 	})
 	return out, nil
+}
+
+// followed says whether an envelope that was stale at this look has by a later one what its object was then. An object
+// that is written to all the time is ahead of its envelope at every look.
+func (m *Mirror) followed(f *Finding, later *Mirror) bool {
+	if f.Problem != Stale {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d := m.judge(m.envelopes[f.Envelope])
+	e := later.cells[f.Cell].index[f.Envelope]
+	return d.primary != nil && e != nil && e.problem == "" && e.holds(d.primary, d.unit)
 }
 
 // look reads what there is, and does nothing about it: the queues of its mirror have no workers.

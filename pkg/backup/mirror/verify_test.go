@@ -1,19 +1,33 @@
 package mirror_test
 
 import (
+	"context"
 	"fmt"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubecell/kubectl-cell/pkg/backup/mirror"
 	"github.com/kubecell/kubectl-cell/pkg/envelope"
 	"github.com/kubecell/kubectl-cell/pkg/replication"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
+
+// state is what is verified: all cells, by a ring.
+func (b *bed) state(ring *routing.Snapshot) *replication.State {
+	state := &replication.State{Snapshot: ring, Cells: map[string]replication.Access{}}
+	for name, config := range b.configs {
+		state.Cells[name] = replication.Access{Config: config, Version: name}
+	}
+	return state
+}
 
 // TestVerify finds each problem, and nothing where there is none.
 func TestVerify(t *testing.T) {
@@ -29,10 +43,7 @@ func TestVerify(t *testing.T) {
 	b.awaitSealed(west, east, secrets, b.make(east, secrets, `{metadata: {name: `+names[mirror.Unpromotable]+`}}`))
 	b.settled(east, west)
 	stop()
-	state := &replication.State{Snapshot: ring, Cells: map[string]replication.Access{}}
-	for name, config := range b.configs {
-		state.Cells[name] = replication.Access{Config: config, Version: name}
-	}
+	state := b.state(ring)
 	verify := func(sample int) *mirror.Verified {
 		t.Helper()
 		v, err := mirror.Verify(t.Context(), state, mirror.VerifyOptions{Sample: sample})
@@ -83,4 +94,59 @@ func TestVerify(t *testing.T) {
 		}
 		return diff == ""
 	})
+}
+
+// TestVerifyOfWhatIsWrittenAllTheTime: an envelope that follows is not stale, though its object is ahead at every look; one
+// that does not follow is.
+func TestVerifyOfWhatIsWrittenAllTheTime(t *testing.T) {
+	b := newBed(t)
+	ring := b.setRing([]string{east, west}, nil)
+	stop := b.start(ring)
+	const objects = 4
+	var names []string
+	for i := range objects {
+		names = append(names, b.owned(ring, fmt.Sprintf("x%d", i), of(east)))
+		b.make(east, configMaps, `{metadata: {name: `+names[i]+`}}`)
+	}
+	b.settled(east, west)
+	state := b.state(ring)
+	written, end := context.WithCancel(t.Context())
+	var writers sync.WaitGroup
+	for _, name := range names {
+		writers.Go(func() {
+			for n := 0; written.Err() == nil; n++ {
+				patch := fmt.Sprintf(`{"data":{"n":"%d"}}`, n)
+				if _, err := b.in(east, configMaps).Patch(written, name, types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil && written.Err() == nil {
+					t.Errorf("write %s: %v", name, err)
+					return
+				}
+			}
+		})
+	}
+	defer writers.Wait()
+	defer end()
+	verify := func() []mirror.Finding {
+		t.Helper()
+		v, err := mirror.Verify(t.Context(), state, mirror.VerifyOptions{Lag: 2 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v.Findings
+	}
+	for range 3 {
+		if found := verify(); len(found) > 0 {
+			t.Errorf("while the mirror follows: %+v", found)
+		}
+	}
+	stop()
+	stale := 0
+	for _, f := range verify() {
+		if f.Problem != mirror.Stale {
+			t.Errorf("while nothing follows: %+v", f)
+		}
+		stale++
+	}
+	if stale != objects {
+		t.Errorf("%d are stale while nothing follows; want all %d", stale, objects)
+	}
 }

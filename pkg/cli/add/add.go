@@ -49,7 +49,7 @@ func NewCommand(env *command.Env) *cobra.Command {
 		Example: "  # The sixth cell\n  " + env.Program + " add cell-6 --kubeconfig c6.yaml\n\n" +
 			"  # One twice as large as others, in another zone; only say what would be done\n  " + env.Program +
 			" add cell-7 --kubeconfig c7.yaml --weight 200 --label topology.kubernetes.io/zone=b --dry-run",
-		Args: cobra.ExactArgs(1),
+		Args: command.Args("a NAME for the cell"),
 		RunE: command.RunE(o),
 	}
 	flags := cmd.Flags()

@@ -7,10 +7,10 @@
 package command
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"os"
+	"os/user"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/uuid"
@@ -23,6 +23,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/lease"
 )
 
 // Env is the world as a command sees it. It is made once, in main or in a test.
@@ -45,10 +46,17 @@ type Env struct {
 }
 
 // Federation is the connection to the server that serves the Ring: the RCP or a router.
+//
+// What is asked through it is answered within [AnswerWithin], or fails; a refusal with 503 counts as an answer.
 type Federation struct {
 	Config *rest.Config
 	Kube   kubernetes.Interface
 	Cell   *client.Client
+	// Patient waits, and repeats what it is asked to repeat later. It is for drivers, which outlast a restart of the
+	// server.
+	Patient *rest.Config
+	// Clock is that of the server: whether somebody lives who renews a Lease is judged by no other.
+	Clock *lease.Clock
 }
 
 // Connect builds the clients for the context that the user chose. It makes no request; a kubeconfig
@@ -61,11 +69,14 @@ func (e *Env) Connect() (*Federation, error) {
 	}
 	// A command asks a handful of questions and ends; it need not be throttled on this side.
 	config.QPS, config.Burst = -1, -1
-	kube, cell, err := client.Connect(config)
+	soon := prompted(config)
+	rcp := &lease.Clock{}
+	soon.Wrap(rcp.Watch)
+	kube, cell, err := client.Connect(soon)
 	if err != nil {
 		return nil, err
 	}
-	return &Federation{Config: config, Kube: kube, Cell: cell}, nil
+	return &Federation{Config: soon, Kube: kube, Cell: cell, Patient: config, Clock: rcp}, nil
 }
 
 // Namespace is the namespace that the user chose, or that of the context, or "default".
@@ -77,13 +88,32 @@ func (e *Env) Namespace() (string, error) {
 	return namespace, nil
 }
 
+// ChosenNamespace is the namespace that -n names; empty without -n, whatever the context says.
+func (e *Env) ChosenNamespace() string {
+	if e.Flags.Namespace == nil {
+		return ""
+	}
+	return *e.Flags.Namespace
+}
+
 // uniquePart is how much of a random name tells two drivers of one person apart.
 const uniquePart = 5
 
 // Identity is user@host with something that tells two processes apart: the Lease of a run goes by it. It is new at each
 // call.
 func (e *Env) Identity() string {
-	return fmt.Sprintf("%s@%s-%s", cmp.Or(e.Getenv("USER"), "someone"), e.Host(), string(uuid.NewUUID())[:uniquePart])
+	return fmt.Sprintf("%s@%s-%s", e.person(), e.Host(), string(uuid.NewUUID())[:uniquePart])
+}
+
+// person is who runs this, by the environment or else by the machine's own list.
+func (e *Env) person() string {
+	if name := e.Getenv("USER"); name != "" {
+		return name
+	}
+	if known, err := user.Current(); err == nil {
+		return known.Username
+	}
+	return "someone"
 }
 
 // Host is the name of this machine.
@@ -99,6 +129,9 @@ func (e *Env) Host() string {
 func (e *Env) Warn(format string, args ...any) {
 	fmt.Fprintf(e.ErrOut, "warning: "+format+"\n", args...)
 }
+
+// Typed is a text of this tool that names commands, such as a stored message, as the user would type them.
+func (e *Env) Typed(text string) string { return exit.Typed(e.Program, text) }
 
 // Options is one command's flags and arguments, after parsing.
 type Options interface {

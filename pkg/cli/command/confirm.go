@@ -2,6 +2,7 @@ package command
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,8 +14,8 @@ import (
 // Confirm asks a question whose answer is No unless the person types y or yes. It returns nil for a
 // yes. Without a terminal nobody is asked: the error has [exit.NeedsConfirmation] and says which flag
 // answers instead.
-func (e *Env) Confirm(question string) error {
-	answer, err := e.ask(question+" [y/N]: ", "--yes answers the question")
+func (e *Env) Confirm(ctx context.Context, question string) error {
+	answer, err := e.ask(ctx, question+" [y/N]: ", "--yes answers the question")
 	if err != nil {
 		return err
 	}
@@ -26,8 +27,8 @@ func (e *Env) Confirm(question string) error {
 
 // ConfirmName asks for a name to be typed, for what should not happen by a habit of the fingers. It
 // returns nil when exactly that was typed; without a terminal it is like Confirm.
-func (e *Env) ConfirmName(what, name string) error {
-	answer, err := e.ask(fmt.Sprintf("%s\nType %s to confirm: ", what, name), "--yes answers the question")
+func (e *Env) ConfirmName(ctx context.Context, what, name string) error {
+	answer, err := e.ask(ctx, fmt.Sprintf("%s\nType %s to confirm: ", what, name), "--yes answers the question")
 	if err != nil {
 		return err
 	}
@@ -41,16 +42,32 @@ func declined() error {
 	return exit.Refusedf("not confirmed; nothing was changed")
 }
 
-func (e *Env) ask(question, hint string) (string, error) {
+// ask returns the answer to a question, or an error with [exit.Detached] as soon as ctx ends. What reads standard input
+// then ends with the process: a read of a terminal cannot be taken back.
+func (e *Env) ask(ctx context.Context, question, hint string) (string, error) {
 	if !e.Interactive {
 		first, _, _ := strings.Cut(question, "\n")
 		return "", exit.Errorf(exit.NeedsConfirmation, "this needs a confirmation, and there is no terminal to ask: %s", strings.TrimSuffix(first, " [y/N]: ")).
 			WithHint("%s", hint)
 	}
 	fmt.Fprint(e.ErrOut, question)
-	line, err := bufio.NewReader(e.In).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return "", fmt.Errorf("read answer: %w", err)
+	type answer struct {
+		line string
+		err  error
 	}
-	return strings.TrimSpace(line), nil
+	answered := make(chan answer, 1)
+	go func() {
+		line, err := bufio.NewReader(e.In).ReadString('\n')
+		answered <- answer{line, err}
+	}()
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(e.ErrOut)
+		return "", exit.Errorf(exit.Detached, "left at the question; nothing was changed")
+	case a := <-answered:
+		if a.err != nil && !errors.Is(a.err, io.EOF) {
+			return "", fmt.Errorf("read answer: %w", a.err)
+		}
+		return strings.TrimSpace(a.line), nil
+	}
 }

@@ -2,6 +2,8 @@ package command
 
 import (
 	"bytes"
+	"context"
+	"io"
 	"strings"
 	"testing"
 
@@ -11,8 +13,8 @@ import (
 )
 
 func TestConfirmations(t *testing.T) {
-	yesNo := func(e *Env) error { return e.Confirm("Remove cell-3?") }
-	name := func(e *Env) error { return e.ConfirmName("This forgets cell-3.", "cell-3") }
+	yesNo := func(e *Env) error { return e.Confirm(t.Context(), "Remove cell-3?") }
+	name := func(e *Env) error { return e.ConfirmName(t.Context(), "This forgets cell-3.", "cell-3") }
 	for title, test := range map[string]struct {
 		ask      func(*Env) error
 		typed    string
@@ -43,4 +45,30 @@ func TestConfirmations(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whoever presses Ctrl-C at a question is not made to answer it first.
+func TestAQuestionIsLeft(t *testing.T) {
+	in, typist := io.Pipe()
+	defer typist.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	asked := make(chan struct{})
+	go func() {
+		<-asked
+		cancel()
+	}()
+	env := &Env{IOStreams: genericiooptions.IOStreams{In: in, ErrOut: notice{asked}}, Interactive: true}
+	if got := exit.CodeOf(env.ConfirmName(ctx, "This forgets cell-3.", "cell-3")); got != exit.Detached {
+		t.Errorf("exit code %d; want %d", got, exit.Detached)
+	}
+}
+
+// notice is a writer that tells of the first question.
+type notice struct{ asked chan struct{} }
+
+func (n notice) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte("to confirm")) {
+		close(n.asked)
+	}
+	return len(p), nil
 }

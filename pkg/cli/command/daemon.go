@@ -17,6 +17,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/daemon"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/printers"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox"
 	"github.com/kubecell/kubectl-cell/pkg/version"
 )
@@ -24,8 +25,12 @@ import (
 // LockName of a daemon's lock below its state directory.
 const LockName = "lock"
 
-// defaultLogSize in MiB at which a daemon puts its log aside.
-const defaultLogSize = 64
+const (
+	// LogSizeFlag says, in MiB, at which size a daemon puts its log aside.
+	LogSizeFlag = "log-max-size"
+	// defaultLogSize is its default.
+	defaultLogSize = 64
+)
 
 // Daemon is what the commands that run a daemon in the foreground have in common: access to the RCP, a
 // state directory with a lock, a log as JSON, a line when the daemon is ready, and word to a service manager.
@@ -56,7 +61,7 @@ func (d *Daemon) AddFlags(flags *pflag.FlagSet, stateDir string) {
 	flags.StringVar(&d.StateDir, "state-dir", "",
 		stateDir+fmt.Sprintf("; where empty, %s below $%s, else below $XDG_STATE_HOME/kubectl-cell", d.Command, sandbox.HomeEnv))
 	flags.StringVar(&d.logFile, "log-file", "", "file to append the log to, opened anew at SIGHUP; standard error where empty")
-	flags.IntVar(&d.logSize, "log-max-size", defaultLogSize,
+	flags.IntVar(&d.logSize, LogSizeFlag, defaultLogSize,
 		"size in MiB at which that file is put aside under its name and "+daemon.PreviousLog+", replacing the one before")
 }
 
@@ -77,7 +82,7 @@ func (d *Daemon) Require(others ...[2]string) (err error) {
 		}
 	}
 	if d.logSize < 1 {
-		return d.Usagef("--log-max-size must be 1 or more")
+		return d.Usagef("--%s must be 1 or more", LogSizeFlag)
 	}
 	d.StateDir, err = DaemonDir(d.Env, d.Command, d.StateDir)
 	return err
@@ -189,7 +194,7 @@ func Unusable(dir string, err error) error {
 // it ends with the terminal.
 func (d *Daemon) openLog() (out io.Writer, closeLog func(), err error) {
 	reopen := func() error { return nil }
-	out, closeLog = d.Env.ErrOut, func() {}
+	out, closeLog = printers.Verbatim(d.Env.ErrOut), func() {}
 	if d.logFile != "" {
 		file, err := daemon.OpenRotating(d.logFile, int64(d.logSize)<<20, d.crashInto)
 		if err != nil {

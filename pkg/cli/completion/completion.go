@@ -13,42 +13,44 @@ import (
 
 // NewCommand returns `completion`.
 func NewCommand(env *command.Env) *cobra.Command {
+	plugin, file := env.Plugin(), env.PluginFile()
 	cmd := &cobra.Command{
 		Use:   "completion bash|zsh|fish|powershell|install",
 		Short: "Complete commands and names in your shell",
 		Long: "Complete commands, flags and names in your shell.\n\n" +
-			"For `kubectl cell`, the shell asks kubectl, and kubectl asks a program that `completion install`\n" +
-			"puts on your PATH. For `kubectl-cell` called directly, load the script for your shell.",
-		Example: "  # Once, for `kubectl cell …` (needs kubectl 1.26 or newer and kubectl's own completion)\n" +
+			"For `" + plugin + "`, the shell asks kubectl, and kubectl asks a program that `completion install`\n" +
+			"puts on your PATH. For `" + file + "` called directly, load the script for your shell.",
+		Example: "  # Once, for `" + plugin + " …` (needs kubectl 1.26 or newer and kubectl's own completion)\n" +
 			"  " + env.Program + " completion install\n\n" +
-			"  # For `kubectl-cell …` in this bash\n" +
-			"  source <(kubectl-cell completion bash)",
+			"  # For `" + file + " …` in this bash\n" +
+			"  source <(" + file + " completion bash)",
 	}
-	for _, shell := range shells() {
+	for _, shell := range shells(file) {
 		cmd.AddCommand(newShellCommand(env, shell))
 	}
 	cmd.AddCommand(newInstallCommand(env))
 	return cmd
 }
 
-// shell is one shell that cobra can write a script for.
+// shell is one shell that cobra can write a script for, and how that is loaded.
 type shell struct {
 	name, load string
 	write      func(env *command.Env, root *cobra.Command) error
 }
 
-func shells() []shell {
+// shells are those that can complete the command line of a program.
+func shells(program string) []shell {
 	return []shell{
-		{"bash", "source <(kubectl-cell completion bash)", func(env *command.Env, root *cobra.Command) error {
+		{"bash", "source <(" + program + " completion bash)", func(env *command.Env, root *cobra.Command) error {
 			return root.GenBashCompletionV2(env.Out, true)
 		}},
-		{"zsh", "source <(kubectl-cell completion zsh)", func(env *command.Env, root *cobra.Command) error {
+		{"zsh", "source <(" + program + " completion zsh)", func(env *command.Env, root *cobra.Command) error {
 			return root.GenZshCompletion(env.Out)
 		}},
-		{"fish", "kubectl-cell completion fish | source", func(env *command.Env, root *cobra.Command) error {
+		{"fish", program + " completion fish | source", func(env *command.Env, root *cobra.Command) error {
 			return root.GenFishCompletion(env.Out, true)
 		}},
-		{"powershell", "kubectl-cell completion powershell | Out-String | Invoke-Expression", func(env *command.Env, root *cobra.Command) error {
+		{"powershell", program + " completion powershell | Out-String | Invoke-Expression", func(env *command.Env, root *cobra.Command) error {
 			return root.GenPowerShellCompletionWithDesc(env.Out)
 		}},
 	}

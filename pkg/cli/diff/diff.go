@@ -23,7 +23,9 @@ import (
 )
 
 type options struct {
-	env          *command.Env
+	env *command.Env
+	// namespace is the one that -n names; empty for all.
+	namespace    string
 	summary      bool
 	perNamespace bool
 	output       printers.Output
@@ -38,9 +40,11 @@ func NewCommand(env *command.Env) *cobra.Command {
 		Short: "Preview what a rebalance to the wanted ring would move",
 		Long: "Preview what a rebalance to the wanted ring would move: how many workloads, from which cell to which,\n" +
 			"how many backups find a new cell, and how even the load is before and after. Nothing is changed.\n\n" +
+			"With -n only the workloads of that namespace count.\n\n" +
 			"The exit code is that of diff: 0 where wanted and current ring are the same, 1 where they differ,\n" +
 			"2 and more for errors. -o name prints the workloads that would move, one a line.",
 		Example: "  # What would move?\n  " + env.Program + " diff\n\n" +
+			"  # What of one namespace?\n  " + env.Program + " diff -n payments\n\n" +
 			"  # Which namespaces are concerned?\n  " + env.Program + " diff --per-namespace\n\n" +
 			"  # In a script\n  " + env.Program + " diff --summary || echo differs",
 		Args: cobra.NoArgs,
@@ -58,9 +62,7 @@ func asDiff(err error) error {
 	if exit.CodeOf(err) != exit.Failure || err.Error() == "" {
 		return err
 	}
-	failure := exit.Errorf(exit.Usage, "%w", err)
-	failure.Hint = hintOf(err)
-	return failure
+	return exit.Errorf(exit.Usage, "%w", err).WithHintOf(err)
 }
 
 // Complete checks the flags.
@@ -68,6 +70,7 @@ func (o *options) Complete([]string) (err error) {
 	if o.printer, err = o.output.Printer(); err != nil {
 		return err
 	}
+	o.namespace = o.env.ChosenNamespace()
 	if o.summary && o.perNamespace {
 		return exit.Usagef("--summary and --per-namespace exclude each other").WithHint("%s diff --help", o.env.Program)
 	}
@@ -85,6 +88,7 @@ func (o *options) Run(ctx context.Context) error {
 		return err
 	}
 	r := newReport(current)
+	r.Namespace = o.namespace
 	if r.differs() && current.Status.Current != nil {
 		if err := o.count(ctx, server, current, r); err != nil {
 			return err
@@ -122,7 +126,7 @@ func (o *options) count(ctx context.Context, server *command.Federation, current
 			}
 		}
 	}
-	counted, err := federation.Preview(ctx, server.Config, current, options)
+	counted, err := federation.Preview(ctx, server.Config, current, federation.CensusOptions{Namespace: o.namespace}, options)
 	if err != nil {
 		return fmt.Errorf("count workloads: %w", err)
 	}

@@ -50,6 +50,9 @@ func header(w io.Writer, r *report) error {
 	}
 	if r.Preview != nil {
 		fmt.Fprintf(&b, "   %s workloads", printers.Count(r.Preview.Workloads))
+		if r.Namespace != "" {
+			fmt.Fprintf(&b, " in %s", r.Namespace)
+		}
 	}
 	b.WriteString("\n")
 	for _, change := range r.Rules {

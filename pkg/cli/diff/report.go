@@ -1,14 +1,12 @@
 package diff
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/cli/ringchange"
-	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/plan"
 )
 
@@ -16,6 +14,8 @@ import (
 type report struct {
 	Epoch int64              `json:"epoch"`
 	Phase v1alpha1.RingPhase `json:"phase"`
+	// Namespace is the only one whose workloads count; absent where all do.
+	Namespace string `json:"namespace,omitempty"`
 	// Differs are the changes of members and points: "+cell-6", "-cell-2", "cell-3 100→120".
 	Differs []string `json:"differs"`
 	// Rules are the changes of resource rules.
@@ -100,12 +100,4 @@ func (c RuleChange) line() string {
 		after = "default"
 	}
 	return fmt.Sprintf("%s %s → %s", c.Resource, before, after)
-}
-
-func hintOf(err error) string {
-	var e *exit.Error
-	if errors.As(err, &e) {
-		return e.Hint
-	}
-	return ""
 }

@@ -75,7 +75,7 @@ func (e *examination) federation(ctx context.Context) int64 {
 
 // failed is an error of a command, whose hint is the fix.
 func (e *examination) failed(name string, err error) {
-	fix := hintOf(err)
+	fix := exit.HintOf(err, e.env.Program)
 	if fix == "" {
 		fix = e.env.Program + " doctor -v=6   # shows the requests"
 	}
@@ -90,6 +90,10 @@ func (e *examination) server(ctx context.Context, fed *command.Federation) (fede
 		e.found(Failed, "server", fmt.Sprintf("%s does not answer: %v", fed.Config.Host, err),
 			"kubectl cluster-info   # the same kubeconfig and context; choose another one with --context")
 		return health, err
+	}
+	if off := health.Off(); off > maxSkew {
+		e.found(Warning, "clock", fmt.Sprintf("this machine's is %s off the server's: ages, and who is alive, are shown wrong here", off.Round(time.Second)),
+			"timedatectl set-ntp true   # on this machine")
 	}
 	e.ok("server", "%s answers in %s, Kubernetes %s", fed.Config.Host, health.Latency.Round(time.Millisecond), health.Version)
 	return health, nil
@@ -151,17 +155,18 @@ func (e *examination) findings(ctx context.Context, fed *command.Federation, r *
 		e.failed("federation", err)
 		return
 	}
-	alive := 0
+	alive, oldest := 0, r.Status.Epoch
 	for _, router := range data.Routers {
 		if router.Alive {
 			alive++
+			oldest = min(oldest, router.Epoch)
 		}
 	}
 	if alive == 0 && r.Status.Epoch > 0 {
 		e.found(Warning, "routers", "no router runs, or you may not see them: nobody serves all cells as one",
 			e.env.Program+" router start --rcp-kubeconfig FILE --client-ca-file FILE")
 	} else {
-		e.ok("routers", "%d of %d alive", alive, len(data.Routers))
+		e.ok("routers", "%d of %d alive, all at epoch %d or newer", alive, len(data.Routers), oldest)
 	}
 	for _, finding := range data.Findings {
 		name := "federation"
@@ -173,12 +178,4 @@ func (e *examination) findings(ctx context.Context, fed *command.Federation, r *
 	if len(data.Findings) == 0 {
 		e.ok("federation", "%d workloads, nothing needs attention", data.Workloads)
 	}
-}
-
-// hintOf is the hint that an error carries, or "".
-func hintOf(err error) string {
-	if known := exit.Find(err); known != nil {
-		return known.Hint
-	}
-	return ""
 }

@@ -8,7 +8,6 @@ import (
 	"runtime"
 
 	"github.com/kubecell/kubectl-cell/pkg/cli/backup"
-	"github.com/kubecell/kubectl-cell/pkg/cli/completion"
 	"github.com/kubecell/kubectl-cell/pkg/cli/launch"
 	"github.com/kubecell/kubectl-cell/pkg/cli/router"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox"
@@ -25,16 +24,16 @@ func (e *examination) programs() {
 		e.ok("kubectl", "%s", e.onPath("kubectl"))
 	}
 	own, err := sandbox.FindCell(e.env.Getenv)
-	if found := e.onPath("kubectl-cell"); found != "" {
+	if found := e.onPath(e.env.PluginFile()); found != "" {
 		e.ok("PATH", "kubectl finds the plugin: %s", found)
 	} else if err == nil {
-		e.found(Warning, "PATH", "kubectl does not find kubectl-cell, which is not on PATH",
+		e.found(Warning, "PATH", "kubectl does not find "+e.env.PluginFile()+", which is not on PATH",
 			fmt.Sprintf(`export PATH="%s:$PATH"`, filepath.Dir(own)))
 	}
-	if e.onPath(completion.FileName) == "" {
-		e.found(Warning, "completion", "kubectl cannot complete after `kubectl cell`", e.env.Program+" completion install")
+	if e.onPath(e.env.CompletionFile()) == "" {
+		e.found(Warning, "completion", "kubectl cannot complete after `"+e.env.Plugin()+"`", e.env.Program+" completion install")
 	} else {
-		e.ok("completion", "%s", e.onPath(completion.FileName))
+		e.ok("completion", "%s", e.onPath(e.env.CompletionFile()))
 	}
 }
 

@@ -61,7 +61,7 @@ func NewUndrainCommand(env *command.Env) *cobra.Command {
 }
 
 func (o *options) finish(cmd *cobra.Command) *cobra.Command {
-	cmd.Args = cobra.ExactArgs(1)
+	cmd.Args = command.Args(command.TheCell)
 	cmd.RunE = command.RunE(o)
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "Say what would be done, and do nothing")
 	o.output.AddFlags(cmd.Flags())

@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/kubernetes"
 	typedv1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
@@ -71,10 +72,12 @@ func newEvent(cell string, e *corev1.Event) Event {
 type source struct {
 	cell   string
 	client typedv1.EventInterface
+	// version is the newest that is known of its events; "" before they were listed.
+	version string
 }
 
 // sources are the router control plane and every cell that can be asked; the others are named.
-func (o *options) sources(ctx context.Context) (out []source, missing []string, err error) {
+func (o *options) sources(ctx context.Context) (out []*source, missing []string, err error) {
 	fed, err := o.env.Connect()
 	if err != nil {
 		return nil, nil, err
@@ -97,20 +100,20 @@ func (o *options) sources(ctx context.Context) (out []source, missing []string, 
 			missing = append(missing, fmt.Sprintf("cell %s: %v", name, err))
 			continue
 		}
-		out = append(out, source{cell: name, client: kube.CoreV1().Events(o.namespace)})
+		out = append(out, &source{cell: name, client: kube.CoreV1().Events(o.namespace)})
 	}
 	slices.Sort(missing)
 	return out, missing, nil
 }
 
 // collect lists all sources at once, and returns the events by time and who did not answer.
-func (o *options) collect(ctx context.Context, sources []source) (found []Event, missing []string) {
+func (o *options) collect(ctx context.Context, sources []*source) (found []Event, missing []string) {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	lists, errs := make([][]Event, len(sources)), make([]error, len(sources))
 	var answers sync.WaitGroup
 	for i, s := range sources {
-		answers.Go(func() { lists[i], _, errs[i] = o.list(ctx, s) })
+		answers.Go(func() { lists[i], errs[i] = o.list(ctx, s) })
 	}
 	answers.Wait()
 	found = []Event{}
@@ -126,21 +129,31 @@ func (o *options) collect(ctx context.Context, sources []source) (found []Event,
 	return found, missing
 }
 
-// list returns what is wanted of one source, and the version from which it can be watched.
-func (o *options) list(ctx context.Context, s source) (out []Event, version string, err error) {
+// list returns what is wanted of one source, and newer than what is known of it.
+func (o *options) list(ctx context.Context, s *source) (out []Event, err error) {
 	options := metav1.ListOptions{Limit: pageSize}
 	for {
 		page, err := s.client.List(ctx, options)
 		if err != nil {
-			return out, "", fmt.Errorf("list events: %w", err)
+			return nil, fmt.Errorf("list events: %w", err)
 		}
 		for i := range page.Items {
-			if e := newEvent(s.cell, &page.Items[i]); o.wanted(e) {
+			if e := newEvent(s.cell, &page.Items[i]); s.isNews(&page.Items[i]) && o.wanted(e) {
 				out = append(out, e)
 			}
 		}
 		if options.Continue = page.Continue; options.Continue == "" {
-			return out, page.ResourceVersion, nil
+			s.version = page.ResourceVersion
+			return out, nil
 		}
 	}
+}
+
+// isNews says whether an event is newer than what is known. What cannot be compared is shown twice rather than never.
+func (s *source) isNews(e *corev1.Event) bool {
+	if s.version == "" {
+		return true
+	}
+	order, err := resourceversion.CompareResourceVersion(e.ResourceVersion, s.version)
+	return err != nil || order > 0
 }

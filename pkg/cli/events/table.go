@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/util/duration"
-
 	"github.com/kubecell/kubectl-cell/pkg/printers"
 )
 
@@ -24,7 +22,7 @@ func (o *options) table(found []Event, layout printers.Layout) printers.Table {
 		t.Header = append([]string{"NAMESPACE"}, t.Header...)
 	}
 	for _, e := range found {
-		row := []string{duration.HumanDuration(o.env.Clock.Since(e.LastSeen)), e.Cell, e.Type, e.Reason, strings.ToLower(e.Object[:1]) + e.Object[1:], e.text()}
+		row := []string{printers.Age(o.env.Clock.Since(e.LastSeen)), e.Cell, e.Type, e.Reason, strings.ToLower(e.Object[:1]) + e.Object[1:], e.text()}
 		if !layout.Wide {
 			row[5] = clip(row[5])
 		}

@@ -1,5 +1,15 @@
 package explain
 
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/kubecell/kubectl-cell/pkg/verify"
+)
+
 // concept is one word of the vocabulary.
 type concept struct {
 	name    string
@@ -13,7 +23,7 @@ type concept struct {
 
 // concepts are all of them, in an order in which they can be read.
 func concepts() []concept {
-	return append(placementConcepts(), movementConcepts()...)
+	return slices.Concat(placementConcepts(), movementConcepts(), protectionConcepts())
 }
 
 // placementConcepts say where objects live.
@@ -86,7 +96,7 @@ that controllers make in every cell, leftovers and tombstones never show twice.`
 	}
 }
 
-// movementConcepts say how objects move and how they are kept.
+// movementConcepts say how objects move.
 func movementConcepts() []concept {
 	return []concept{
 		{
@@ -146,6 +156,12 @@ the backup daemon takes the run over.`,
   Settling     all keys have moved; backups for the target are being completed`,
 			[]string{"ring", "epoch", "rebalance"},
 		},
+	}
+}
+
+// protectionConcepts say how objects are kept when cells die, and how what went wrong is found.
+func protectionConcepts() []concept {
+	return []concept{
 		{
 			"backup", []string{"backup cell"}, "the cell that holds the copy of a workload", `
 The backup cell of a key is the next other cell clockwise on the ring. When the owner dies and
@@ -165,5 +181,29 @@ objects again. What would be lost is listed by name before anyone confirms. A fa
 cell back by an ordinary rebalance.`,
 			[]string{"backup", "envelope", "epoch"},
 		},
+		{
+			"verify", []string{"fsck", "misplaced", "duplicate", "orphaned", "stale", "stuck", "unprotected"}, "finds what is not where the ring says", classes(),
+			[]string{"visibility", "migration", "envelope"},
+		},
 	}
+}
+
+// classes are those of the findings of verify.
+func classes() string {
+	var b strings.Builder
+	b.WriteString("\nverify reads all cells and compares what they have with the ring, with each other and with the\nenvelopes:\n")
+	for _, class := range verify.Classes() {
+		e := class.Explain()
+		b.WriteString("\n" + hanging("", fmt.Sprintf("%s: %s.", class, e.Meaning)))
+		b.WriteString(hanging("  ", "for example: "+e.Example))
+		b.WriteString(hanging("  ", "--repair: "+e.Repair))
+		b.WriteString(hanging("  ", "by hand: "+e.Otherwise))
+	}
+	return b.String()
+}
+
+// hanging breaks a paragraph into lines that fit on a terminal, all but the first one further in.
+func hanging(indent, text string) string {
+	const width = 94
+	return indent + strings.ReplaceAll(ansi.Wordwrap(text, width, ""), "\n", "\n"+indent+"  ") + "\n"
 }

@@ -42,7 +42,7 @@ func NewCommand(env *command.Env) *cobra.Command {
 		Long:  "Explain a word of this tool: ring, cell, key, case, window, fence … Without a word, list them.",
 		Example: "  # All words\n  " + env.Program + " explain\n\n" +
 			"  # One of them\n  " + env.Program + " explain ring",
-		Args: cobra.MaximumNArgs(1),
+		Args: command.OptionalArg,
 		RunE: command.RunE(o),
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			var out []cobra.Completion

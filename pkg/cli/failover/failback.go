@@ -45,13 +45,14 @@ After that it takes writes again and is in the wanted ring. No workload moves to
 rebalance. Run the command again to go on with a run that was cut off.`,
 		Example: "  # What differs?\n  " + env.Program + " failback cell-3 --dry-run\n\n" +
 			"  # Bring it back\n  " + env.Program + " failback cell-3\n  " + env.Program + " rebalance --window 50",
-		Args: cobra.ExactArgs(1),
+		Args: command.Args(command.TheCell),
 		RunE: command.RunE(o),
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.dir, "dir", "", "Folder that what differs is saved to; failback-CELL where none is given")
 	flags.BoolVar(&o.yes, "yes", false, "Do not ask for the cell's name")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "Compare, and do nothing")
+	o.reason.AddFlag(flags)
 	flags.StringVar(&o.tui, "tui", "auto", "Show progress in place on a terminal: auto or never")
 	o.output.AddFlags(flags)
 	return cmd
@@ -62,6 +63,9 @@ func (o *backOptions) Complete(args []string) (err error) {
 	o.cell = args[0]
 	if o.tui != "auto" && o.tui != "never" {
 		return exit.Usagef("--tui is %q; allowed are auto and never", o.tui).WithHint("leave --tui out")
+	}
+	if err := o.reason.Check(); err != nil {
+		return err
 	}
 	if o.dir == "" {
 		o.dir = "failback-" + o.cell
@@ -80,17 +84,17 @@ func (o *backOptions) Run(ctx context.Context) error {
 		return err
 	}
 	if !o.dryRun && !o.yes {
-		if err := o.env.ConfirmName("Everything in "+o.cell+" that the federation has, or saves to "+o.dir+", is deleted there, and the cell joins the ring again.", o.cell); err != nil {
+		if err := o.env.ConfirmName(ctx, "Everything in "+o.cell+" that the federation has, or saves to "+o.dir+", is deleted there, and the cell joins the ring again.", o.cell); err != nil {
 			return err
 		}
 	}
 	f := &failover.Failback{
-		RCP: fed.Config, Identity: o.env.Identity(), Cell: o.cell, Dir: o.dir, Host: o.env.Host(), DryRun: o.dryRun,
-		Logger: slog.New(slog.DiscardHandler),
+		RCP: fed.Patient, Identity: o.env.Identity(), Cell: o.cell, Dir: o.dir, Host: o.env.Host(), DryRun: o.dryRun,
+		Order: o.reason.Order(ctx, fed), Logger: slog.New(slog.DiscardHandler),
 	}
 	var run *v1alpha1.Failover
 	err = o.show("failback of "+o.cell, func(tell func(steps.Event)) error {
-		n := &narrator{tell: tell, now: o.env.Clock.Now, seen: map[string]steps.State{}, said: map[string]string{}}
+		n := &narrator{env: o.env, tell: tell, now: o.env.Clock.Now, seen: map[string]steps.State{}, said: map[string]string{}}
 		if !o.dryRun {
 			f.Tell = n.changed
 		}

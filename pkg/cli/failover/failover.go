@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -21,10 +22,18 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/tui/steps"
 )
 
+const (
+	// noticing is how long routers may take to notice that a cell is dead.
+	noticing = 15 * time.Second
+	// lookAgain is the time between two looks at them.
+	lookAgain = 500 * time.Millisecond
+)
+
 type options struct {
 	env     *command.Env
 	spec    v1alpha1.FailoverSpec
 	confirm string
+	reason  command.Reason
 	dryRun  bool
 	tui     string
 	output  printers.Output
@@ -52,7 +61,7 @@ command again to go on with a run that was cut off; a backup daemon goes on with
 			"  # By name\n  " + env.Program + " failover cell-3 --dry-run -o name\n\n" +
 			"  # Do it\n  " + env.Program + " failover cell-3 --accept-loss=25 --confirm=cell-3@epoch42\n\n" +
 			"  # Rehearse it on a healthy cell: every step that writes nothing on the ring\n  " + env.Program + " failover cell-3 --drill",
-		Args: cobra.ExactArgs(1),
+		Args: command.Args(command.TheCell),
 		RunE: command.RunE(o),
 	}
 	flags := cmd.Flags()
@@ -62,6 +71,7 @@ command again to go on with a run that was cut off; a backup daemon goes on with
 	flags.BoolVar(&o.spec.Force, "force", false, "Fail a cell over that answers")
 	flags.BoolVar(&o.spec.Drill, "drill", false, "Rehearse every step that writes nothing on the ring, and time it")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "Say what would be done, and do nothing")
+	o.reason.AddFlag(flags)
 	flags.StringVar(&o.tui, "tui", "auto", "Show progress in place on a terminal: auto or never")
 	o.output.AddFlags(flags)
 	return cmd
@@ -72,6 +82,9 @@ func (o *options) Complete(args []string) (err error) {
 	o.spec.Cell = args[0]
 	if o.tui != "auto" && o.tui != "never" {
 		return exit.Usagef("--tui is %q; allowed are auto and never", o.tui).WithHint("leave --tui out")
+	}
+	if err := o.reason.Check(); err != nil {
+		return err
 	}
 	if o.spec.AcceptLoss < 0 {
 		return exit.Usagef("--accept-loss is %d; it must not be negative", o.spec.AcceptLoss)
@@ -98,7 +111,10 @@ func (o *options) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	started, err := failover.Start(ctx, fed.Config, o.spec, o.dryRun)
+	started, err := o.start(ctx, fed)
+	if gone, ok := errors.AsType[*failover.NoRCPError](err); ok {
+		return o.withoutRCP(ctx, fed, gone)
+	}
 	if err != nil {
 		return err
 	}
@@ -115,6 +131,30 @@ func (o *options) Run(ctx context.Context) error {
 		}
 	}
 	return o.carryOut(ctx, fed, started.Run)
+}
+
+// start begins the run. Routers have a while to notice that the cell is dead: right after that they contradict what
+// everybody else sees.
+func (o *options) start(ctx context.Context, fed *command.Federation) (*failover.Started, error) {
+	patience, cancel := context.WithTimeout(ctx, noticing)
+	defer cancel()
+	if !o.dryRun {
+		o.spec.Order = o.reason.Order(patience, fed)
+	}
+	for told := false; ; told = true {
+		started, err := failover.Start(ctx, fed.Config, o.spec, o.dryRun)
+		if err != nil || o.spec.Force || !started.Premature() {
+			return started, err
+		}
+		if !told {
+			fmt.Fprintf(o.env.ErrOut, "cell %s does not answer; waiting until the routers notice\n", o.spec.Cell)
+		}
+		select {
+		case <-patience.Done():
+			return started, ctx.Err()
+		case <-time.After(lookAgain):
+		}
+	}
 }
 
 // plan shows what was found, and is the refusal where there is one.
@@ -148,9 +188,9 @@ func (o *options) doneBefore(run *v1alpha1.Failover) error {
 func (o *options) carryOut(ctx context.Context, fed *command.Federation, run *v1alpha1.Failover) error {
 	var ended *v1alpha1.Failover
 	err := o.show("failover "+run.Name+" of "+run.Spec.Cell, func(tell func(steps.Event)) error {
-		n := &narrator{tell: tell, now: o.env.Clock.Now, seen: map[string]steps.State{}, said: map[string]string{}}
+		n := &narrator{env: o.env, tell: tell, now: o.env.Clock.Now, seen: map[string]steps.State{}, said: map[string]string{}}
 		driver := &failover.Driver{
-			RCP: fed.Config, Identity: o.env.Identity(), Tell: n.changed, Logger: slog.New(slog.DiscardHandler),
+			RCP: fed.Patient, Identity: o.env.Identity(), Tell: n.changed, Logger: slog.New(slog.DiscardHandler),
 		}
 		var err error
 		ended, err = driver.Run(ctx, run.Name)
@@ -175,6 +215,10 @@ func (o *options) conclude(run *v1alpha1.Failover) error {
 		}
 	} else {
 		ended(o.env.Out, run)
+		if s.Phase == v1alpha1.FailoverSucceeded && !run.Spec.Drill {
+			fmt.Fprintf(o.env.ErrOut, "next: %s failback %s   # once it answers again\n", o.env.Program, run.Spec.Cell)
+			fmt.Fprintf(o.env.ErrOut, "undo: %s failback %s ; %[1]s rebalance --window 50   # then, at any time\n", o.env.Program, run.Spec.Cell)
+		}
 	}
 	switch {
 	case s.Phase == v1alpha1.FailoverRefused:

@@ -8,9 +8,9 @@ import (
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/failover"
 	"github.com/kubecell/kubectl-cell/pkg/printers"
 	"github.com/kubecell/kubectl-cell/pkg/tui/steps"
@@ -31,7 +31,7 @@ func report(w io.Writer, cell string, r *v1alpha1.FailoverReport) {
 	list(w, "would lack an acknowledged write", r.Stale, r.StaleKeys)
 	list(w, "have a damaged copy", r.Corrupt, r.CorruptKeys)
 	if r.Unknown > 0 {
-		fmt.Fprintf(w, "  not counted: about %s, whose copies are in cells that do not answer\n", printers.Count(r.Unknown))
+		fmt.Fprintf(w, "  may be LOST too: about %s, which no copy that can be read and no router tells of\n", printers.Count(r.Unknown))
 	}
 	var takes []string
 	for _, s := range r.Survivors {
@@ -62,7 +62,7 @@ func since(r *v1alpha1.FailoverReport) string {
 	if r.LastAnswer == nil || r.Time == nil {
 		return "never seen"
 	}
-	return duration.HumanDuration(r.Time.Sub(r.LastAnswer.Time)) + " ago"
+	return printers.Age(r.Time.Sub(r.LastAnswer.Time)) + " ago"
 }
 
 // agesOf is "≤5s old 20,011   5-60s 188".
@@ -127,6 +127,7 @@ func ended(w io.Writer, run *v1alpha1.Failover) {
 
 // narrator makes events of a run's status. Its driver calls it one at a time.
 type narrator struct {
+	env  *command.Env
 	tell func(steps.Event)
 	now  func() time.Time
 	seen map[string]steps.State
@@ -143,12 +144,12 @@ func (n *narrator) changed(run *v1alpha1.Failover) {
 			continue
 		}
 		n.seen[step.Name] = state
-		n.tell(steps.Event{Step: step.Name, State: state, Detail: detail(&step), At: n.now()})
+		n.tell(steps.Event{Step: step.Name, State: state, Detail: step.Message, At: n.now(), Took: tookOf(&step)})
 	}
 	for _, kind := range []string{v1alpha1.ConditionRoutersAcknowledged, v1alpha1.ConditionCellsUsable} {
 		message := ""
 		if c := apimeta.FindStatusCondition(run.Status.Conditions, kind); c != nil && c.Status == metav1.ConditionFalse {
-			message = c.Message
+			message = n.env.Typed(c.Message)
 		}
 		if message != n.said[kind] && message != "" {
 			n.tell(steps.Event{Step: "waits", State: steps.Note, Detail: message, At: n.now()})
@@ -157,23 +158,23 @@ func (n *narrator) changed(run *v1alpha1.Failover) {
 	}
 }
 
-// detail says what a step did, and how long it took.
-func detail(step *v1alpha1.FailoverStep) string {
+// tookOf is how long a step took that has ended.
+func tookOf(step *v1alpha1.FailoverStep) time.Duration {
 	if step.CompletionTime == nil {
-		return step.Message
+		return 0
 	}
-	took := step.CompletionTime.Sub(step.StartTime.Time).Round(100 * time.Millisecond).String()
-	if step.Message == "" {
-		return took
-	}
-	return step.Message + ", " + took
+	return step.CompletionTime.Sub(step.StartTime.Time)
 }
 
 // line writes one line per change of state.
 func line(w io.Writer, e steps.Event) {
 	switch e.State {
 	case steps.Done:
-		fmt.Fprintf(w, "✔ %s: %s\n", e.Step, e.Detail)
+		said := e.Detail
+		if said != "" {
+			said += ", "
+		}
+		fmt.Fprintf(w, "✔ %s: %s%s\n", e.Step, said, e.Took.Round(100*time.Millisecond))
 	case steps.Note:
 		fmt.Fprintf(w, "%s: %s\n", e.Step, e.Detail)
 	case steps.Running:

@@ -2,6 +2,7 @@ package get
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"slices"
 
@@ -18,6 +19,7 @@ import (
 type cellsOptions struct {
 	env      *command.Env
 	selector string
+	watch    bool
 	output   printers.Output
 	printer  *printers.Printer
 	names    []string
@@ -33,12 +35,15 @@ func newCellsCommand(env *command.Env) *cobra.Command {
 		Long: "List the cells with their state, share of the workloads and answering time. The cells are asked at\n" +
 			"once; one that does not answer is shown as Unreachable and holds up none of the others.\n\n" +
 			"EXPECTED is the share that the weight entitles a cell to; 0→100 in WEIGHT is a change that is wanted\n" +
-			"and not accepted by a rebalance yet.",
+			"and not accepted by a rebalance yet.\n\n" +
+			"With -w the command looks again every two seconds until Ctrl-C, and prints what changes: state, weight,\n" +
+			"workloads, version and problem.",
 		Example: "  # All cells\n  " + env.Program + " get cells\n\n" +
 			"  # With versions, addresses and problems, of one zone\n  " + env.Program + " get cells -o wide -l topology.kubernetes.io/zone=a",
 		RunE: command.RunE(o),
 	}
 	cmd.Flags().StringVarP(&o.selector, "selector", "l", "", "Label selector for cells")
+	cmd.Flags().BoolVarP(&o.watch, "watch", "w", false, "Go on with what changes")
 	o.output.AddFlags(cmd.Flags())
 	return cmd
 }
@@ -48,6 +53,11 @@ func (o *cellsOptions) Complete(args []string) (err error) {
 	o.names = args
 	if o.printer, err = o.output.Printer(); err != nil {
 		return err
+	}
+	if o.watch {
+		if err := watchable(o.env, "get cells", o.printer, o.output); err != nil {
+			return err
+		}
 	}
 	o.matches, err = parseSelector(o.selector)
 	return err
@@ -67,15 +77,11 @@ func (o *cellsOptions) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r, err := ring.Read(ctx, o.env, fed)
-	if err != nil {
-		return err
+	if o.watch {
+		f := &follower{env: o.env, output: o.output, printer: o.printer, stateColumn: 1}
+		return f.follow(ctx, func(ctx context.Context) (look, error) { return o.look(ctx, fed) })
 	}
-	seen, err := overview.Look(ctx, fed, r)
-	if err != nil {
-		return err
-	}
-	cells, err := o.choose(seen.Cells)
+	seen, cells, err := o.list(ctx, fed)
 	if err != nil {
 		return err
 	}
@@ -83,7 +89,7 @@ func (o *cellsOptions) Run(ctx context.Context) error {
 		o.env.Warn("%s", warning)
 	}
 	return o.printer.Print(o.env.Out, printers.View{
-		Document: printers.NewDocument("CellList", r.Status.Epoch, cells, seen.Warnings...),
+		Document: printers.NewDocument("CellList", seen.Ring.Status.Epoch, cells, seen.Warnings...),
 		Text: func(w io.Writer, layout printers.Layout) error {
 			return overview.Table(cells, o.env.Clock.Now(), layout).Write(w)
 		},
@@ -95,6 +101,41 @@ func (o *cellsOptions) Run(ctx context.Context) error {
 			return names
 		},
 	})
+}
+
+// list asks the cells, and returns those that were chosen.
+func (o *cellsOptions) list(ctx context.Context, fed *command.Federation) (*overview.Overview, []overview.Cell, error) {
+	r, err := ring.Read(ctx, o.env, fed)
+	if err != nil {
+		return nil, nil, err
+	}
+	seen, err := overview.Look(ctx, fed, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	cells, err := o.choose(seen.Cells)
+	return seen, cells, err
+}
+
+// look is list for -w. How long a cell takes to answer, its age and its share change all the time.
+func (o *cellsOptions) look(ctx context.Context, fed *command.Federation) (look, error) {
+	seen, cells, err := o.list(ctx, fed)
+	if err != nil {
+		return look{}, err
+	}
+	table := overview.Table(cells, o.env.Clock.Now(), printers.Layout{Wide: o.output.Format == "wide"})
+	out := look{header: table.Header, warnings: seen.Warnings}
+	for i, c := range cells {
+		workloads := int64(-1)
+		if c.Workloads != nil {
+			workloads = *c.Workloads
+		}
+		out.rows = append(out.rows, row{
+			name: c.Name, text: table.Rows[i], data: c,
+			state: fmt.Sprint(c.State, c.Weight, c.WantedWeight, workloads, c.Version, c.Problem),
+		})
+	}
+	return out, nil
 }
 
 // choose narrows the cells down to those that were named or selected. An unknown name is an error.

@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
@@ -28,6 +28,10 @@ type Entry struct {
 	// Cell that a failover or failback was about.
 	Cell  string `json:"cell,omitempty"`
 	Phase string `json:"phase"`
+	// By is who ordered it, Reason why, and Changes what of the ring.
+	By      string   `json:"by,omitempty"`
+	Reason  string   `json:"reason,omitempty"`
+	Changes []string `json:"changes,omitempty"`
 	// Driver is who carried it out, or did last.
 	Driver    string `json:"driver,omitempty"`
 	FromEpoch int64  `json:"fromEpoch"`
@@ -54,9 +58,10 @@ func NewCommand(env *command.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "history",
 		Short: "List the rebalances, failovers and failbacks that there were",
-		Long: "List the rebalances, failovers and failbacks that there were, the oldest first: who carried them out,\n" +
-			"how they ended, how much was moved or promoted, and the epochs of the ring before and after.",
-		Example: "  " + env.Program + " history",
+		Long: "List the rebalances, failovers and failbacks that there were, the oldest first: who ordered them, how they\n" +
+			"ended, how much was moved or promoted, and the epochs of the ring before and after. -o wide has why as well,\n" +
+			"what changed in the ring, and who carried it out.",
+		Example: "  " + env.Program + " history\n\n  # Why?\n  " + env.Program + " history -o wide",
 		Args:    cobra.NoArgs,
 		RunE:    command.RunE(o),
 	}
@@ -110,11 +115,20 @@ func (o *options) Run(ctx context.Context) error {
 
 func newEntry(run *v1alpha1.Rebalance) Entry {
 	progress := rebalance.ProgressOf(&run.Status)
-	return Entry{
+	e := Entry{
 		Name: run.Name, Kind: "Rebalance", Phase: string(cmp.Or(run.Status.Phase, v1alpha1.RebalancePending)), Driver: run.Status.Driver,
 		FromEpoch: run.Status.FromEpoch, ToEpoch: run.Status.ToEpoch,
 		Moved: progress.Moved, Failed: progress.Failed, Created: run.CreationTimestamp.Time,
 		Started: when(run.Status.StartTime), Completed: when(run.Status.CompletionTime),
+	}
+	e.ordered(run.Spec.Order)
+	return e
+}
+
+// ordered takes over who ordered it; records that were made by hand do not say.
+func (e *Entry) ordered(order *v1alpha1.Order) {
+	if order != nil {
+		e.By, e.Reason, e.Changes = order.By, order.Reason, order.Changes
 	}
 }
 
@@ -122,9 +136,11 @@ func ofFailover(run *v1alpha1.Failover) Entry {
 	e := Entry{
 		Name: run.Name, Kind: string(cmp.Or(run.Spec.Direction, v1alpha1.DirectionFailover)), Cell: run.Spec.Cell,
 		Phase: string(cmp.Or(run.Status.Phase, v1alpha1.FailoverPending)), Driver: run.Status.Driver,
-		FromEpoch: run.Status.FromEpoch, ToEpoch: run.Status.ToEpoch, Failed: run.Status.KeptObjects,
+		// A failback writes only the epoch that it was ordered in.
+		FromEpoch: cmp.Or(run.Status.FromEpoch, run.Spec.ConfirmEpoch), ToEpoch: run.Status.ToEpoch, Failed: run.Status.KeptObjects,
 		Created: run.CreationTimestamp.Time, Started: when(run.Status.StartTime), Completed: when(run.Status.CompletionTime),
 	}
+	e.ordered(run.Spec.Order)
 	for _, cell := range run.Status.Cells {
 		e.Moved += cell.Promoted
 	}
@@ -144,8 +160,11 @@ func (o *options) text(w io.Writer, layout printers.Layout, entries []Entry) err
 		return err
 	}
 	table := printers.Table{
-		Header:   []string{"NAME", "KIND", "PHASE", "EPOCH", "MOVED", "FAILED", "TOOK", "AGE", "DRIVER"},
+		Header:   []string{"NAME", "KIND", "PHASE", "EPOCH", "MOVED", "FAILED", "TOOK", "AGE", "BY"},
 		NoHeader: layout.NoHeaders,
+	}
+	if layout.Wide {
+		table.Header = append(table.Header, "DRIVER", "CHANGES", "REASON")
 	}
 	for _, e := range entries {
 		epoch, took := fmt.Sprintf("%d →", e.FromEpoch), "-"
@@ -155,14 +174,14 @@ func (o *options) text(w io.Writer, layout printers.Layout, entries []Entry) err
 		if e.Started != nil && e.Completed != nil {
 			took = e.Completed.Sub(*e.Started).Round(time.Second).String()
 		}
-		driver := e.Driver
-		if driver == "" {
-			driver = "-"
-		}
-		table.Rows = append(table.Rows, []string{
+		row := []string{
 			e.Name, kindOf(e), e.Phase, epoch, printers.Count(e.Moved), printers.Count(e.Failed), took,
-			duration.HumanDuration(o.env.Clock.Since(e.Created)), driver,
-		})
+			printers.Age(o.env.Clock.Since(e.Created)), cmp.Or(e.By, "-"),
+		}
+		if layout.Wide {
+			row = append(row, cmp.Or(e.Driver, "-"), cmp.Or(strings.Join(e.Changes, ", "), "-"), cmp.Or(e.Reason, "-"))
+		}
+		table.Rows = append(table.Rows, row)
 	}
 	return table.Write(w)
 }

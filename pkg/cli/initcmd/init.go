@@ -131,10 +131,15 @@ func (o *options) print(result federation.InitResult) error {
 			return names
 		},
 	})
-	if err == nil && o.printer.Text() && epoch == 0 && !result.Founded {
-		fmt.Fprintf(o.env.ErrOut, "next: %s init --founder cell-1=FILE   # the first cells\n", o.env.Program)
+	if err != nil || !o.printer.Text() || result.Founded {
+		return err
 	}
-	return err
+	if epoch == 0 {
+		fmt.Fprintf(o.env.ErrOut, "next: %s init --founder cell-1=FILE   # the first cells\n", o.env.Program)
+	} else {
+		fmt.Fprintf(o.env.ErrOut, "the federation was founded before; next: %s status   # a further cell: %[1]s add CELL --kubeconfig FILE\n", o.env.Program)
+	}
+	return nil
 }
 
 func outcome(founder federation.AddReport) federation.Outcome {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
@@ -48,6 +49,8 @@ type deploymentOptions struct {
 	replicas    int32
 	rcpSecret   string
 	serviceType string
+	adminFrom   []string
+	adminPeers  []networkingv1.NetworkPolicyPeer
 	sources     []string
 	extra       []string
 	namespace   string
@@ -64,10 +67,14 @@ func newExportDeployment(p Program) *cobra.Command {
 			"to the roles that `init` has installed and to nothing else, Deployment with probes,\n" +
 			"PodDisruptionBudget, Service and NetworkPolicy. The pods run without root, on a read-only file system,\n" +
 			"without capabilities.\n\n" +
+			"The NetworkPolicy keeps the admin port, which asks for no credentials, to the pods of the namespace.\n" +
+			"Prometheus, and whoever runs a failover, reach it from elsewhere where --admin-from names their namespace\n" +
+			"or addresses.\n\n" +
 			"They are meant for the router control plane itself, where the ServiceAccount is their identity. For any\n" +
 			"other cluster put a kubeconfig of the router control plane into a Secret (key \"kubeconfig\") and name it\n" +
 			"with --rcp-secret. The image is any that holds kubectl-cell on its PATH: see the runbook.",
 		Example: p.example("Into the router control plane", "export deployment --image registry.example/kubectl-cell:v1") + " | kubectl apply -f -\n\n" +
+			p.example("For Prometheus and a bastion, too", "export deployment --image registry.example/kubectl-cell:v1 --admin-from monitoring --admin-from 10.0.0.7/32") + "\n\n" +
 			p.example("With a flag of `run`", "export deployment --image registry.example/kubectl-cell:v1 -- -v=2"),
 		RunE: command.RunE(o),
 	}
@@ -76,6 +83,8 @@ func newExportDeployment(p Program) *cobra.Command {
 	flags.Int32Var(&o.replicas, "replicas", 2, "number of pods")
 	flags.StringVar(&o.rcpSecret, "rcp-secret", "", "Secret with a kubeconfig of the router control plane; where empty, the pods run in that")
 	flags.StringVar(&o.serviceType, "service-type", string(corev1.ServiceTypeClusterIP), "type of the Service: ClusterIP, NodePort or LoadBalancer")
+	flags.StringArrayVar(&o.adminFrom, adminFrom, nil,
+		"namespace or CIDR that reaches the admin port as well, such as that of Prometheus; may be given more than once")
 	for i, source := range p.Pods.Sources {
 		kind := "ConfigMap"
 		if source.Secret {
@@ -110,6 +119,13 @@ func (o *deploymentOptions) Complete(args []string) error {
 		if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
 			return usage("%q is no name of an object: %s", name, problems[0])
 		}
+	}
+	for _, value := range o.adminFrom {
+		from, err := peer(value)
+		if err != nil {
+			return usage("--%s: %w", adminFrom, err)
+		}
+		o.adminPeers = append(o.adminPeers, from)
 	}
 	o.namespace = v1alpha1.Namespace
 	if given := p.Env.Flags.Namespace; given != nil && *given != "" {

@@ -11,6 +11,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/daemon"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/printers"
 )
 
 type logsOptions struct {
@@ -64,7 +65,7 @@ func (o *logsOptions) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	out := o.program.Env.Out
+	out := printers.Verbatim(o.program.Env.Out)
 	offset, err := daemon.Tail(out, path, o.tail)
 	if errors.Is(err, fs.ErrNotExist) && o.previous {
 		return exit.Errorf(exit.Failure, "there is no previous log: the log was never put aside").WithHint("%s", o.program.hint(at, "logs"))

@@ -6,7 +6,6 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -138,29 +137,6 @@ func (o *deploymentOptions) service() runtime.Object {
 		Spec: corev1.ServiceSpec{
 			Type: corev1.ServiceType(o.serviceType), Selector: o.selector(),
 			Ports: []corev1.ServicePort{{Name: pods.PortName, Port: pods.ServicePort, TargetPort: intstr.FromString(pods.PortName)}},
-		},
-	}
-}
-
-// networkPolicy keeps the admin port, which asks for no credentials, to the namespace. The kubelet's probes
-// are let through by every network.
-func (o *deploymentOptions) networkPolicy() runtime.Object {
-	pods := o.program.Pods
-	ingress := []networkingv1.NetworkPolicyIngressRule{{
-		Ports: []networkingv1.NetworkPolicyPort{{Port: ptr.To(intstr.FromInt32(pods.AdminPort))}},
-		From:  []networkingv1.NetworkPolicyPeer{{PodSelector: &metav1.LabelSelector{}}},
-	}}
-	if pods.Port != pods.AdminPort {
-		ingress = append(ingress, networkingv1.NetworkPolicyIngressRule{
-			Ports: []networkingv1.NetworkPolicyPort{{Port: ptr.To(intstr.FromInt32(pods.Port))}},
-		})
-	}
-	return &networkingv1.NetworkPolicy{
-		TypeMeta: typeMeta(networkingv1.SchemeGroupVersion.String(), "NetworkPolicy"), ObjectMeta: o.meta(o.name()),
-		Spec: networkingv1.NetworkPolicySpec{
-			PodSelector: metav1.LabelSelector{MatchLabels: o.selector()},
-			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress},
-			Ingress:     ingress,
 		},
 	}
 }

@@ -43,8 +43,9 @@ func newStart(p Program) *cobra.Command {
 		Long: "Start the " + p.Noun + " in the background, with the flags of `" + p.Name + " run`, and return when it is\n" +
 			"ready. If it is not in time, or ends, nothing is left running and the last lines of its log are shown.\n" +
 			"Where it runs already nothing is changed.\n\n" +
-			"The log is the file " + LogName + " in the state directory, put aside when it is large. A reboot ends the\n" +
-			p.Noun + ": where it shall come back, let a service manager start it (`" + p.Name + " export`).",
+			"The log is the file " + LogName + " in the state directory, put aside at --" + command.LogSizeFlag + ", by a start as\n" +
+			"well. A reboot ends the " + p.Noun + ": where it shall come back, let a service manager start it\n" +
+			"(`" + p.Name + " export`).",
 		Example: p.example("Start it and see that it runs", "start "+p.Required) + "\n  " + p.Env.Program + " " + p.Name + " status",
 		Args:    cobra.NoArgs,
 		RunE:    command.RunE(s),
@@ -124,6 +125,10 @@ func (s *starter) spec(at place) (daemon.Spec, settings, error) {
 	if err != nil {
 		return daemon.Spec{}, nil, err
 	}
+	size, err := s.flags.GetInt(command.LogSizeFlag)
+	if err != nil {
+		return daemon.Spec{}, nil, fmt.Errorf("flags of %s: %w", p.Name, err)
+	}
 	log := at.log()
 	if file := chosen["log-file"]; file != "" {
 		log = file
@@ -133,7 +138,7 @@ func (s *starter) spec(at place) (daemon.Spec, settings, error) {
 	return daemon.Spec{
 		Name:     p.Noun,
 		Command:  append([]string{executable, p.Name, "run"}, effective.arguments()...),
-		LockPath: at.lock(), LogPath: log,
+		LockPath: at.lock(), LogPath: log, MaxLog: int64(size) << 20,
 		Ready:         func(ctx context.Context, _ string) error { return ready(ctx, at) },
 		DieWithParent: p.Env.DieWithParent,
 	}, chosen, nil

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/daemon"
@@ -203,7 +202,7 @@ func table(s Status, layout printers.Layout, now time.Time) printers.Table {
 		pid = strconv.Itoa(s.PID)
 	}
 	if s.Since != nil {
-		since = duration.HumanDuration(now.Sub(*s.Since))
+		since = printers.Age(now.Sub(*s.Since))
 	}
 	if s.Epoch != 0 {
 		epoch = strconv.FormatInt(s.Epoch, 10)

@@ -87,7 +87,7 @@ func (o *unitOptions) Run(context.Context) error {
 		words = append(words, word(argument))
 	}
 	_, err = fmt.Fprintf(o.program.Env.Out, unit, o.program.Name, o.program.Noun, runbooks+o.program.Name+".md",
-		strings.Join(words, " \\\n    "), o.user, o.places(chosen))
+		strings.Join(words, " \\\n    "), o.user, o.places(chosen), o.program.Env.Program)
 	return err
 }
 
@@ -118,9 +118,9 @@ func word(text string) string {
 	return text
 }
 
-// unit is filled with the name, the noun, the runbook, the command line, the user, and where it may write. The
-// times to start and stop are beyond those that the daemons give themselves.
-const unit = `# Printed by "kubectl cell %[1]s export systemd"; print it again rather than editing it.
+// unit is filled with the name, the noun, the runbook, the command line, the user, where it may write, and the
+// program. The times to start and stop are beyond those that the daemons give themselves.
+const unit = `# Printed by "%[7]s %[1]s export systemd"; print it again rather than editing it.
 [Unit]
 Description=kubectl-cell %[2]s
 Documentation=%[3]s

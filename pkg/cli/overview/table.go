@@ -5,8 +5,6 @@ import (
 	"strconv"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/duration"
-
 	"github.com/kubecell/kubectl-cell/pkg/printers"
 )
 
@@ -70,5 +68,5 @@ func age(created, now time.Time) string {
 	if created.IsZero() {
 		return "-"
 	}
-	return duration.HumanDuration(now.Sub(created))
+	return printers.Age(now.Sub(created))
 }

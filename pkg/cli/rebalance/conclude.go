@@ -18,7 +18,7 @@ import (
 // conclude says how the run ended, or how it goes on.
 func (s *session) conclude(ctx context.Context, run *v1alpha1.Rebalance, err error) error {
 	if err == nil && run != nil {
-		return s.ended(run)
+		return s.ended(ctx, run)
 	}
 	if !s.given(err) {
 		return err
@@ -31,7 +31,7 @@ func (s *session) conclude(ctx context.Context, run *v1alpha1.Rebalance, err err
 	if err == nil {
 		progress = rebalance.ProgressOf(&run.Status)
 		if run.Status.Phase.Final() {
-			return s.ended(run)
+			return s.ended(ctx, run)
 		}
 	}
 	if s.self == "" {
@@ -43,13 +43,17 @@ func (s *session) conclude(ctx context.Context, run *v1alpha1.Rebalance, err err
 		fmt.Fprintf(s.env.ErrOut, "next: %s rebalance --attach      undo: %s rebalance abort\n", s.env.Program, s.env.Program)
 		return s.code()
 	}
-	successor, _ := command.BackupDaemonRuns(ctx, s.fed.Kube, s.env.Clock.Now()) // not known is no
-	s.sayLeft(progress, successor, run != nil && run.Spec.Paused)
+	if err != nil {
+		s.sayUnknown(err)
+		return s.code()
+	}
+	successor, _ := command.BackupDaemonRuns(ctx, s.fed) // not known is no
+	s.sayLeft(progress, successor, run.Spec.Paused)
 	return s.code()
 }
 
 // ended is the summary that stays on the terminal.
-func (s *session) ended(run *v1alpha1.Rebalance) error {
+func (s *session) ended(ctx context.Context, run *v1alpha1.Rebalance) error {
 	again := fmt.Sprintf("%s rebalance --window %d", s.env.Program, run.Spec.Window)
 	if run.Status.Phase != v1alpha1.RebalanceSucceeded {
 		return exit.Errorf(exit.Failure, "rebalance %s is %s: %s", run.Name, run.Status.Phase, "the current ring is the one before it; the wanted ring still differs").
@@ -64,6 +68,9 @@ func (s *session) ended(run *v1alpha1.Rebalance) error {
 	undo := back(s.env.Program, s.before, s.after)
 	if len(undo) > 0 {
 		fmt.Fprintf(s.env.ErrOut, "undo, at any time: %s\n", strings.Join(append(undo, again), " ; "))
+	}
+	if edited := editedSince(ctx, s.fed); edited != "" {
+		fmt.Fprintf(s.env.ErrOut, "%s\nnext: %s diff ; %s\n", edited, s.env.Program, again)
 	}
 	return nil
 }
@@ -100,6 +107,14 @@ func (s *session) sayLeft(p rebalance.Progress, successor, isPaused bool) {
 	default:
 		fmt.Fprintf(out, "nobody goes on, since no backup daemon runs; next: %s rebalance\n", s.env.Program)
 	}
+	fmt.Fprintf(out, "undo: %s rebalance abort   # until it has ended\n", s.env.Program)
+}
+
+// sayUnknown says what becomes of a run that cannot be looked at.
+func (s *session) sayUnknown(err error) {
+	out := s.env.ErrOut
+	fmt.Fprintf(out, "rebalance %s is left; how far it is cannot be asked: %v\n", s.name, err)
+	fmt.Fprintf(out, "a backup daemon goes on when the router control plane is back, or you do; next: %s rebalance\n", s.env.Program)
 	fmt.Fprintf(out, "undo: %s rebalance abort   # until it has ended\n", s.env.Program)
 }
 

@@ -22,6 +22,10 @@ import (
 // TestWithoutATerminal plays a run in a script: what is asked, what is refused, lines, and what comes twice.
 func TestWithoutATerminal(t *testing.T) {
 	b := newBed(t)
+	for _, window := range []string{"0", "-1", "1000000000"} {
+		_, stderr := b.must(t, 2, "rebalance", "--window", window)
+		wantText(t, stderr, "error: window is "+window+"; it must be 1 to 10000 units", "hint: ")
+	}
 	b.must(t, 4, "rebalance", "pause")
 	b.must(t, 1, "rebalance", "--attach")
 	stdout, _ := b.must(t, 0, "rebalance", "--window", "5")
@@ -46,7 +50,8 @@ func TestWithoutATerminal(t *testing.T) {
 	b.label(t, units[:3])
 	stdout, _ = b.must(t, 0, "rebalance", "-n", namespace, "-l", "part=first", "--dry-run")
 	wantText(t, stdout, fmt.Sprintf("would move 3 of %d units", len(units)))
-	stdout, stderr = b.must(t, 0, "rebalance", "-n", namespace, "-l", "part=first", "--window", "1", "--rate", "1", "--yes")
+	b.must(t, 2, "rebalance", "--reason", strings.Repeat("长", 1025))
+	stdout, stderr = b.must(t, 0, "rebalance", "-n", namespace, "-l", "part=first", "--window", "1", "--rate", "1", "--yes", "--reason", "INC-7: room")
 	wantText(t, stdout, "migrated", fmt.Sprintf("all units of -n %s -l part=first have moved; %d others wait", namespace, len(units)-3))
 	wantText(t, stderr, "it is paused; next: kubectl cell rebalance resume")
 	stdout, _ = b.must(t, 0, "rebalance", "status")
@@ -72,12 +77,21 @@ func TestWithoutATerminal(t *testing.T) {
 	b.await(t, "the steps to end", func(run *v1alpha1.Rebalance) bool { return run.Spec.Paused && run.Spec.Step == 0 })
 	b.must(t, 2, "rebalance", "step", "none")
 	b.must(t, 7, "rebalance", "abort")
+	stdout, stderr = b.must(t, 0, "rebalance", "abort", "--dry-run")
+	wantText(t, stdout, "is aborted: ", " units that have moved walk back, and the current ring stays (dry run)")
+	if run := b.unfinished(t); run.Spec.Abort || strings.Contains(stderr, "undo") {
+		t.Errorf("a dry run has aborted the run, or says how to undo it: %s", stderr)
+	}
 	b.must(t, 0, "rebalance", "resume")
-	stdout, stderr = b.must(t, 0, "rebalance", "--rate", "0", "--window", "50")
-	wantText(t, stderr, "has not ended", "undo, at any time: kubectl cell weight cell-2 ")
+	stdout, stderr = b.must(t, 0, "rebalance", "--rate", "0", "--window", "50", "--reason", "another")
+	wantText(t, stderr, "has not ended", "--reason is for a new run", "undo, at any time: kubectl cell weight cell-2 ")
 	wantText(t, stdout, "Succeeded")
 	stdout, _ = b.must(t, 0, "history")
-	wantText(t, stdout, "NAME", "Succeeded")
+	wantText(t, stdout, "NAME", "Succeeded", "BY", admin)
+	stdout, _ = b.must(t, 0, "history", "-o", "wide")
+	wantText(t, stdout, "CHANGES", "REASON", "cell-2 ", "INC-7: room")
+	stdout, _ = b.must(t, 0, "history", "-o", "json")
+	wantText(t, stdout, `"by": "`+admin+`"`, `"reason": "INC-7: room"`)
 }
 
 // label gives objects, by their keys, the label part=first.

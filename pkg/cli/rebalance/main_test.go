@@ -34,8 +34,12 @@ const (
 	items = 240
 )
 
+// admin is who commands are, to the RCP of a sandbox.
+const admin = "cell-sandbox-admin"
+
 // bed is the federation as a test sees it.
 type bed struct {
+	box     *sandboxtest.Sandbox
 	client  *client.Client
 	kube    kubernetes.Interface
 	binary  string
@@ -50,7 +54,7 @@ func newBed(t *testing.T) *bed {
 		t.Fatal(err)
 	}
 	// kubectl runs it by this name.
-	b := &bed{binary: filepath.Join(t.TempDir(), "kubectl-cell")}
+	b := &bed{box: box, binary: filepath.Join(t.TempDir(), "kubectl-cell")}
 	if err := os.Symlink(binary, b.binary); err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +101,7 @@ func poll(t *testing.T, what string, condition wait.ConditionWithContextFunc) {
 // run runs kubectl cell without a terminal, and returns what it wrote and its exit code.
 func (b *bed) run(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience) // clean-ups run commands as well
 	defer cancel()
 	var out, problems strings.Builder
 	cmd := exec.CommandContext(ctx, b.binary, args...)
@@ -122,12 +126,8 @@ func (b *bed) must(t *testing.T, want int, args ...string) (stdout, stderr strin
 // change gives cell-2 another weight in the wanted ring than in the current one, by which a quarter moves.
 func (b *bed) change(t *testing.T) {
 	t.Helper()
-	ring, err := b.client.Rings().Get(t.Context(), v1alpha1.RingName, metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
 	weight := "300"
-	for _, m := range ring.Status.Current.Members {
+	for _, m := range b.ring(t).Status.Current.Members {
 		if m.Cell == "cell-2" && m.Weight == 300 {
 			weight = "100"
 		}

@@ -163,5 +163,5 @@ func fromServer(env *command.Env, fed *command.Federation, err error) error {
 		return exit.Errorf(exit.Failure, "%w", err).
 			WithHint("kubectl auth can-i list rebalances.kubecell.io ; the cluster role kubecell-admin allows it")
 	}
-	return fmt.Errorf("ask %s: %w", fed.Config.Host, err)
+	return exit.Errorf(exit.Failure, "ask %s: %w", fed.Config.Host, err).WithHint("%s doctor", env.Program)
 }

@@ -38,6 +38,7 @@ type options struct {
 	yes         bool
 	dryRun      bool
 	tui         string
+	reason      command.Reason
 	limiting    limiting
 	limit       *v1alpha1.RebalanceLimit
 	output      printers.Output
@@ -80,6 +81,7 @@ func NewCommand(env *command.Env) *cobra.Command {
 	flags.BoolVar(&o.attach, "attach", false, "Look at the run that has not ended, and do not drive it")
 	flags.BoolVar(&o.yes, "yes", false, "Do not ask for a confirmation")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "Do all checks, list the units that would move in their order, and do nothing")
+	o.reason.AddFlag(flags)
 	o.limiting.addFlags(env, flags)
 	flags.StringVar(&o.tui, "tui", "auto", "Show the run on a screen where there is a terminal: auto or never")
 	o.output.AddFlags(flags)
@@ -97,6 +99,9 @@ func (o *options) Complete([]string) (err error) {
 	if o.tui != "auto" && o.tui != "never" {
 		return exit.Usagef("--tui is %q; allowed are auto and never", printers.Clip(o.tui)).WithHint("leave --tui out")
 	}
+	if err := o.reason.Check(); err != nil {
+		return err
+	}
 	if o.timeout < 0 {
 		return exit.Usagef("--timeout is %s; it must not be negative", o.timeout).WithHint("%s", help)
 	}
@@ -109,7 +114,7 @@ func (o *options) Complete([]string) (err error) {
 		return err
 	}
 	if o.attach {
-		for _, flag := range []string{"window", "rate", "max-failures", "grace", "namespace", "selector"} {
+		for _, flag := range []string{"window", "rate", "max-failures", "grace", "namespace", "selector", "reason"} {
 			if o.chosen(flag) {
 				return exit.Usagef("--attach looks on; it does not go together with --%s", flag).
 					WithHint("%s rebalance --%s … goes on with the run and changes it", o.env.Program, flag)
@@ -184,11 +189,12 @@ func (o *options) start(ctx context.Context, fed *command.Federation) (*v1alpha1
 		}
 	}
 	if !o.yes {
-		if err := o.confirm(checked.Ring); err != nil {
+		if err := o.confirm(ctx, checked.Ring); err != nil {
 			return nil, err
 		}
 	}
 	options.DryRun = false
+	options.Spec.Order = o.reason.Order(ctx, fed, ringchange.Differences(checked.Ring)...)
 	started, err := rebalance.Start(ctx, fed.Config, options)
 	if err != nil {
 		return nil, err
@@ -208,19 +214,19 @@ func (o *options) nothing(ring *v1alpha1.Ring) error {
 }
 
 // confirm asks for the names of the cells that join, leave or change.
-func (o *options) confirm(ring *v1alpha1.Ring) error {
+func (o *options) confirm(ctx context.Context, ring *v1alpha1.Ring) error {
 	differs := ringchange.Differences(ring)
 	names := changed(ring.Status.Current, &ring.Spec.RingLayout)
 	what := "This moves workloads until the data is where the wanted ring says: "
 	if len(names) == 0 {
-		return o.env.Confirm(what + join(differs) + ". Go on?")
+		return o.env.Confirm(ctx, what+join(differs)+". Go on?")
 	}
-	return o.env.ConfirmName(what+join(differs)+".", join(names))
+	return o.env.ConfirmName(ctx, what+join(differs)+".", join(names))
 }
 
 // needSuccessor refuses to leave a run to nobody.
 func (o *options) needSuccessor(ctx context.Context, fed *command.Federation) error {
-	runs, err := command.BackupDaemonRuns(ctx, fed.Kube, o.env.Clock.Now())
+	runs, err := command.BackupDaemonRuns(ctx, fed)
 	if err != nil || runs {
 		return err
 	}
@@ -239,8 +245,14 @@ func (o *options) goOn(ctx context.Context, fed *command.Federation, run *v1alph
 		return nil
 	}
 	fmt.Fprintf(o.env.ErrOut, "rebalance %s has not ended: it is %s, and goes on\n", run.Name, phaseOf(run))
+	if edited := editedSince(ctx, fed); edited != "" {
+		fmt.Fprintln(o.env.ErrOut, edited)
+	}
 	if o.chosen("grace") {
 		o.env.Warn("--grace is that of the run already; the flag is ignored")
+	}
+	if o.reason.Given() {
+		o.env.Warn("--reason is for a new run; that of %s stays as it is", run.Name)
 	}
 	var change rebalance.Adjustment
 	if o.chosen("window") && run.Spec.Window != o.window {
@@ -274,7 +286,7 @@ func (o *options) detached(ctx context.Context, fed *command.Federation, run *v1
 		run = now
 	}
 	err := o.printer.Print(o.env.Out, printers.View{
-		Document: printers.NewDocument("Rebalance", run.Status.FromEpoch, newRecord(run)),
+		Document: printers.NewDocument("Rebalance", run.Status.FromEpoch, newRecord(o.env, run)),
 		Names:    func() []string { return []string{run.Name} },
 		Text: func(w io.Writer, _ printers.Layout) error {
 			_, err := fmt.Fprintf(w, "rebalance %s is left to the backup daemon\n", run.Name)

@@ -121,13 +121,13 @@ func (s *session) show(ctx context.Context) error {
 func (s *session) work(tell func(rebalance.Event)) (*v1alpha1.Rebalance, error) {
 	tell = s.numbered(tell)
 	if s.self == "" {
-		return rebalance.Watch(s.working, s.fed.Config, s.name, tell)
+		return rebalance.Watch(s.working, s.fed.Patient, s.name, tell)
 	}
 	run, err := s.fed.Cell.Rebalances().Get(s.working, s.name, metav1.GetOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("read rebalance %s: %w", s.name, err)
 	}
-	holder, err := rebalance.Holder(s.working, s.fed.Kube, s.env.Clock.Now())
+	holder, err := rebalance.Holder(s.working, s.fed.Kube, s.fed.Clock.Now)
 	if err != nil {
 		return nil, err
 	}
@@ -144,10 +144,10 @@ func (s *session) work(tell func(rebalance.Event)) (*v1alpha1.Rebalance, error) 
 	}
 	defer looking()
 	driver := &rebalance.Driver{
-		RCP: s.fed.Config, Identity: s.self, Leaving: s.leaving, Logger: slog.New(slog.DiscardHandler),
+		RCP: s.fed.Patient, Identity: s.self, Leaving: s.leaving, Logger: slog.New(slog.DiscardHandler),
 		Settle: backup.Settle(s.fed.Kube),
 		Tell: func(e rebalance.Event) {
-			if e.Type != rebalance.EventDriver || e.Driver != holder {
+			if e.Type != rebalance.EventDriver || e.Driver != holder || e.Message != "" {
 				tell(e)
 			}
 		},
@@ -170,7 +170,7 @@ func (s *session) lookOn(tell func(rebalance.Event)) (stop func()) {
 	done := make(chan struct{})
 	go func() { // ends with ctx, or with the run
 		defer close(done)
-		_, _ = rebalance.Watch(ctx, s.fed.Config, s.name, tell) // the driver's own error counts
+		_, _ = rebalance.Watch(ctx, s.fed.Patient, s.name, tell) // the driver's own error counts
 	}()
 	return sync.OnceFunc(func() {
 		cancel()
@@ -189,6 +189,8 @@ func (s *session) numbered(tell func(rebalance.Event)) func(rebalance.Event) {
 			s.state.phase = e.Phase
 		case rebalance.EventStopped:
 			s.state.stopped = e.Message
+		case rebalance.EventCells: // which comes with advice
+			e.Message = s.env.Typed(e.Message)
 		}
 		s.mu.Unlock()
 		tell(e)

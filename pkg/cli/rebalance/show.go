@@ -65,7 +65,7 @@ func (s *session) onScreen() (run *v1alpha1.Rebalance, err error) {
 // watchBackup ends with ctx.
 func (s *session) watchBackup(ctx context.Context, tell func(bool)) {
 	for {
-		if runs, err := command.BackupDaemonRuns(ctx, s.fed.Kube, s.env.Clock.Now()); err == nil {
+		if runs, err := command.BackupDaemonRuns(ctx, s.fed); err == nil {
 			tell(runs)
 		}
 		select {
@@ -106,7 +106,7 @@ func (s *session) wish(w screen.Wish) error {
 // nobody reads them any more.
 func newWriter(out io.Writer, format string, lost func()) func(rebalance.Event) {
 	if format == "json" {
-		encoder := json.NewEncoder(out)
+		encoder := json.NewEncoder(printers.Verbatim(out))
 		encoder.SetEscapeHTML(false)
 		return func(e rebalance.Event) {
 			if encoder.Encode(e) != nil {
@@ -137,7 +137,7 @@ func line(e rebalance.Event) string {
 		return fmt.Sprintf("rebalance %s is %s", e.Run, e.Phase)
 	case rebalance.EventDriver:
 		if e.Driver == "" {
-			return "nobody drives"
+			return orElse(e.Message, "nobody drives")
 		}
 		return e.Driver + " drives"
 	case rebalance.EventMoved:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,7 +50,7 @@ func phaseOf(run *v1alpha1.Rebalance) v1alpha1.RebalancePhase {
 	return run.Status.Phase
 }
 
-func newRecord(run *v1alpha1.Rebalance) Record {
+func newRecord(env *command.Env, run *v1alpha1.Rebalance) Record {
 	s := &run.Status
 	r := Record{
 		Name: run.Name, Phase: phaseOf(run), Driver: s.Driver, Window: rebalance.WindowEvent{Now: s.Window, Wanted: run.Spec.Window},
@@ -59,7 +60,7 @@ func newRecord(run *v1alpha1.Rebalance) Record {
 	}
 	for _, c := range s.Conditions {
 		if c.Status == metav1.ConditionFalse && c.Type != v1alpha1.ConditionDriven && !r.Phase.Final() {
-			r.Waiting = append(r.Waiting, c.Message)
+			r.Waiting = append(r.Waiting, env.Typed(c.Message))
 		}
 	}
 	if s.StartTime != nil {
@@ -87,7 +88,7 @@ func newStatus(env *command.Env) *cobra.Command {
 		Long: "Show how far the run is that has not ended, or the last one that has; with a name, that one. With -w each\n" +
 			"change is one line until it has ended, or one JSON object with -o json.",
 		Example: "  " + env.Program + " rebalance status\n\n  # Until it has ended\n  " + env.Program + " rebalance status -w",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    command.OptionalArg,
 		RunE:    command.RunE(o),
 	}
 	cmd.ValidArgsFunction = completeRuns(env)
@@ -123,25 +124,29 @@ func (o *statusOptions) Run(ctx context.Context) error {
 	if o.watch {
 		ctx, stop := context.WithCancel(ctx)
 		defer stop()
-		ended, err := rebalance.Watch(ctx, fed.Config, run.Name, newWriter(o.env.Out, o.output.Format, stop))
+		ended, err := rebalance.Watch(ctx, fed.Patient, run.Name, newWriter(o.env.Out, o.output.Format, stop))
 		if err == nil && ended.Status.Phase != v1alpha1.RebalanceSucceeded {
 			return exit.Errorf(exit.Failure, "rebalance %s is %s", ended.Name, ended.Status.Phase).WithHint("%s rebalance status %s", o.env.Program, ended.Name)
 		}
 		return err
 	}
-	holder, err := rebalance.Holder(ctx, fed.Kube, o.env.Clock.Now())
+	holder, err := rebalance.Holder(ctx, fed.Kube, fed.Clock.Now)
 	if apierrors.IsForbidden(err) {
 		holder, err = run.Status.Driver, nil
 	}
 	if err != nil {
 		return err
 	}
-	record := newRecord(run)
+	record := newRecord(o.env, run)
+	var warnings []string
+	if edited := editedSince(ctx, fed); edited != "" && !record.Phase.Final() {
+		warnings = append(warnings, edited)
+	}
 	return o.printer.Print(o.env.Out, printers.View{
-		Document: printers.NewDocument("Rebalance", run.Status.FromEpoch, record),
+		Document: printers.NewDocument("Rebalance", run.Status.FromEpoch, record, warnings...),
 		Names:    func() []string { return []string{run.Name} },
 		Text: func(w io.Writer, layout printers.Layout) error {
-			return o.text(w, layout, record, holder)
+			return o.text(w, layout, record, holder, warnings)
 		},
 	})
 }
@@ -174,7 +179,7 @@ func (o *statusOptions) find(ctx context.Context, fed *command.Federation) (*v1a
 	return run, nil
 }
 
-func (o *statusOptions) text(w io.Writer, layout printers.Layout, r Record, holder string) error {
+func (o *statusOptions) text(w io.Writer, layout printers.Layout, r Record, holder string, warnings []string) error {
 	var b strings.Builder
 	driver := "   driver " + holder
 	if holder == "" {
@@ -185,7 +190,7 @@ func (o *statusOptions) text(w io.Writer, layout printers.Layout, r Record, hold
 	}
 	fmt.Fprintf(&b, "rebalance %s   %s%s\n", r.Name, r.Phase, driver)
 	fmt.Fprintf(&b, "%s   window %d/%d\n", far(r.Progress, o.env.Clock.Now()), r.Window.Now, r.Window.Wanted)
-	for _, text := range r.Waiting {
+	for _, text := range slices.Concat(r.Waiting, warnings) {
 		fmt.Fprintf(&b, "! %s\n", text)
 	}
 	if len(r.Progress.Pairs) > 0 {

@@ -23,6 +23,7 @@ type steering struct {
 	output  printers.Output
 	printer *printers.Printer
 	yes     bool
+	dryRun  bool
 	windows int32
 	// prepare looks at the flags; nil where there are none of its own.
 	prepare func() error
@@ -111,7 +112,7 @@ func newStep(env *command.Env) *cobra.Command {
 	}
 	cmd := s.command("step [N]", "Move one window or N, then pause",
 		"Move one window of units, or N windows, then pause. A run that goes on is made to pause after them.")
-	cmd.Args = cobra.MaximumNArgs(1)
+	cmd.Args = command.OptionalArg
 	return cmd
 }
 
@@ -134,6 +135,7 @@ func newAbort(env *command.Env) *cobra.Command {
 			"stays as it is. The wanted ring stays, too. An abort cannot be taken back, but the run can be started\n"+
 			"anew when it has ended. Refused (exit code 4) once the target has become the current ring.")
 	cmd.Flags().BoolVar(&s.yes, "yes", false, "Do not ask for a confirmation")
+	cmd.Flags().BoolVar(&s.dryRun, "dry-run", false, "Say what would walk back, and do nothing")
 	return cmd
 }
 
@@ -169,11 +171,17 @@ func (s *steering) Run(ctx context.Context) error {
 		return exit.Refusedf("no rebalance runs: there is nothing to %s", s.verb).WithHint("%s history", s.env.Program)
 	}
 	result := s.already(run)
-	changes := result == ""
-	if changes {
+	changes := result == "" && !s.dryRun
+	switch {
+	case result == "" && s.dryRun:
+		if err := rebalance.MayAbort(ctx, fed.Cell, run.Name); err != nil {
+			return err
+		}
+		result = s.done(run) + " (dry run)"
+	case changes:
 		if s.verb == "abort" && !s.yes {
 			question := fmt.Sprintf("This makes rebalance %s walk back: %s. It cannot be taken back. Go on?", run.Name, moved(rebalance.ProgressOf(&run.Status)))
-			if err := s.env.Confirm(question); err != nil {
+			if err := s.env.Confirm(ctx, question); err != nil {
 				return err
 			}
 		}
@@ -186,7 +194,7 @@ func (s *steering) Run(ctx context.Context) error {
 		result = s.done(run)
 	}
 	err = s.printer.Print(s.env.Out, printers.View{
-		Document: printers.NewDocument("Rebalance", run.Status.FromEpoch, newRecord(run)),
+		Document: printers.NewDocument("Rebalance", run.Status.FromEpoch, newRecord(s.env, run)),
 		Names:    func() []string { return []string{run.Name} },
 		Text: func(w io.Writer, _ printers.Layout) error {
 			_, err := fmt.Fprintf(w, "rebalance %s %s\n", run.Name, result)
@@ -209,11 +217,11 @@ func (s *steering) hints(ctx context.Context, fed *command.Federation, run *v1al
 	if s.verb == "pause" {
 		return
 	}
-	holder, err := rebalance.Holder(ctx, fed.Kube, s.env.Clock.Now())
+	holder, err := rebalance.Holder(ctx, fed.Kube, fed.Clock.Now)
 	if err != nil || holder != "" {
 		return
 	}
-	if runs, err := command.BackupDaemonRuns(ctx, fed.Kube, s.env.Clock.Now()); err == nil && !runs {
+	if runs, err := command.BackupDaemonRuns(ctx, fed); err == nil && !runs {
 		s.env.Warn("nobody drives the run, and no backup daemon takes it over; next: %s rebalance", s.env.Program)
 	}
 }

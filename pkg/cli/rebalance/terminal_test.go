@@ -9,7 +9,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
-	"github.com/kubecell/kubectl-cell/pkg/cli/rebalance/terminaltest"
+	"github.com/kubecell/kubectl-cell/pkg/tui/terminaltest"
 )
 
 const ctrlC = "\x03"

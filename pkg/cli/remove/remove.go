@@ -42,7 +42,7 @@ func NewCommand(env *command.Env) *cobra.Command {
 			"With --force nobody looks into the cell: for one that is lost for good, or whose objects are to be left\n" +
 			"where they are. A cell of the ring is refused all the same.",
 		Example: "  # After a drain and a rebalance\n  " + env.Program + " remove cell-3",
-		Args:    cobra.ExactArgs(1),
+		Args:    command.Args(command.TheCell),
 		RunE:    command.RunE(o),
 	}
 	flags := cmd.Flags()
@@ -74,7 +74,7 @@ func (o *options) Run(ctx context.Context) error {
 	}
 	if !o.dryRun && !o.yes {
 		what := fmt.Sprintf("This deletes cell %s and its stored credentials.", o.cell)
-		if err := o.env.ConfirmName(what, o.cell); err != nil {
+		if err := o.env.ConfirmName(ctx, what, o.cell); err != nil {
 			return err
 		}
 	}

@@ -14,6 +14,9 @@ type redactor struct {
 	named []*regexp.Regexp
 }
 
+// value is what stands behind a name: a word, or text in quotes, in those of JSON that is quoted itself, too.
+const value = `(?:\\"[^"\\]*\\"|"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',}{\\]+)`
+
 func newRedactor() *redactor {
 	return &redactor{
 		whole: compile(
@@ -33,9 +36,13 @@ func newRedactor() *redactor {
 			`(?i)((?:proxy-)?authorization["']?\s*[:=]\s*\[?["']?)[^\s"',\]}][^"',\]}\n]*`,
 			`(?i)(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{6,}`,
 			`(?i)((?:set-)?cookie["']?\s*[:=]\s*\[?["']?)[^"'\]}\n]+`,
-			// Fields, flags and variables whose name says what they hold, in quotes of JSON that is quoted itself, too.
+			// Fields, flags and variables whose name says what they hold.
 			`(?i)([\w.-]*(?:password|passwd|passphrase|secret[-_]?access[-_]?key|client[-_]?secret|api[-_]?key|private[-_]?key|access-?token|refresh-?token|id-?token|`+
-				`bearer-?token|client-key-data|client-certificate-data|certificate-authority-data|-token|_token|\btoken)\\?["']?\s*[:=]\s*)(?:\\"[^"\\]*\\"|"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',}{\\]+)`,
+				`bearer-?token|client-key-data|client-certificate-data|certificate-authority-data|-token|_token|\btoken)\\?["']?\s*[:=]\s*)`+value,
+			// Flags whose value is the next word: of a command line, of a list in JSON, of one in YAML.
+			`(?i)(--[\w-]*(?:password|passwd|passphrase|token|secret|api-?key|private-?key)\\?["']?(?:\s*,\s*|\s+(?:-\s+)?))`+value,
+			// A field that is called secret and nothing else. One whose value begins on another line has fields of its own.
+			`(?i)(\bsecret\\?["']?[ \t]*[:=][ \t]*)`+value,
 			// Credentials in URLs.
 			`([a-z][a-z0-9+.-]*://[^/\s:@"']*:)[^@\s/"']+@`,
 		),

@@ -26,6 +26,13 @@ func TestSecretsAreTakenOut(t *testing.T) {
 		"JSON token":           {`{"token":"hunter2","name":"a"}`, "hunter2", `"name":"a"`},
 		"quoted JSON":          {`{"msg":"body {\"token\":\"hunter2\",\"n\":1}"}`, "hunter2", `\"n\":1`},
 		"flag":                 {"run --api-token=hunter2 --listen=:1", "hunter2", "--listen=:1"},
+		"flag, next word":      {"run --api-token hunter2 --listen :1", "hunter2", "--listen :1"},
+		"flag, quoted word":    {`run --password "of hunter2" --listen :1`, "hunter2", "--listen :1"},
+		"flag, list in JSON":   {`{"args":["run","--token","hunter2","--listen=:1"]}`, "hunter2", "--listen=:1"},
+		"flag, quoted list":    {`{"msg":"[\"--token\",\"hunter2\",\"-v=2\"]"}`, "hunter2", "-v=2"},
+		"flag, list in YAML":   {"args:\n- --token\n- hunter2\n- --listen=:1", "hunter2", "--listen=:1"},
+		"secret":               {"secret: hunter2\nissuer: here", "hunter2", "issuer: here"},
+		"secret in JSON":       {`{"secret":"hunter2","name":"a"}`, "hunter2", `"name":"a"`},
 		"variable":             {"AWS_SECRET_ACCESS_KEY=hunter2 HOME=/root DB_PASSWORD=hunter2", "hunter2", "HOME=/root"},
 		"client-key-data":      {"client-key-data: aHVudGVyMg==\nname: u", "aHVudGVyMg", "name: u"},
 		"URL":                  {"get https://joe:hunter2@host/path failed", "hunter2", "host/path failed"},
@@ -54,6 +61,9 @@ func TestOrdinaryTextStays(t *testing.T) {
 		"resourceVersion: \"123456\"\nuid: 0b8ac7a6-2f5d-4c0e-9a53-0a5d0e4f8f11",
 		"kubecell_router_requests_total{cell=\"cell-1\",code=\"200\"} 17",
 		"continue token refused with 410",
+		"volumes:\n- name: tls\n  secret:\n    secretName: kubecell-router-tls",
+		"secret/kubecell-router-tls created",
+		"the token is that of a pod, --token-ttl 5m",
 	} {
 		if got := string(newRedactor().clean([]byte(text))); got != text {
 			t.Errorf("%q became %q", text, got)

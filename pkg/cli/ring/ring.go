@@ -119,18 +119,3 @@ func copyPath(env *command.Env, server string) (string, error) {
 	}
 	return filepath.Join(home, ".local", "state", "kubectl-cell", name), nil
 }
-
-// Age is the time since t in the words of kubectl's AGE column's precision: seconds, minutes, hours
-// or days.
-func Age(env *command.Env, t time.Time) string {
-	age := env.Clock.Since(t)
-	switch {
-	case age < time.Minute:
-		return fmt.Sprintf("%ds", int(max(age, 0).Seconds()))
-	case age < time.Hour:
-		return fmt.Sprintf("%dm", int(age.Minutes()))
-	case age < 48*time.Hour:
-		return fmt.Sprintf("%dh", int(age.Hours()))
-	}
-	return fmt.Sprintf("%dd", int(age.Hours()/24))
-}

@@ -47,7 +47,7 @@ func New(ctx context.Context, fed *command.Federation, change federation.RingCha
 	r.epoch, r.Wanted, r.Differs = ring.Status.Epoch, ring.Spec.Members, Differences(ring)
 	r.Changed = r.Changed || change.Changed
 	if ring.Status.Current != nil {
-		counted, err := federation.Preview(ctx, fed.Config, ring, plan.DiffOptions{})
+		counted, err := federation.Preview(ctx, fed.Config, ring, federation.CensusOptions{}, plan.DiffOptions{})
 		if err != nil {
 			r.warnings = append(r.warnings, "cannot count what would move: "+err.Error())
 			return &r, nil

@@ -10,12 +10,12 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/cli/completion"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/lease"
 	"github.com/kubecell/kubectl-cell/pkg/printers"
 	"github.com/kubecell/kubectl-cell/pkg/routers"
 )
@@ -52,7 +52,7 @@ func newForget(env *command.Env) *cobra.Command {
 			"serves by an old ring could write to a workload's old cell while it moves, and that write would be lost.",
 		Example: "  # Which one is it?\n  " + env.Program + " status\n\n" +
 			"  # Its machine is gone\n  " + env.Program + " router forget bastion-1-3f2a9c01",
-		Args:              cobra.ExactArgs(1),
+		Args:              command.Args("the name of a router"),
 		RunE:              command.RunE(o),
 		ValidArgsFunction: completeRouters(env),
 	}
@@ -77,26 +77,27 @@ func (o *forgetOptions) Run(ctx context.Context) error {
 		return err
 	}
 	leases := fed.Kube.CoordinationV1().Leases(v1alpha1.Namespace)
-	lease, err := leases.Get(ctx, o.name, metav1.GetOptions{})
+	registered, err := leases.Get(ctx, o.name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return o.unknown(ctx, fed)
 	}
 	if err != nil {
 		return fmt.Errorf("read the registration of router %s: %w", printers.Clip(o.name), err)
 	}
-	if lease.Labels[v1alpha1.LabelComponent] != "router" {
+	if registered.Labels[v1alpha1.LabelComponent] != "router" {
 		return exit.Refusedf("the lease %s is not that of a router", printers.Clip(o.name)).WithHint("%s status", o.env.Program)
 	}
-	result := Forgotten{Name: o.name, Alive: command.LeaseHeld(lease, o.env.Clock.Now()), DryRun: o.dryRun, Forgotten: !o.dryRun}
+	silence := printers.Age(lease.RenewalOf(registered).Silence(fed.Clock.Now()))
+	result := Forgotten{Name: o.name, Alive: lease.Held(registered, fed.Clock.Now()), DryRun: o.dryRun, Forgotten: !o.dryRun}
 	if result.Alive && !o.force {
-		return exit.Refusedf("router %s is alive: it renewed its registration %s ago", o.name, o.age(lease)).
+		return exit.Refusedf("router %s is alive: it renewed its registration %s ago", o.name, silence).
 			WithHint("end it or restart it; it says why it does not follow the ring in its log")
 	}
 	if result.Alive {
 		o.env.Warn("router %s seems to live. If it does not follow the ring, a write through it may reach the old cell of a workload that moves, and be lost; it registers again within seconds", o.name)
 	}
 	if !o.dryRun {
-		err = leases.Delete(ctx, o.name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &lease.UID, ResourceVersion: o.version(lease)}})
+		err = leases.Delete(ctx, o.name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &registered.UID, ResourceVersion: o.version(registered)}})
 		if apierrors.IsConflict(err) {
 			return exit.Refusedf("router %s is alive: it has just renewed its registration", o.name).WithHint("end it or restart it")
 		}
@@ -104,19 +105,15 @@ func (o *forgetOptions) Run(ctx context.Context) error {
 			return fmt.Errorf("forget router %s: %w", o.name, err)
 		}
 	}
-	return o.print(result, lease)
+	return o.print(result, registered, silence)
 }
 
 // version is what must not have changed: nothing where the router is known to renew.
-func (o *forgetOptions) version(lease *coordinationv1.Lease) *string {
+func (o *forgetOptions) version(registered *coordinationv1.Lease) *string {
 	if o.force {
 		return nil
 	}
-	return &lease.ResourceVersion
-}
-
-func (o *forgetOptions) age(lease *coordinationv1.Lease) string {
-	return duration.HumanDuration(o.env.Clock.Since(lease.Spec.RenewTime.Time))
+	return &registered.ResourceVersion
 }
 
 // unknown is fine where nothing is left to forget; a name that is close to another is a slip.
@@ -129,22 +126,22 @@ func (o *forgetOptions) unknown(ctx context.Context, fed *command.Federation) er
 	if slices.ContainsFunc(all, func(r routers.Router) bool { return r.Name == o.name }) {
 		return exit.Refusedf("router %s has just registered again: it is alive", o.name).WithHint("%s status", o.env.Program)
 	}
-	return o.print(result, nil)
+	return o.print(result, nil, "")
 }
 
-func (o *forgetOptions) print(result Forgotten, lease *coordinationv1.Lease) error {
+func (o *forgetOptions) print(result Forgotten, registered *coordinationv1.Lease, silence string) error {
 	err := o.printer.Print(o.env.Out, printers.View{
 		Document: printers.NewDocument("ForgottenRouter", 0, result),
 		Names:    func() []string { return []string{result.Name} },
 		Text: func(w io.Writer, _ printers.Layout) error {
 			text := fmt.Sprintf("router %s forgotten", o.name)
 			switch {
-			case lease == nil:
+			case registered == nil:
 				text = fmt.Sprintf("router %s is not registered; nothing to do", printers.Clip(o.name))
 			case o.dryRun:
 				text += " (dry run)"
-			case lease.Spec.RenewTime != nil:
-				text += fmt.Sprintf(": its last sign of life was %s ago", o.age(lease))
+			case registered.Spec.RenewTime != nil:
+				text += fmt.Sprintf(": its last sign of life was %s ago", silence)
 			}
 			_, err := fmt.Fprintln(w, text)
 			return err
@@ -171,7 +168,7 @@ func completeRouters(env *command.Env) cobra.CompletionFunc {
 		for _, r := range all {
 			seen := "never seen"
 			if !r.Renewed.IsZero() {
-				seen = "seen " + duration.HumanDuration(env.Clock.Since(r.Renewed)) + " ago"
+				seen = "seen " + printers.Age(r.Silence(fed.Clock.Now())) + " ago"
 			}
 			out = append(out, cobra.CompletionWithDesc(r.Name, seen))
 		}

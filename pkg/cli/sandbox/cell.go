@@ -32,7 +32,7 @@ func newCellAdd(env *command.Env) *cobra.Command {
 		Long: "Start one more control plane and add it to the wanted ring. No workload moves before a rebalance\n" +
 			"accepts that ring. Without a name, the next free one of cell-1, cell-2, … is taken.",
 		Example: "  " + env.Program + " sandbox cell add cell-4\n  " + env.Program + " diff",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    command.OptionalArg,
 		RunE:    command.RunE(o),
 	}
 	nameFlag(cmd, &o.sandbox)
@@ -52,7 +52,7 @@ func newCellRemove(env *command.Env) *cobra.Command {
 		Long: "Take a cell out of the federation, end its control plane and delete its data. A cell that is in the\n" +
 			"current or the target ring, or that holds workloads, is refused: drain it and rebalance first.",
 		Example: "  " + env.Program + " sandbox cell remove cell-4",
-		Args:    cobra.ExactArgs(1),
+		Args:    command.Args("the NAME of a cell"),
 		RunE:    command.RunE(o),
 	}
 	nameFlag(cmd, &o.sandbox)

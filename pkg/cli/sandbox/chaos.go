@@ -60,7 +60,7 @@ func newChaos(env *command.Env) *cobra.Command {
 		o.cmd = &cobra.Command{
 			Use: string(f.fault) + " CELL", Short: f.short, Long: f.long,
 			Example: "  " + env.Program + " sandbox chaos " + string(f.fault) + " cell-1",
-			Args:    cobra.ExactArgs(1),
+			Args:    command.Args(command.TheCell),
 		}
 		o.cmd.Flags().StringVar(&o.sandbox, "name", "", "Name of the sandbox; the one of the context in use where none is given")
 		o.progress.addFlag(o.cmd)

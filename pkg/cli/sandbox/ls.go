@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/printers"
@@ -82,7 +81,7 @@ func table(list []sandbox.Status, layout printers.Layout, now time.Time) printer
 	for _, s := range list {
 		row := []string{
 			s.Name, string(s.State), fmt.Sprintf("%d/%d", s.CellsUp, len(s.Cells)),
-			s.Router.Address, duration.HumanDuration(now.Sub(s.Created)),
+			s.Router.Address, printers.Age(now.Sub(s.Created)),
 		}
 		if layout.Wide {
 			row = append(row, s.Context)

@@ -31,7 +31,7 @@ func run(args []string) int {
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(context.Background())
-	exit.Report(os.Stderr, err)
+	exit.Report(os.Stderr, exit.Plugin, err)
 	return int(exit.CodeOf(err))
 }
 

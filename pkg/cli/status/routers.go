@@ -9,11 +9,11 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/duration"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
+	"github.com/kubecell/kubectl-cell/pkg/lease"
+	"github.com/kubecell/kubectl-cell/pkg/printers"
 )
 
 // Router is a registered router.
@@ -21,15 +21,17 @@ type Router struct {
 	Name string `json:"name"`
 	// Epoch that it serves; 0 where it does not say.
 	Epoch int64 `json:"epoch"`
-	// Renewed is when it last showed a sign of life; zero where it never did.
-	Renewed time.Time `json:"renewed"`
+	// Renewed is when it last showed a sign of life, by its own clock; zero where it never did. Silence is for how long it
+	// has not, by the clock of the RCP.
+	Renewed time.Time     `json:"renewed"`
+	Silence time.Duration `json:"-"`
 	// Alive says that it renewed its registration within its lifetime.
 	Alive bool `json:"alive"`
 }
 
 // routers reads the registered routers. Without the right to read Leases there are none to show.
-func routers(ctx context.Context, kube kubernetes.Interface, now time.Time) ([]Router, error) {
-	list, err := kube.CoordinationV1().Leases(v1alpha1.Namespace).List(ctx, metav1.ListOptions{LabelSelector: v1alpha1.LabelComponent + "=router"})
+func routers(ctx context.Context, fed *command.Federation) ([]Router, error) {
+	list, err := fed.Kube.CoordinationV1().Leases(v1alpha1.Namespace).List(ctx, metav1.ListOptions{LabelSelector: v1alpha1.LabelComponent + "=router"})
 	if apierrors.IsForbidden(err) {
 		return nil, nil
 	}
@@ -38,24 +40,22 @@ func routers(ctx context.Context, kube kubernetes.Interface, now time.Time) ([]R
 	}
 	out := []Router{}
 	for i := range list.Items {
-		out = append(out, newRouter(&list.Items[i], now))
+		out = append(out, newRouter(&list.Items[i], fed.Clock.Now()))
 	}
 	return out, nil
 }
 
-func newRouter(lease *coordinationv1.Lease, now time.Time) Router {
-	r := Router{Name: lease.Name, Alive: command.LeaseHeld(lease, now)}
+func newRouter(registered *coordinationv1.Lease, now lease.Moment) Router {
+	renewal := lease.RenewalOf(registered)
+	r := Router{Name: registered.Name, Renewed: renewal.Renewed, Silence: renewal.Silence(now), Alive: lease.Held(registered, now)}
 	// A number that is none is shown as unknown, not as an error of the whole status.
-	r.Epoch, _ = strconv.ParseInt(lease.Annotations[v1alpha1.AnnotationEpoch], 10, 64)
-	if lease.Spec.RenewTime != nil {
-		r.Renewed = lease.Spec.RenewTime.Time
-	}
+	r.Epoch, _ = strconv.ParseInt(registered.Annotations[v1alpha1.AnnotationEpoch], 10, 64)
 	return r
 }
 
 // routerFindings are the routers that a rebalance waits for, or would: those that died and did not give their
 // registration up, and those that live and do not follow the ring. It is pure.
-func routerFindings(program string, routers []Router, ring *v1alpha1.Ring, now time.Time) []Finding {
+func routerFindings(program string, routers []Router, ring *v1alpha1.Ring) []Finding {
 	var out []Finding
 	waits := "a rebalance would wait for it"
 	if ring.Status.Phase != v1alpha1.RingStable {
@@ -66,7 +66,7 @@ func routerFindings(program string, routers []Router, ring *v1alpha1.Ring, now t
 		case !r.Alive:
 			seen := "never showed a sign of life"
 			if !r.Renewed.IsZero() {
-				seen = "has shown no sign of life for " + duration.HumanDuration(now.Sub(r.Renewed))
+				seen = "has shown no sign of life for " + printers.Age(r.Silence)
 			}
 			out = append(out, Finding{
 				Message: fmt.Sprintf("router %s %s; %s", r.Name, seen, waits),

@@ -20,11 +20,11 @@ func TestARouterThatARebalanceWaitsForIsAFinding(t *testing.T) {
 	}{
 		"alive and up to date": {Router{Alive: true, Epoch: 7, Renewed: now}, v1alpha1.RingPreparing, ""},
 		"dead at rest": {
-			Router{Epoch: 7, Renewed: now.Add(-5 * time.Minute)}, v1alpha1.RingStable,
+			Router{Epoch: 7, Renewed: now, Silence: 5 * time.Minute}, v1alpha1.RingStable,
 			"router east has shown no sign of life for 5m; a rebalance would wait for it",
 		},
 		"dead in a run": {
-			Router{Epoch: 6, Renewed: now.Add(-5 * time.Minute)}, v1alpha1.RingPreparing,
+			Router{Epoch: 6, Renewed: now, Silence: 5 * time.Minute}, v1alpha1.RingPreparing,
 			"router east has shown no sign of life for 5m; the rebalance waits for it",
 		},
 		"never seen": {Router{}, v1alpha1.RingStable, "router east never showed a sign of life; a rebalance would wait for it"},
@@ -35,7 +35,7 @@ func TestARouterThatARebalanceWaitsForIsAFinding(t *testing.T) {
 			ring := &v1alpha1.Ring{}
 			ring.Status.Epoch, ring.Status.Phase = 7, test.phase
 			var got string
-			for _, f := range routerFindings("kubectl cell", []Router{test.router}, ring, now) {
+			for _, f := range routerFindings("kubectl cell", []Router{test.router}, ring) {
 				got += f.Message
 				if !strings.Contains(f.Next, "kubectl cell router forget east") {
 					t.Errorf("next: %s", f.Next)

@@ -25,12 +25,16 @@ type Run struct {
 
 // Line is the run as people read it.
 func (r *Run) Line() string {
-	driver := "driver " + r.Driver
-	if r.Driver == "" {
-		driver = "nobody drives"
-	}
 	return fmt.Sprintf("rebalance %s   %s   %s of %s moved   failed %s   %s", r.Name, r.Phase,
-		printers.Count(r.Moved), printers.Count(r.Total), printers.Count(r.Failed), driver)
+		printers.Count(r.Moved), printers.Count(r.Total), printers.Count(r.Failed), driven(r.Driver))
+}
+
+// driven says who drives.
+func driven(driver string) string {
+	if driver == "" {
+		return "nobody drives"
+	}
+	return "driver " + driver
 }
 
 // addRun looks for a rebalance that has not ended, and whether it needs somebody.
@@ -51,7 +55,7 @@ func (d *Data) addRun(ctx context.Context, env *command.Env, fed *command.Federa
 		}
 		return nil
 	}
-	holder, err := rebalance.Holder(ctx, fed.Kube, env.Clock.Now())
+	holder, err := rebalance.Holder(ctx, fed.Kube, fed.Clock.Now)
 	if apierrors.IsForbidden(err) {
 		holder, err = run.Status.Driver, nil
 	}

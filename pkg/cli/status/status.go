@@ -36,8 +36,22 @@ type Data struct {
 	Cells     []overview.Cell `json:"cells"`
 	Routers   []Router        `json:"routers"`
 	// Rebalance is the run that has not ended; absent where there is none.
-	Rebalance *Run      `json:"rebalance,omitempty"`
-	Findings  []Finding `json:"findings"`
+	Rebalance *Run `json:"rebalance,omitempty"`
+	// Failover is the one that has not ended; absent where there is none.
+	Failover *FailoverRun `json:"failover,omitempty"`
+	Findings []Finding    `json:"findings"`
+}
+
+// Runs are those that have not ended, as people read them.
+func (d *Data) Runs() []string {
+	var lines []string
+	if d.Rebalance != nil {
+		lines = append(lines, d.Rebalance.Line())
+	}
+	if d.Failover != nil {
+		lines = append(lines, d.Failover.Line())
+	}
+	return lines
 }
 
 // NewCommand returns `status`.
@@ -46,13 +60,15 @@ func NewCommand(env *command.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status [CELL]",
 		Short: "Show the state of the federation, or of one cell",
-		Long: "Show the ring with its epoch and phase, the cells, the routers, and what needs attention with the\n" +
-			"command that helps. With a cell's name, show that cell and its conditions.\n\n" +
-			"With --exit-status the exit code is 3 when anything needs attention.",
+		Long: "Show the ring with its epoch and phase, the cells, the routers, the rebalance and the failover that have\n" +
+			"not ended, and what needs attention with the command that helps. With a cell's name,\n" +
+			"show that cell and its conditions.\n\n" +
+			"With --exit-status the exit code is 3 when anything needs attention. Whether the cells hold\n" +
+			"what the ring says is not looked at: that is \"verify\".",
 		Example: "  # Everything\n  " + env.Program + " status\n\n" +
 			"  # One cell\n  " + env.Program + " status cell-3\n\n" +
 			"  # In a script\n  " + env.Program + " status --exit-status -o json",
-		Args: cobra.MaximumNArgs(1),
+		Args: command.OptionalArg,
 		RunE: command.RunE(o),
 	}
 	cmd.Flags().BoolVar(&o.exitStatus, "exit-status", false, "Exit with code 3 when anything needs attention")
@@ -79,15 +95,18 @@ func Look(ctx context.Context, env *command.Env, fed *command.Federation, r *v1a
 		Phase: r.Status.Phase, Epoch: r.Status.Epoch, Differs: ringchange.Differences(r),
 		Workloads: seen.Workloads, Cells: seen.Cells, Findings: find(env.Program, seen),
 	}
-	if data.Routers, err = routers(ctx, fed.Kube, env.Clock.Now()); err != nil {
+	if data.Routers, err = routers(ctx, fed); err != nil {
 		return data, seen, err
 	}
-	data.Findings = append(data.Findings, routerFindings(env.Program, data.Routers, r, env.Clock.Now())...)
+	data.Findings = append(data.Findings, routerFindings(env.Program, data.Routers, r)...)
 	if err := data.addRun(ctx, env, fed, r); err != nil {
 		return data, seen, err
 	}
+	if err := data.addFailover(ctx, env, fed); err != nil {
+		return data, seen, err
+	}
 	if r.Status.Epoch > 0 { // before, there is nothing to back up
-		found, err := backupFindings(ctx, fed.Kube, env.Program, env.Clock.Now())
+		found, err := backupFindings(ctx, fed, env.Program)
 		if err != nil {
 			return data, seen, err
 		}

@@ -5,8 +5,6 @@ import (
 	"io"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/util/duration"
-
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/cli/overview"
 	"github.com/kubecell/kubectl-cell/pkg/printers"
@@ -24,8 +22,8 @@ func (o *options) text(w io.Writer, data Data, layout printers.Layout) error {
 	if len(data.Differs) > 0 {
 		fmt.Fprintf(&b, "wanted ring: %s\n", strings.Join(data.Differs, " "))
 	}
-	if data.Rebalance != nil {
-		b.WriteString(data.Rebalance.Line() + "\n")
+	for _, run := range data.Runs() {
+		b.WriteString(run + "\n")
 	}
 	b.WriteString("\n")
 	if len(data.Cells) > 0 {
@@ -54,7 +52,7 @@ func (o *options) writeRouters(b *strings.Builder, data Data) error {
 			epoch = fmt.Sprintf("%d/%d", router.Epoch, data.Epoch)
 		}
 		if !router.Renewed.IsZero() {
-			seen = duration.HumanDuration(o.env.Clock.Since(router.Renewed)) + " ago"
+			seen = printers.Age(router.Silence) + " ago"
 		}
 		table.Rows = append(table.Rows, []string{router.Name, epoch, seen})
 	}
@@ -88,7 +86,7 @@ func (o *options) cellText(w io.Writer, data Data) error {
 			if condition.Message != "" {
 				text += "   " + condition.Message
 			}
-			since := duration.HumanDuration(o.env.Clock.Since(condition.LastTransitionTime.Time))
+			since := printers.Age(o.env.Clock.Since(condition.LastTransitionTime.Time))
 			rows = append(rows, [2]string{condition.Type, text + "   (" + since + ")"})
 		}
 	}

@@ -3,11 +3,9 @@
 package top
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,8 +34,8 @@ func NewCommand(env *command.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "top",
 		Short: "Watch cells, movers and backup lag on the whole screen",
-		Long: "Watch the cells with their load, backup lag and answering time, the routers, the rebalance that runs, and\n" +
-			"what needs attention, on the whole screen. Nothing is changed. q quits.\n\n" +
+		Long: "Watch the cells with their load, backup lag and answering time, the routers, the rebalance or failover that\n" +
+			"runs, and what needs attention, on the whole screen. Nothing is changed. q quits.\n\n" +
 			"Without a terminal, or with --tui=never, the same is printed once.",
 		Example: "  " + env.Program + " top\n\n  # Once, as text\n  " + env.Program + " top --tui=never",
 		Args:    cobra.NoArgs,
@@ -65,9 +63,8 @@ func (o *options) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !o.env.Interactive || o.tui == "never" {
-		_, err := io.WriteString(o.env.Out, text(first))
-		return err
+	if !o.env.Interactive || o.tui == "never" || o.env.Getenv("TERM") == "dumb" {
+		return text(o.env.Out, first)
 	}
 	var environ []string
 	for _, name := range []string{"TERM", "COLORTERM", "NO_COLOR", "LANG", "LC_ALL"} {
@@ -120,10 +117,7 @@ func (o *options) look(ctx context.Context) (screen.Frame, error) {
 		return screen.Frame{}, err
 	}
 	now := o.env.Clock.Now()
-	var table bytes.Buffer
-	if err := overview.Table(seen.Cells, now, printers.Layout{}).Write(&table); err != nil {
-		return screen.Frame{}, err
-	}
+	table := overview.Table(seen.Cells, now, printers.Layout{})
 	alive := 0
 	for _, router := range data.Routers {
 		if router.Alive {
@@ -134,11 +128,10 @@ func (o *options) look(ctx context.Context) (screen.Frame, error) {
 		At: now,
 		Title: fmt.Sprintf("epoch %d  %s  %s workloads  %d/%d routers alive", data.Epoch, data.Phase,
 			printers.Count(data.Workloads), alive, len(data.Routers)),
-		Table: strings.Split(strings.TrimRight(table.String(), "\n"), "\n"),
+		Header: table.Header, Rows: table.Rows,
+		Spare: []string{"AGE", "EXPECTED", "WEIGHT", "SHARE", "APISERVER"},
 	}
-	if data.Rebalance != nil {
-		frame.Notes = append(frame.Notes, data.Rebalance.Line())
-	}
+	frame.Notes = append(frame.Notes, data.Runs()...)
 	for _, finding := range data.Findings {
 		frame.Notes = append(frame.Notes, "! "+finding.Message+"   → "+finding.Next)
 	}
@@ -146,7 +139,13 @@ func (o *options) look(ctx context.Context) (screen.Frame, error) {
 }
 
 // text is a frame without a screen.
-func text(f screen.Frame) string {
-	lines := append([]string{f.Title}, f.Table...)
-	return strings.Join(append(lines, f.Notes...), "\n") + "\n"
+func text(w io.Writer, f screen.Frame) error {
+	fmt.Fprintln(w, f.Title)
+	if err := (printers.Table{Header: f.Header, Rows: f.Rows}).Write(w); err != nil {
+		return err
+	}
+	for _, note := range f.Notes {
+		fmt.Fprintln(w, note)
+	}
+	return nil
 }

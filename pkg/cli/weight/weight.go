@@ -34,7 +34,7 @@ func NewCommand(env *command.Env) *cobra.Command {
 		Long: "Set the weight of a cell in the wanted ring, 1 to 1000; 100 is an ordinary cell, and a cell of 200 gets\n" +
 			"twice as many workloads. Nothing moves before a rebalance accepts the wanted ring.",
 		Example: "  # Give cell-5 a fifth more\n  " + env.Program + " weight cell-5 120",
-		Args:    cobra.ExactArgs(2),
+		Args:    command.Args(command.TheCell, "a WEIGHT"),
 		RunE:    command.RunE(o),
 	}
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "Say what would be done, and do nothing")

@@ -11,11 +11,15 @@ import (
 )
 
 // resolver finds kinds: in the table of those that are always there, then in the rules of the
-// ring, then by asking the server, and there only for words that cannot be anything else.
+// ring, then by asking the server, and there only for words that are no namespaces.
 type resolver struct {
 	known kinds
 	// mapper asks the server; nil where none may be asked.
 	mapper func() (meta.RESTMapper, error)
+	// noNamespace says whether a word surely is no namespace; nil where nobody may be asked.
+	noNamespace func(word string) bool
+	// namespaces are words that were asked about and are taken for namespaces.
+	namespaces map[string]bool
 }
 
 // addRules makes the resources known that the ring has rules for.
@@ -31,14 +35,32 @@ func (r *resolver) addRules(ring *v1alpha1.Ring) {
 	}
 }
 
-// find returns nil without an error for a word that is no known kind and may be a namespace.
+// find returns nil without an error for a word that is no known kind and may be a namespace. Discovery takes a while, and
+// most such words are namespaces: it is asked where there is no namespace of that name.
 func (r *resolver) find(word string, sure bool) (*kind, error) {
 	if found, ok := r.known.find(word); ok {
 		return &found, nil
 	}
-	if !sure {
+	if sure {
+		return r.discover(word)
+	}
+	if r.noNamespace == nil || r.namespaces[word] {
 		return nil, nil
 	}
+	if r.noNamespace(word) {
+		if found, err := r.discover(word); err == nil {
+			return found, nil
+		}
+	}
+	if r.namespaces == nil {
+		r.namespaces = map[string]bool{}
+	}
+	r.namespaces[word] = true // the next line of a file asks no server
+	return nil, nil
+}
+
+// discover asks the server for a kind, by any of its names.
+func (r *resolver) discover(word string) (*kind, error) {
 	unknown := fmt.Errorf("unknown kind %q", printers.Clip(word))
 	if r.mapper == nil {
 		return nil, unknown

@@ -52,11 +52,7 @@ func (p parser) parse(text string) (target, error) {
 	switch len(parts) {
 	case 1:
 	case 2:
-		// A namespace has no dots, so that "deployments.apps" can only be a kind.
-		out.kind, err = p.find(parts[0], strings.Contains(parts[0], "."))
-		if out.kind == nil && err == nil {
-			out.namespace, err = p.inNamespace(parts[0])
-		}
+		out.kind, out.namespace, err = p.prefix(parts[0])
 	case 3:
 		if out.kind, err = p.find(parts[0], true); err == nil {
 			out.namespace, err = p.inNamespace(parts[1])
@@ -74,6 +70,21 @@ func (p parser) parse(text string) (target, error) {
 		out.namespace = ""
 	}
 	return out, out.validate(text)
+}
+
+// prefix reads the first of two parts, a kind or a namespace.
+func (p parser) prefix(word string) (*kind, string, error) {
+	_, contradiction := p.inNamespace(word)
+	// A namespace has no dots, so that "deployments.apps" can only be a kind; so can any word but that of -n.
+	dotted := strings.Contains(word, ".")
+	found, err := p.find(word, dotted || contradiction != nil)
+	switch {
+	case err == nil && found != nil:
+		return found, p.namespace, nil
+	case dotted:
+		return nil, "", err
+	}
+	return nil, word, contradiction
 }
 
 // inNamespace is the namespace that is part of a name; it may not contradict -n.

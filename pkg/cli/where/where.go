@@ -1,7 +1,8 @@
 // Package where is the command `where`: in which cell a workload lives, computed from the ring, and
 // on request compared with what the cells really hold.
 //
-// One request, for the ring, answers any number of names. Cells are asked only with --live, and
+// One request, for the ring, answers any number of names, but for one more for each first part of a name that is a
+// namespace, or a custom kind. Cells are asked only with --live, and
 // during a rebalance for keys that move, since the label in the old cell decides there. A rebalance
 // that goes on while the cells are read may be seen half way.
 package where
@@ -13,9 +14,12 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
+	"github.com/kubecell/kubectl-cell/pkg/cli/completion"
 	"github.com/kubecell/kubectl-cell/pkg/cli/ring"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/printers"
@@ -49,7 +53,9 @@ func NewCommand(env *command.Env) *cobra.Command {
 		Short: "Say in which cell a workload lives",
 		Long: "Say in which cell a workload lives.\n\n" +
 			"A NAME is NAME, KIND/NAME, NAMESPACE/NAME or KIND/NAMESPACE/NAME. The first of two parts is taken for\n" +
-			"a kind where there is one of that name. Without a kind the default key, namespace and name, is used.\n\n" +
+			"a kind where Kubernetes has one of that name, then for a namespace, then for a kind of custom resources:\n" +
+			"where a namespace has the name of such a kind, write widgets.example.com/NAME. Without a kind the\n" +
+			"default key, namespace and name, is used.\n\n" +
 			"--live looks into all cells and ends with exit code 3 where reality differs from the map. A name\n" +
 			"with a kind that is found nowhere differs; a name without kind need not exist.\n\n" +
 			"-f reads one name a line; blank lines and comments (#) are skipped. Lines that are no names are\n" +
@@ -60,7 +66,8 @@ func NewCommand(env *command.Env) *cobra.Command {
 			"  # Compare all deployments with what the cells hold\n" +
 			"  kubectl get deploy -n payments -o name | " + p + " where -n payments -f - --live\n\n" +
 			"  # With everything down, from the ring that was read last\n  " + p + " where payments/checkout --offline",
-		RunE: command.RunE(o),
+		RunE:              command.RunE(o),
+		ValidArgsFunction: completion.Workloads(env),
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&o.filename, "filename", "f", "", "File with one name a line; - is standard input")
@@ -88,7 +95,7 @@ func (o *options) Complete(args []string) (err error) {
 	if err != nil {
 		return exit.Errorf(exit.Failure, "%w", err).WithHint("kubectl config get-contexts ; choose one with --context")
 	}
-	explicit := o.env.Flags.Namespace != nil && *o.env.Flags.Namespace != ""
+	explicit := o.env.ChosenNamespace() != ""
 	o.resolver = &resolver{known: builtinKinds()}
 	o.parser = parser{namespace: namespace, explicit: explicit, find: o.resolver.assume}
 	for _, name := range args {
@@ -139,7 +146,7 @@ func (o *options) ring(ctx context.Context) (*v1alpha1.Ring, *command.Federation
 			return nil, nil, err
 		}
 		fmt.Fprintf(o.env.ErrOut, "ring: epoch %d of %s, read %s ago\n",
-			saved.Ring.Status.Epoch, saved.Server, ring.Age(o.env, saved.SavedAt))
+			saved.Ring.Status.Epoch, saved.Server, printers.Age(o.env.Clock.Since(saved.SavedAt)))
 		return &saved.Ring, nil, nil
 	}
 	federation, err := o.env.Connect()
@@ -151,6 +158,10 @@ func (o *options) ring(ctx context.Context) (*v1alpha1.Ring, *command.Federation
 		return nil, nil, err
 	}
 	o.resolver.mapper = o.env.Flags.ToRESTMapper
+	o.resolver.noNamespace = func(word string) bool {
+		_, err := federation.Kube.CoreV1().Namespaces().Get(ctx, word, metav1.GetOptions{})
+		return apierrors.IsNotFound(err)
+	}
 	return found, federation, nil
 }
 

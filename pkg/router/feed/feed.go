@@ -7,6 +7,9 @@
 // Why it may run twice: every replica of the router has its own.
 // After a crash, or while the RCP is down: [Feed.Start] begins with the file.
 //
+// What is saved is good for writes only as long as the router's Lease stands, since that is what keeps the Ring from
+// being changed without it: see [Feed.May].
+//
 // A configuration that makes no sense (a layout that is refused, a cell without credentials) never
 // replaces a good one: the last good State stays, and the reason is logged.
 package feed
@@ -60,7 +63,12 @@ type Feed struct {
 	state     atomic.Pointer[State]
 	stopped   sync.WaitGroup
 	savedPath string
-	// saved is what the file says, as far as it was written here. The follower's goroutine alone uses it.
+	// registered is the epoch from which on a State may be written by; nil while the router is not registered.
+	registered atomic.Pointer[int64]
+
+	// saving guards the file and what follows.
+	saving sync.Mutex
+	// saved is what the file says, as far as it was written here.
 	saved *routing.Saved
 }
 
@@ -79,23 +87,6 @@ func New(config Config) (*Feed, error) {
 
 // State returns the newest configuration. It is nil only before Start has returned.
 func (f *Feed) State() *State { return f.state.Load() }
-
-// Begin returns the newest configuration for a write, which must call [State.End] when it is finished.
-func (f *Feed) Begin() *State {
-	for {
-		s := f.state.Load()
-		s.allWrites.begin()
-		s.writes.begin()
-		// Whoever waits for the writes of s looks only after s was replaced: counted before that is counted.
-		if f.state.Load() == s {
-			return s
-		}
-		s.End()
-	}
-}
-
-// Finished waits until every write that has begun is finished, or ctx ends, and says whether they are.
-func (f *Feed) Finished(ctx context.Context) bool { return f.state.Load().allWrites.wait(ctx) }
 
 // Start begins to watch and returns when there is a first State: from the RCP, or from the file where
 // the RCP does not answer in time. It fails where neither gives one. The watch goes on until ctx
@@ -147,6 +138,12 @@ func (f *Feed) fromFile(ctx context.Context, why error) error {
 		return errors.Join(why, fmt.Errorf("use saved configuration: %w", err))
 	}
 	f.config.Logger.Warn("starting from the saved configuration", "reason", why, "savedAt", saved.SavedAt, "epoch", state.Snapshot.Epoch)
+	if saved.Released {
+		f.config.Logger.Warn("its registration was given up since: writes are refused before the router has registered again")
+	} else {
+		// The Lease of whoever saved it stands: nobody has gone on without this router.
+		f.registered.CompareAndSwap(nil, new(int64))
+	}
 	f.settle(ctx, state, f.publish(state))
 	return nil
 }
@@ -221,27 +218,36 @@ func (f *Feed) refresh(ctx context.Context) error {
 // save keeps the configuration on disk, unless only the window is new, which comes several times a second while
 // workloads move and says nothing of where they are.
 func (f *Feed) save(ring *v1alpha1.Ring, state, previous *State) {
-	saved := &routing.Saved{Server: f.config.RCP.Host, Ring: *ring, Cells: state.Saved()}
+	saved := routing.Saved{Server: f.config.RCP.Host, Ring: *ring, Cells: state.Saved()}
 	saved.Ring.Status.Window = 0
 	// Versions of the Ring that differ in nothing else.
 	saved.Ring.ResourceVersion, saved.Ring.ManagedFields = "", nil
-	if f.saved != nil && equality.Semantic.DeepEqual(saved.Ring, f.saved.Ring) && equality.Semantic.DeepEqual(saved.Cells, f.saved.Cells) {
-		return
-	}
-	f.saved = saved
-	written := *saved
-	written.SavedAt = f.config.Now()
-	err := routing.Save(f.savedPath, &written)
-	if err == nil {
-		return
-	}
-	f.saved = nil
-	f.config.Logger.Error("cannot save the configuration", "err", err)
-	if previous == nil || previous.Snapshot.Epoch == state.Snapshot.Epoch {
+	f.saving.Lock()
+	defer f.saving.Unlock()
+	if f.write(saved) || previous == nil || previous.Snapshot.Epoch == state.Snapshot.Epoch {
 		// A restart while the RCP is down would miss something, but no move of a workload.
 		return
 	}
 	if err := os.Remove(f.savedPath); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		f.config.Logger.Error("cannot remove the configuration of an earlier epoch", "err", err)
 	}
+}
+
+// write makes the file say what is to be saved, and whether the router's Lease keeps it true. It is false where that
+// cannot be. Whoever calls it holds saving.
+func (f *Feed) write(saved routing.Saved) bool {
+	since := f.registered.Load()
+	saved.Released = since == nil || saved.Ring.Status.Epoch < *since
+	if f.saved != nil && f.saved.Released == saved.Released &&
+		equality.Semantic.DeepEqual(saved.Ring, f.saved.Ring) && equality.Semantic.DeepEqual(saved.Cells, f.saved.Cells) {
+		return true
+	}
+	saved.SavedAt = f.config.Now()
+	if err := routing.Save(f.savedPath, &saved); err != nil {
+		f.saved = nil
+		f.config.Logger.Error("cannot save the configuration", "err", err)
+		return false
+	}
+	f.saved = &saved
+	return true
 }

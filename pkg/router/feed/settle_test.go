@@ -55,12 +55,12 @@ func TestAnEpochIsAcknowledgedWhenAllEarlierWritesAreFinished(t *testing.T) {
 		publish(state(1, 0))
 		expect("the first", Epoch{1, 0})
 
-		oldest := f.Begin()
+		oldest := f.Begin(Placed)
 		publish(state(2, 0))
 		expect("a write of epoch 1 is in flight", Epoch{1, 0})
 		publish(state(2, 1))
 		publish(state(2, 2))
-		newest := f.Begin()
+		newest := f.Begin(Placed)
 		expect("still, three changes later", Epoch{1, 0})
 		if newest.epoch() != (Epoch{2, 2}) {
 			t.Errorf("a write begins in %v; want the newest", newest.epoch())
@@ -71,6 +71,16 @@ func TestAnEpochIsAcknowledgedWhenAllEarlierWritesAreFinished(t *testing.T) {
 		expect("a write of window 2 is in flight", Epoch{2, 2})
 		newest.End()
 		expect("nothing is in flight", Epoch{3, 2})
+
+		shared := f.Begin(Shared)
+		publish(state(3, 3))
+		expect("a write to the RCP is in flight", Epoch{3, 3})
+		publish(state(4, 3))
+		expect("it is in the way of a new epoch", Epoch{3, 3})
+		publish(state(4, 4))
+		expect("and of a window of that", Epoch{3, 3})
+		shared.End()
+		expect("it is finished", Epoch{4, 4})
 	})
 }
 
@@ -79,10 +89,10 @@ func TestFinishedWaitsForTheWritesOfAllConfigurations(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &Feed{config: Config{Settled: func(Epoch) {}, Logger: slog.New(slog.DiscardHandler)}}
 		f.publish(mustState(t, nil, nil))
-		older := f.Begin()
+		older := f.Begin(Placed)
 		f.publish(mustState(t, nil, f.State()))
-		newer := f.Begin()
-		if older == newer {
+		newer := f.Begin(Placed)
+		if older.State == newer.State {
 			t.Fatal("both writes began in one configuration")
 		}
 		finished := make(chan bool, 1)
@@ -97,7 +107,7 @@ func TestFinishedWaitsForTheWritesOfAllConfigurations(t *testing.T) {
 			t.Error("not finished when all writes are")
 		}
 		given, cancel := context.WithCancel(t.Context())
-		last := f.Begin()
+		last := f.Begin(Placed)
 		cancel()
 		if f.Finished(given) {
 			t.Error("finished in spite of a write in flight")
@@ -115,7 +125,7 @@ func TestWritesThatBeginWhileTheConfigurationChangesAreCounted(t *testing.T) {
 	for range 8 {
 		writers.Go(func() {
 			for range 20_000 {
-				s := f.Begin()
+				s := f.Begin(Placed)
 				if e := told.last(); e.Window > s.Snapshot.Window {
 					t.Errorf("window %d is acknowledged while a write of window %d is in flight", e.Window, s.Snapshot.Window)
 				}

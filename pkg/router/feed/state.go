@@ -24,9 +24,10 @@ type State struct {
 	cells    map[string]cell
 	replaced chan struct{}
 
-	// writes are those that hold this State, allWrites those of all States of its Feed.
-	writes, allWrites *flights
-	// settled is closed once no write holds an older State.
+	// placed are the writes by key that hold this State, shared the others of all States of its epoch, and all those of
+	// all States of its Feed.
+	placed, shared, all *flights
+	// settled is closed once no write that it replaces the State of is in flight.
 	settled chan struct{}
 }
 
@@ -38,20 +39,15 @@ type Epoch struct {
 
 func (s *State) epoch() Epoch { return Epoch{s.Snapshot.Epoch, s.Snapshot.Window} }
 
-// End is called when a write that [Feed.Begin] let begin is finished, whatever became of it.
-func (s *State) End() {
-	s.writes.end()
-	s.allWrites.end()
-}
-
-// settle waits until no write holds previous, which s has replaced, or any older State.
+// settle waits until no write is in flight that a State acknowledges the end of, which has replaced previous: of a new
+// window, those by key that hold previous or an older State; of a new epoch, the others too.
 func (s *State) settle(ctx context.Context, previous *State) bool {
 	select {
 	case <-ctx.Done():
 		return false
 	case <-previous.settled:
 	}
-	return previous.writes.wait(ctx)
+	return previous.placed.wait(ctx) && (s.shared == previous.shared || previous.shared.wait(ctx))
 }
 
 // Replaced is closed when there is a newer State.
@@ -122,10 +118,13 @@ func newState(ring *v1alpha1.Ring, saved []routing.SavedCell, rcp *upstream.Cont
 	s := &State{
 		Snapshot: snapshot, rcp: rcp, cells: make(map[string]cell, len(saved)),
 		replaced: make(chan struct{}), settled: make(chan struct{}),
-		writes: newFlights(), allWrites: newFlights(),
+		placed: newFlights(), shared: newFlights(), all: newFlights(),
 	}
 	if previous != nil {
-		s.allWrites = previous.allWrites
+		s.all = previous.all
+		if snapshot.Epoch == previous.Snapshot.Epoch {
+			s.shared = previous.shared
+		}
 	}
 	for _, sc := range saved {
 		name := sc.Cell.Name
@@ -173,7 +172,7 @@ func sameConnection(a, b routing.SavedCell) bool {
 }
 
 func connect(sc routing.SavedCell, respond upstream.ErrorResponder) (*upstream.ControlPlane, error) {
-	config, err := cells.Config(&sc.Cell, sc.Kubeconfig)
+	config, err := cells.Credentials(&sc.Cell, sc.Kubeconfig)
 	if err != nil {
 		return nil, err
 	}

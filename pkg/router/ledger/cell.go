@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -83,10 +84,18 @@ func (c *cell) record(w Write) {
 	e.version, e.verb, e.gone, e.at = w.Version, w.Verb, w.Gone, w.At
 	r.append(e)
 	if e.version == 0 {
-		c.unversioned = append(c.unversioned, e)
+		c.wait(e)
 	}
 	for c.size > c.limit {
 		c.drop()
+	}
+}
+
+// wait has an entry learn its version with the next sample. Where none comes, what was given up is not kept here either.
+func (c *cell) wait(e *entry) {
+	c.unversioned = append(c.unversioned, e)
+	if len(c.unversioned) > 2*c.limit {
+		c.unversioned = slices.DeleteFunc(c.unversioned, func(e *entry) bool { return e.of.entries[e.object] != e })
 	}
 }
 

@@ -2,7 +2,8 @@
 //
 // Each router has a Lease in kubecell-system, labelled kubecell.io/component=router, that it renews and
 // that says which epoch it serves. A router that stops deletes its Lease; one that dies leaves it behind,
-// and after [Lifetime] without a renewal it counts as gone.
+// and after [Lifetime] without a renewal no other router takes it for one that shows anything. A Rebalance waits for
+// it as long as the Lease stands, and for nobody without: the [Holder] is told of that.
 //
 // Triggers: time, and any change of those Leases.
 // Reads: the Leases of routers.
@@ -63,8 +64,30 @@ type Config struct {
 	Kube kubernetes.Interface
 	// Identity names the Lease; see [Identity].
 	Identity string
-	Logger   *slog.Logger
+	// Holder is told what becomes of the Lease.
+	Holder Holder
+	Logger *slog.Logger
 }
+
+// Holder goes by the Lease: as long as it stands, nobody changes the Ring without waiting for this router. It is called
+// by one goroutine at a time.
+type Holder interface {
+	// Stands is called once the Lease is known to stand, and after an error again.
+	Stands(ctx context.Context) error
+	// Gone is called once there is known to be none.
+	Gone()
+	// Release is called before the Lease is given up. After an error it is kept.
+	Release() error
+}
+
+// standing is what is known of a Lease.
+type standing int
+
+const (
+	unknown standing = iota
+	stands
+	gone
+)
 
 // Membership is one router's place among the routers.
 type Membership struct {
@@ -76,6 +99,8 @@ type Membership struct {
 	// lease is this router's own as it was written last, nil where that is not known. One goroutine at a time
 	// renews.
 	lease *coordinationv1.Lease
+	// told is what the Holder knows. It belongs to who renews, as lease does.
+	told standing
 
 	mu sync.Mutex
 	// The rest is guarded by mu.
@@ -230,6 +255,7 @@ func (m *Membership) renew(ctx context.Context) error {
 	}
 	m.fill(lease, asked)
 	if lease.ResourceVersion == "" {
+		m.tellGone()
 		lease, err = leases.Create(ctx, lease, metav1.CreateOptions{FieldManager: v1alpha1.FieldManager})
 	} else {
 		lease, err = leases.Update(ctx, lease, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})
@@ -240,9 +266,27 @@ func (m *Membership) renew(ctx context.Context) error {
 	}
 	m.lease = lease
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.renewed = asked
+	m.mu.Unlock()
+	return m.tellStands(ctx)
+}
+
+func (m *Membership) tellStands(ctx context.Context) error {
+	if m.told == stands {
+		return nil
+	}
+	if err := m.config.Holder.Stands(ctx); err != nil {
+		return err
+	}
+	m.told = stands
 	return nil
+}
+
+func (m *Membership) tellGone() {
+	if m.told != gone {
+		m.config.Holder.Gone()
+		m.told = gone
+	}
 }
 
 // known is this router's Lease as it is, or a new one without a resource version.
@@ -254,7 +298,11 @@ func (m *Membership) known(ctx context.Context) (*coordinationv1.Lease, error) {
 	if apierrors.IsNotFound(err) {
 		return &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: m.config.Identity, Namespace: v1alpha1.Namespace}}, nil
 	}
-	return lease, err
+	if err != nil {
+		return nil, err
+	}
+	// Also where it cannot be renewed, as while the RCP has no room to store anything.
+	return lease, m.tellStands(ctx)
 }
 
 func (m *Membership) fill(lease *coordinationv1.Lease, now time.Time) {
@@ -279,14 +327,34 @@ func (m *Membership) fill(lease *coordinationv1.Lease, now time.Time) {
 	lease.Spec.RenewTime = &metav1.MicroTime{Time: now}
 }
 
-// giveUp deletes the Lease, so that nobody waits for a router that is gone.
+// giveUp deletes the Lease, so that nobody waits for a router that is gone. Where the RCP does not answer the Lease
+// stands, and the next start may go by what was saved.
 func (m *Membership) giveUp() {
+	if err := m.release(); err != nil {
+		m.config.Logger.Warn("cannot give up the router's lease", "lease", m.config.Identity, "err", err)
+	}
+}
+
+func (m *Membership) release() error {
 	ctx, cancel := context.WithTimeout(context.Background(), renewal)
 	defer cancel()
-	err := m.config.Kube.CoordinationV1().Leases(v1alpha1.Namespace).Delete(ctx, m.config.Identity, metav1.DeleteOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		m.config.Logger.Warn("cannot delete the router's lease", "lease", m.config.Identity, "err", err)
+	leases := m.config.Kube.CoordinationV1().Leases(v1alpha1.Namespace)
+	lease, err := leases.Get(ctx, m.config.Identity, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return m.config.Holder.Release()
 	}
+	if err != nil {
+		return err
+	}
+	if err := m.config.Holder.Release(); err != nil {
+		return err
+	}
+	// Only as it was read: what arrives late must not delete what the next start has renewed.
+	err = leases.Delete(ctx, m.config.Identity, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &lease.UID, ResourceVersion: &lease.ResourceVersion}})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
 }
 
 // Identity returns the name of the router whose state is in dir: its host's name and something random,

@@ -24,6 +24,15 @@ func Unavailable(source, why string) *apierrors.StatusError {
 	return err
 }
 
+// Unregistered is the answer to a write through a router that no change of the Ring is known to wait for: its
+// configuration may be of an epoch that is over. Clients come again by themselves.
+func Unregistered() *apierrors.StatusError {
+	err := apierrors.NewServiceUnavailable("this router is not registered with the router control plane, which may have moved workloads " +
+		"without it: it serves reads, and takes writes once it has registered")
+	err.ErrStatus.Details = retryDetails()
+	return err
+}
+
 func unplaced() *apierrors.StatusError {
 	err := apierrors.NewServiceUnavailable("the federation has no cells yet: its Ring has no current layout")
 	err.ErrStatus.Details = retryDetails()
@@ -33,7 +42,17 @@ func unplaced() *apierrors.StatusError {
 // Moving is the answer to a write of an object that is on its way from one cell to another: 429, since clients
 // come again by themselves.
 func Moving(info *request.RequestInfo) *apierrors.StatusError {
-	err := apierrors.NewTooManyRequests("the object moves to another cell, please try again", RetryAfterSeconds)
+	return later(info, "the object moves to another cell, please try again")
+}
+
+// NoRoomYet is the answer to a write that a cell's part of a quota does not admit, where nobody could tell in time
+// whether all cells together have room for it: 429, since clients come again by themselves.
+func NoRoomYet(info *request.RequestInfo, quota string) *apierrors.StatusError {
+	return later(info, "the parts of quota "+quota+" have not followed what is used yet, please try again")
+}
+
+func later(info *request.RequestInfo, why string) *apierrors.StatusError {
+	err := apierrors.NewTooManyRequests(why, RetryAfterSeconds)
 	err.ErrStatus.Details.Name = info.Name
 	err.ErrStatus.Details.Group = info.APIGroup
 	err.ErrStatus.Details.Kind = info.Resource

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apiserver/pkg/endpoints/request"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
@@ -55,7 +56,23 @@ type Route struct {
 	Refusal *apierrors.StatusError
 }
 
-// Decide routes one request. info is what the generic server's resolver made of its path.
+// Subject is a request by the object that it is about. In the path of a proxy to a service or a pod, the name has its
+// scheme and its port with it, as in http:NAME:80; the control plane reads them there.
+func Subject(info *request.RequestInfo) *request.RequestInfo {
+	if info.APIGroup != "" || info.Subresource != "proxy" || info.Resource != "services" && info.Resource != "pods" {
+		return info
+	}
+	_, name, _, valid := utilnet.SplitSchemeNamePort(info.Name)
+	if !valid {
+		return info // which the control plane refuses
+	}
+	named := *info
+	named.Name = name
+	return &named
+}
+
+// Decide routes one request. info is what the generic server's resolver made of its path, by its
+// [Subject].
 func Decide(info *request.RequestInfo, snap *routing.Snapshot) Route {
 	if !info.IsResourceRequest || info.Verb == "" {
 		// Discovery, OpenAPI and version; and methods that no apiserver has, which the RCP refuses.

@@ -46,7 +46,7 @@ func decide(t *testing.T, snap *routing.Snapshot, line string) Route {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Decide(info, snap)
+	return Decide(Subject(info), snap)
 }
 
 func TestDecide(t *testing.T) {
@@ -73,6 +73,14 @@ func TestDecide(t *testing.T) {
 		"DELETE /api/v1/namespaces/a/configmaps":                                    {Action: Merge, Sources: all},
 		"GET /api/v1/configmaps":                                                    {Action: Merge, Sources: withRCP},
 		"GET /api/v1/configmaps?fieldSelector=metadata.name=x":                      {Action: Merge, Sources: withRCP},
+
+		// A proxy's path has scheme and port in the name.
+		"GET /api/v1/namespaces/a/services/x/proxy/orders":          forward(owner("a/x")),
+		"GET /api/v1/namespaces/a/services/x:80/proxy/orders":       forward(owner("a/x")),
+		"POST /api/v1/namespaces/a/services/https:x:web/proxy":      forward(owner("a/x")),
+		"GET /api/v1/namespaces/a/services/x:80":                    forward(owner("a/x:80")),
+		"GET /api/v1/namespaces/a/services/ftp:x:80/proxy":          forward(owner("a/ftp:x:80")),
+		"GET /apis/example.com/v1/namespaces/a/services/x:80/proxy": forward(RCP),
 
 		// The system's namespaces are the RCP's, whatever the resource.
 		"GET /api/v1/namespaces/kube-system/configmaps/x":        forward(RCP),

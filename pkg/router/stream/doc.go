@@ -69,6 +69,9 @@ type Config struct {
 	Judge func(source string, object wire.Meta) (Kind, int64)
 	// Exists says whether an object that has moved is where it moved to. It may be nil where nothing moves.
 	Exists func(ctx context.Context, object wire.Meta) bool
+	// Vanished says whether an object that was deleted where it is Departed exists nowhere. After an error the stream
+	// ends with 410. It may be nil where nothing is Departed.
+	Vanished func(object wire.Meta) (bool, error)
 	// Bookmarks is set where the client takes bookmarks.
 	Bookmarks bool
 	// InitialEnd is set where the client waits for the bookmark that ends the initial events.
@@ -95,13 +98,17 @@ type Config struct {
 type Change struct {
 	// Add are sources that joined, each with a known position.
 	Add []Source
-	// Remove are the names of sources that left.
-	Remove []string
+	// Remove are the sources that leave, by name, with the positions up to which they may tell of something that
+	// counted. They are read so far, and where that takes too long the stream ends with 410.
+	Remove map[string]int64
 	// Expire ends the stream with 410: clients must list again.
 	Expire bool
 	// Settled is set when nothing moves any more.
 	Settled bool
 }
 
-// position is a stream's place in all of its sources.
+// position is a stream's place in all of its sources. One that has left stands at [Left].
 type position = version.Vector
+
+// Left is where a source stands that has left the stream and had nothing more to tell.
+const Left = version.MaxRaw

@@ -11,8 +11,9 @@ import (
 const (
 	// journalLength is how many events a journal remembers.
 	journalLength = 512
-	// journalLinger is how long the journal of a scope without streams is kept, for clients that come back.
-	journalLinger = 10 * time.Minute
+	// journalLinger is how long the journal of a scope without streams is kept, for clients that come back: longer than a
+	// control plane's samples are, so that where there are samples there is a journal.
+	journalLinger = 20 * time.Minute
 	// maxScopes, maxSelector (bytes) and maxReaders bound what clients can make a router remember.
 	maxScopes   = 4096
 	maxSelector = 4096

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
@@ -19,6 +18,9 @@ const (
 	// batch is how many items are taken before the stream looks at anything else: its end, a bookmark that is
 	// due, changes of the ring.
 	batch = 64
+	// leaveLimit is how long a source that leaves may take to come to where it has nothing more to tell. A quiet one
+	// tells where it stands about once a minute.
+	leaveLimit = 3 * time.Minute
 )
 
 // merger writes one stream; order.go has which item is next. All of its fields belong to the goroutine of [Run].
@@ -42,7 +44,9 @@ type merger struct {
 	// apiVersion and kind of the objects, once an event has told.
 	apiVersion, kind string
 	// held runs while an event waits for that of another source, due while a bookmark is to be written.
-	held, due        *time.Timer
+	held, due *time.Timer
+	// leaving runs while a source leaves.
+	leaving          *time.Timer
 	holding, waiting bool
 	wrote            bool // whether there is something to flush
 	follow           func(*source)
@@ -61,7 +65,7 @@ func Run(ctx context.Context, config Config) error {
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer cancel()
-	m := &merger{Config: config, sources: map[int]*source{}, items: make(chan *item), held: stoppedTimer(), due: stoppedTimer()}
+	m := &merger{Config: config, sources: map[int]*source{}, items: make(chan *item), held: stoppedTimer(), due: stoppedTimer(), leaving: stoppedTimer()}
 	m.follow = func(s *source) {
 		var its context.Context
 		its, s.stop = context.WithCancel(ctx)
@@ -117,6 +121,10 @@ func (m *merger) run(ctx context.Context) error {
 			m.waiting, m.dirty = false, false
 			if err := m.bookmark(); err != nil {
 				return err
+			}
+		case <-m.leaving.C:
+			if m.anyLeaves() {
+				return m.expire()
 			}
 		case name, more := <-m.moves.gone:
 			if err := m.missed(name, more); err != nil {
@@ -179,6 +187,9 @@ func (m *merger) flush() error {
 
 // shows says whether the client gets the item as an event of its own.
 func (m *merger) shows(i *item) bool {
+	if i.vanished {
+		return true
+	}
 	switch i.kind {
 	case watch.Added, watch.Modified, watch.Deleted:
 		switch kind, rank := m.Judge(i.from.Name, i.object); kind {
@@ -236,7 +247,31 @@ func (m *merger) send(i *item) error {
 	}
 	m.at.Set(s.Slot, i.version)
 	m.dirty = true
+	if s.until != 0 && i.version >= s.until {
+		m.leave(s)
+	}
 	return m.tellInitialEnd()
+}
+
+// leave takes a source out of the stream.
+func (m *merger) leave(s *source) {
+	s.left = true
+	s.stop()
+	delete(m.sources, s.Slot)
+	if m.at.Raw(s.Slot) == 0 {
+		m.awaiting--
+	}
+	m.at.Set(s.Slot, Left)
+	m.dirty = true
+}
+
+func (m *merger) anyLeaves() bool {
+	for _, s := range m.sources {
+		if s.until != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // tellInitialEnd writes the bookmark that ends the initial events, once those of all sources have ended.
@@ -306,18 +341,25 @@ func (m *merger) change(c Change) error {
 		return m.expire()
 	}
 	for _, s := range c.Add {
-		if m.sources[s.Slot] == nil {
+		known := m.sources[s.Slot]
+		if known == nil {
 			m.add(s)
+			continue
+		}
+		known.until = 0 // it has not left yet, and stays
+		if s.First != nil {
+			_ = s.First.Close()
 		}
 	}
 	for slot, s := range m.sources {
-		if slices.Contains(c.Remove, s.Name) {
-			s.left = true
-			s.stop()
-			delete(m.sources, slot)
-			if m.at.Raw(slot) == 0 {
-				m.awaiting--
-			}
+		until, leaves := c.Remove[s.Name]
+		switch at := m.at.Raw(slot); {
+		case !leaves:
+		case at == 0 || at >= until:
+			m.leave(s)
+		default:
+			s.until = until
+			m.leaving.Reset(leaveLimit)
 		}
 	}
 	if c.Settled {

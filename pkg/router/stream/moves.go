@@ -29,6 +29,9 @@ const (
 	Arrived
 	// Moved objects are tombstones: the source has nothing more to tell of them.
 	Moved
+	// Departed objects do not count in the source any more, and nothing says that they have moved: where one was
+	// deleted it may be that it did count.
+	Departed
 )
 
 // moves is what a stream knows of objects on the move. Sources are read at their own pace, so that one may tell of
@@ -85,7 +88,8 @@ func (m *moves) note(o wire.Meta, kind Kind, rank int64, initial bool) {
 // look finds out which of the missing objects exist no more. It tells of the others by telling nothing: they will
 // arrive. In the end, or after arrivalLimit, gone is closed.
 func (m *moves) look(ctx context.Context, running *sync.WaitGroup, exists func(context.Context, wire.Meta) bool) {
-	m.gone = make(chan string)
+	gone := make(chan string) // m may be another one by the time somebody is told
+	m.gone = gone
 	missing := make(chan wire.Meta, len(m.missing))
 	for _, o := range m.missing {
 		missing <- o
@@ -102,7 +106,7 @@ func (m *moves) look(ctx context.Context, running *sync.WaitGroup, exists func(c
 						continue
 					}
 					select {
-					case m.gone <- nameOf(o):
+					case gone <- nameOf(o):
 					case <-ctx.Done():
 					}
 				}
@@ -110,6 +114,6 @@ func (m *moves) look(ctx context.Context, running *sync.WaitGroup, exists func(c
 		}
 		looking.Wait()
 		<-ctx.Done()
-		close(m.gone)
+		close(gone)
 	})
 }

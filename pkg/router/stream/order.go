@@ -49,6 +49,12 @@ func (m *merger) emit(late bool) error {
 func (m *merger) choose(late bool) (next *item, hold bool) {
 	for _, s := range m.arrived {
 		i := s.head()
+		if m.vanished(i) {
+			// At once: what comes in between could be the same object, made anew.
+			m.Journal.mu.Lock()
+			defer m.Journal.mu.Unlock()
+			return m.enter(s), false
+		}
 		if compared := i.initial && s.Marked; !compared && !m.ordered(i) {
 			return m.pop(s), false
 		}
@@ -84,6 +90,22 @@ func (m *merger) choose(late bool) (next *item, hold bool) {
 		m.next++ // this stream does not get it
 	}
 	return m.enter(m.arrived[0]), false
+}
+
+// vanished finds out whether an event tells of the end of an object that had departed, so that the client gets it.
+// Where that cannot be known the item becomes the stream's last one.
+func (m *merger) vanished(i *item) bool {
+	if i.initial || i.kind != watch.Deleted || i.from.left {
+		return false
+	}
+	if kind, _ := m.Judge(i.from.Name, i.object); kind != Departed {
+		return false
+	}
+	var err error
+	if i.vanished, err = m.Vanished(i.object); err != nil {
+		i.err = ErrExpired
+	}
+	return i.vanished
 }
 
 // nextInitial returns the source with the first of the initial events by namespace and name, once each

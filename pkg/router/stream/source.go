@@ -43,6 +43,8 @@ type item struct {
 	initial bool
 	// apiVersion and objectKind are those of the object, once for each source.
 	apiVersion, objectKind string
+	// vanished is set on an event that tells of the end of an object which had departed.
+	vanished bool
 	// err is set on a source's last item.
 	err error
 	// broken and mended say that the source lost its connection and has it again; they carry no event.
@@ -69,6 +71,8 @@ type source struct {
 	// stop ends the goroutine; left is set when the ring has no use for the source any more.
 	stop context.CancelFunc
 	left bool
+	// until is the position at which it leaves, 0 where it stays.
+	until int64
 }
 
 func newSource(s Source, format wire.Format, out chan<- *item) *source {

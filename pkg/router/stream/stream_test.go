@@ -387,11 +387,13 @@ func TestCellsJoinLeaveAndFail(t *testing.T) {
 		c.change <- Change{Add: []Source{joins.source(t, 2)}}
 		joins.write("ADDED", "after")
 		c.expect("ADDED after 3003", "BOOKMARK 1 1 3")
-		c.change <- Change{Remove: []string{b.name}}
+		b.write("ADDED", "last")
+		c.expect("ADDED last 2002", "BOOKMARK 1 2 3")
+		c.change <- Change{Remove: map[string]int64{b.name: 2}}
 		synctest.Wait()
 		b.write("ADDED", "gone")
 		a.write("ADDED", "here")
-		c.expect("ADDED here 2001", "BOOKMARK 2 1 3")
+		c.expect("ADDED here 2001", "BOOKMARK 2 9999999999999 3")
 		c.change <- Change{Expire: true}
 		c.expect(`ERROR "reason":"Expired"`, "the end")
 	})
@@ -483,7 +485,7 @@ func TestInitialEventsEndWhenASourceLeaves(t *testing.T) {
 		silent := Source{Name: b.name, Slot: 2, First: r, Marked: true, Open: b.watch}
 		c := run(t, Config{Bookmarks: true, InitialEnd: true, Sources: []Source{a.source(t, 0), silent}})
 		synctest.Wait()
-		c.change <- Change{Remove: []string{b.name}}
-		c.expect("ADDED x 2001", "BOOKMARK 2 0 end")
+		c.change <- Change{Remove: map[string]int64{b.name: 1}}
+		c.expect("ADDED x 2001", "BOOKMARK 2 9999999999999 end")
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
@@ -209,13 +210,35 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	goleak.VerifyNone(t, before)
 }
 
-// TestAReadOfItsOwnHasATimeOfItsOwn: a client's request waits for it, and may have all the time in the world.
-func TestAReadOfItsOwnHasATimeOfItsOwn(t *testing.T) {
+// TestARequestOfItsOwnHasATimeOfItsOwn: a client's request waits for it, and may have all the time in the world.
+func TestARequestOfItsOwnHasATimeOfItsOwn(t *testing.T) {
 	c := planeOf(t, apiserver(t))
-	began := time.Now()
 	maps := schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
-	_, err := c.Metadata().Resource(maps).Namespace("default").Get(t.Context(), "slow", metav1.GetOptions{})
-	if took := time.Since(began); err == nil || took < readTimeout || took > 2*readTimeout {
-		t.Errorf("after %s: %v; want it given up after %s", took, err, readTimeout)
+	var asked sync.WaitGroup
+	for what, own := range map[string]struct {
+		ask    func() error
+		within time.Duration
+	}{
+		"of metadata": {func() error {
+			_, err := c.Metadata().Resource(maps).Namespace("default").Get(t.Context(), "slow", metav1.GetOptions{})
+			return err
+		}, readTimeout},
+		"of an object": {func() error {
+			_, err := c.Dynamic().Resource(maps).Namespace("default").Get(t.Context(), "slow", metav1.GetOptions{})
+			return err
+		}, ownTimeout},
+		"as the mover": {func() error {
+			_, err := c.Mover().Resource(maps).Namespace("default").Patch(t.Context(), "slow", types.MergePatchType, []byte("{}"), metav1.PatchOptions{})
+			return err
+		}, ownTimeout},
+	} {
+		asked.Go(func() {
+			began := time.Now()
+			err := own.ask()
+			if took := time.Since(began); err == nil || took < own.within || took > 2*own.within {
+				t.Errorf("%s: after %s: %v; want it given up after %s", what, took, err, own.within)
+			}
+		})
 	}
+	asked.Wait()
 }

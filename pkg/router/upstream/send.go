@@ -46,7 +46,7 @@ func (c *ControlPlane) Send(r *http.Request, changes Changes) (*http.Response, e
 	}
 	ctx, cancel := r.Context(), context.CancelFunc(nil)
 	if !streams(r, query) {
-		ctx, cancel = context.WithTimeout(ctx, requestTimeout)
+		ctx, cancel = within(ctx, requestTimeout)
 	}
 	out := (&http.Request{
 		Method: r.Method, Header: header, ProtoMajor: 1, ProtoMinor: 1,
@@ -124,6 +124,26 @@ func (c *ControlPlane) roundTrip(r *http.Request) (*http.Response, error) {
 	return nil, c.reason(r, failed)
 }
 
+// ownRoundTrip sends a request of one of the router's own clients, within [ownTimeout].
+func (c *ControlPlane) ownRoundTrip(r *http.Request) (*http.Response, error) {
+	if watches(r.URL.Path, r.URL.RawQuery) {
+		return c.roundTrip(r)
+	}
+	ctx, cancel := within(r.Context(), ownTimeout)
+	answer, err := c.roundTrip(r.WithContext(ctx))
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	answer.Body = &bounded{ReadCloser: answer.Body, cancel: cancel}
+	return answer, nil
+}
+
+// within ends after a time, for that reason.
+func within(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %s", limit))
+}
+
 // again says whether r may be sent to another endpoint, and prepares it for that.
 func (c *ControlPlane) again(r *http.Request, e *endpoint, err error) bool {
 	if r.Context().Err() != nil || len(c.endpoints) == 1 {
@@ -147,8 +167,8 @@ func (c *ControlPlane) again(r *http.Request, e *endpoint, err error) bool {
 
 // reason is what to say of a request that failed: where the control plane was given up meanwhile, that.
 func (c *ControlPlane) reason(r *http.Request, err error) error {
-	if errors.Is(err, context.DeadlineExceeded) && errors.Is(r.Context().Err(), context.DeadlineExceeded) {
-		err = fmt.Errorf("no answer within %s: %w", requestTimeout, err)
+	if late := context.Cause(r.Context()); errors.Is(err, context.DeadlineExceeded) && late != nil {
+		err = fmt.Errorf("%w: %w", late, err)
 	}
 	down := c.down.Load()
 	if down == nil || NotSent(err) {
@@ -213,7 +233,21 @@ func watches(path, query string) bool {
 			return true
 		}
 	}
-	return strings.HasPrefix(path, "/api") && strings.Contains(path, "/watch/")
+	return watchPath(path)
+}
+
+// watchPath recognises /api/VERSION/watch/… and /apis/GROUP/VERSION/watch/…. Further back, watch is the name of something.
+func watchPath(path string) bool {
+	before := 1
+	rest, ok := strings.CutPrefix(path, "/api/")
+	if !ok {
+		before = 2
+		if rest, ok = strings.CutPrefix(path, "/apis/"); !ok {
+			return false
+		}
+	}
+	parts := strings.SplitN(rest, "/", before+2)
+	return len(parts) == before+2 && parts[before] == "watch"
 }
 
 func setBody(r *http.Request, data []byte) {

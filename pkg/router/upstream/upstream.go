@@ -42,6 +42,10 @@ const requestTimeout = 60 * time.Second
 // that accepts and never answers must not hold that up for as long as the client has patience.
 const readTimeout = 5 * time.Second
 
+// ownTimeout bounds any other request of the router's own, with its answer: copies, lists of what is to be deleted, marks
+// that are taken off. Only watches go on for longer.
+const ownTimeout = 10 * time.Second
+
 // ErrCredentials is what an [ErrorResponder] gets where a control plane refuses the router's own
 // credentials. The administrator has to give the cell a new kubeconfig.
 var ErrCredentials = errors.New("it refuses the credentials of its kubeconfig")
@@ -95,7 +99,7 @@ func New(name string, config *rest.Config, endpoints []string, respond ErrorResp
 		c.endpoints = append(c.endpoints, e)
 	}
 	c.upgrade = c.upgrader()
-	own := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) { return c.roundTrip(r) })}
+	own := &http.Client{Transport: roundTripper(c.ownRoundTrip)}
 	var err error
 	if c.dynamic, err = dynamic.NewForConfigAndClient(config, own); err != nil {
 		return nil, fmt.Errorf("build client of %s: %w", name, err)
@@ -131,7 +135,8 @@ func (c *ControlPlane) Close() {
 // Name is the cell's name, or route.RCP.
 func (c *ControlPlane) Name() string { return c.name }
 
-// Dynamic is a client with the router's own rights, for what it does on nobody's behalf.
+// Dynamic is a client with the router's own rights, for what it does on nobody's behalf. What is no watch ends within a
+// time of its own.
 func (c *ControlPlane) Dynamic() dynamic.Interface { return c.dynamic }
 
 // Metadata is a client like that which reads nothing of objects but their metadata, each within a time of its own.

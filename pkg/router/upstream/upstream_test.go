@@ -119,3 +119,18 @@ func TestRefusedCredentialsAreNotTheClients(t *testing.T) {
 		t.Errorf("answer %d through a proxy subresource; want the workload's own 401", w.Code)
 	}
 }
+
+// TestWatchesAreKnownByTheirPlace: a namespace or an object may be called watch, too.
+func TestWatchesAreKnownByTheirPlace(t *testing.T) {
+	for path, want := range map[string]bool{
+		"/api/v1/watch/pods": true, "/apis/apps/v1/watch/namespaces/a/deployments/x": true, "/api/v1/pods?watch=1": true,
+		"/api/v1/namespaces/watch/pods/x": false, "/api/v1/namespaces/a/services/watch/status": false,
+		"/apis/apps/v1/namespaces/watch/deployments": false, "/apis/watch/v1/things": false, "/apis/g/watch": false,
+		"/api/v1/pods?watch=false": false, "/healthz/watch/x": false,
+	} {
+		path, query, _ := strings.Cut(path, "?")
+		if got := watches(path, query); got != want {
+			t.Errorf("%s?%s is a watch: %v; want %v", path, query, got, want)
+		}
+	}
+}

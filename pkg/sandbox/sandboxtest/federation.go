@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/utils/clock"
 
+	"github.com/kubecell/kubectl-cell/pkg/daemon"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox"
 )
 
@@ -127,6 +128,37 @@ func (s *Sandbox) RCP(t testing.TB) *rest.Config {
 func (s *Sandbox) Cell(t testing.TB, name string) *rest.Config {
 	t.Helper()
 	return s.config(t, s.Name+"-"+name)
+}
+
+// Kill ends a control plane, "rcp" or that of a cell, as a power cut would. Its data stays.
+func (s *Sandbox) Kill(t testing.TB, name string) {
+	t.Helper()
+	killed, err := daemon.Kill(t.Context(), filepath.Join(s.Dir(name), "lock"))
+	if err != nil || !killed {
+		t.Errorf("kill %s: killed %v, error %v", name, killed, err)
+	}
+}
+
+// Start starts a control plane that was killed, at its old address, and returns when it is ready; one that runs is left
+// alone. It may be called in any goroutine, and at the end of a test.
+func (s *Sandbox) Start(t testing.TB, name string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), startPatience)
+	defer cancel()
+	binary, err := controlPlaneBinary()
+	if err == nil {
+		_, err = sandbox.ControlPlane{
+			Name: name, Binary: binary, Dir: s.Dir(name), LogPath: filepath.Join(s.Dir("logs"), name+".log"), DieWithParent: true,
+		}.Start(ctx)
+	}
+	if err != nil {
+		t.Errorf("start %s: %v", name, err)
+	}
+}
+
+// Dir is where the sandbox keeps a part: "rcp", "router", "backup", "logs", or a cell by its name.
+func (s *Sandbox) Dir(part string) string {
+	return filepath.Join(s.Manager.StateDir, "sandboxes", s.Name, part)
 }
 
 // Status is what runs of the sandbox.

@@ -6,9 +6,10 @@ import (
 	"net/url"
 	"sync"
 	"testing"
+	"time"
 )
 
-// Gate stands in front of a control plane, on the level of TCP, and makes it look hung or gone. The
+// Gate stands in front of a control plane, on the level of TCP, and makes it look slow, hung or gone. The
 // certificate stays that of the control plane.
 type Gate struct {
 	address string
@@ -21,6 +22,7 @@ type Gate struct {
 	hung   bool
 	gone   bool
 	closed bool
+	delay  time.Duration
 	// listener is nil while the gate has vanished.
 	listener net.Listener
 	count    int
@@ -57,6 +59,13 @@ func (g *Gate) Accepted() int {
 
 // Hang accepts connections from now on and keeps them and all others, but passes nothing on.
 func (g *Gate) Hang() { g.set(true, false) }
+
+// Slow lets whatever passes, in either direction, wait for so long first; 0 ends that.
+func (g *Gate) Slow(delay time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.delay = delay
+}
 
 // Refuse breaks off all connections, and new ones at once.
 func (g *Gate) Refuse() { g.set(false, true) }
@@ -181,7 +190,14 @@ func (g *Gate) pump(to, from net.Conn) {
 		for g.hung && !g.closed {
 			g.opened.Wait()
 		}
+		delay := g.delay
 		g.mu.Unlock()
+		if delay > 0 {
+			select {
+			case <-time.After(delay):
+			case <-g.ctx.Done():
+			}
+		}
 		if n > 0 {
 			if _, err := to.Write(buffer[:n]); err != nil {
 				return

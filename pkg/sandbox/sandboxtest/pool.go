@@ -2,12 +2,15 @@ package sandboxtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/sandbox"
@@ -55,6 +58,36 @@ func (p *Pool) EtcdSocket(i int) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return filepath.Join(p.planes[i].Dir, "etcd", "client.sock")
+}
+
+// Authority is where the certificate and the key are, as PEM, by which a started control plane's client certificates
+// are signed, by the index that it has in Configs.
+func (p *Pool) Authority(i int) (certFile, keyFile string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	dir := filepath.Join(p.planes[i].Dir, "pki")
+	return filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.key")
+}
+
+// Compact makes the etcd of every control plane forget the past, as an apiserver does that tells its replicas.
+func (p *Pool) Compact(t testing.TB) {
+	t.Helper()
+	for i := range p.Configs(t) {
+		client, err := clientv3.New(clientv3.Config{Endpoints: []string{"unix://" + p.EtcdSocket(i)}, Context: t.Context()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		now, err := client.Get(t.Context(), "nothing")
+		if err == nil {
+			_, err = client.Compact(t.Context(), now.Header.Revision)
+		}
+		if err == nil {
+			_, err = client.Put(t.Context(), "compact_rev_key", strconv.FormatInt(now.Header.Revision, 10))
+		}
+		if err = errors.Join(err, client.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // Close ends the control planes and removes their files. It may be called more than once.

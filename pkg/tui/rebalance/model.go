@@ -12,6 +12,7 @@
 package rebalance
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -82,7 +83,7 @@ func (m Model) Apply(e rebalance.Event) Model {
 		m = m.say(e.Time, strings.TrimSpace("the run is "+string(e.Phase)+" "+e.Message))
 	case rebalance.EventDriver:
 		m.driver = e.Driver
-		text := "nobody drives"
+		text := cmp.Or(e.Message, "nobody drives")
 		if e.Driver != "" {
 			text = e.Driver + " drives"
 		}

@@ -78,6 +78,9 @@ func elapsed(m Model, r row) string {
 	if r.state == Already {
 		return "-"
 	}
+	if r.took > 0 {
+		return seconds(r.took)
+	}
 	end := r.end
 	if end.IsZero() {
 		end = m.Now

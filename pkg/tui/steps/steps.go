@@ -28,6 +28,8 @@ type Event struct {
 	State  State
 	Detail string
 	At     time.Time
+	// Took is how long a step took, by whoever carried it out; where 0, the time between its events counts.
+	Took time.Duration
 }
 
 // row is one step.
@@ -36,6 +38,7 @@ type row struct {
 	state      State
 	detail     string
 	begin, end time.Time
+	took       time.Duration
 }
 
 // Model is the operation as it is shown.
@@ -71,7 +74,7 @@ func (m Model) Apply(e Event) Model {
 		m.rows = append(m.rows, row{name: e.Step, begin: e.At})
 	}
 	r := &m.rows[i]
-	r.state, r.detail = e.State, e.Detail
+	r.state, r.detail, r.took = e.State, e.Detail, e.Took
 	if e.State != Running {
 		r.end = e.At
 	}

@@ -11,8 +11,11 @@ type Frame struct {
 	At time.Time
 	// Title is the left end of the first line.
 	Title string
-	// Table is lines of equal columns, the header first.
-	Table []string
+	// Header and Rows are the table, with as many columns in each row as in the header.
+	Header []string
+	Rows   [][]string
+	// Spare are the headers of columns that a narrow terminal does without, the first of them first.
+	Spare []string
 	// Notes stand below the table.
 	Notes []string
 	// Err says why this frame is an old one; empty while it is not.
@@ -30,9 +33,9 @@ type Model struct {
 	Scrolled int
 }
 
-// Show returns the model with a new frame. One without a table keeps the old table, and says why.
+// Show returns the model with a new frame. One without rows keeps the old table, and says why.
 func (m Model) Show(f Frame) Model {
-	if f.Err != "" && len(f.Table) == 0 {
+	if f.Err != "" && len(f.Rows) == 0 {
 		old := m.Frame
 		old.Err = f.Err
 		f = old
@@ -61,7 +64,7 @@ func (m Model) Press(key string) (next Model, leave bool) {
 }
 
 func (m Model) scroll(rows int) Model {
-	last := max(0, len(m.Frame.Table)-1-m.room())
+	last := max(0, len(m.Frame.Rows)-m.room())
 	m.Scrolled = min(max(0, m.Scrolled+rows), last)
 	return m
 }

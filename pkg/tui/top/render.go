@@ -2,6 +2,7 @@ package top
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/charmbracelet/x/ansi"
@@ -15,6 +16,8 @@ const (
 	frame = 3
 	// fewest rows of the table are shown before notes are left out.
 	fewest = 3
+	// The spaces between columns.
+	widest, narrowest = 3, 1
 )
 
 func (m Model) size() (width, height int) {
@@ -31,7 +34,7 @@ func (m Model) size() (width, height int) {
 // notes are as many as there is room for.
 func (m Model) notes() []string {
 	_, height := m.size()
-	room := height - frame - 1 - min(fewest, max(0, len(m.Frame.Table)-1))
+	room := height - frame - 1 - min(fewest, len(m.Frame.Rows))
 	return m.Frame.Notes[:max(0, min(len(m.Frame.Notes), room))]
 }
 
@@ -39,6 +42,53 @@ func (m Model) notes() []string {
 func (m Model) room() int {
 	_, height := m.size()
 	return max(1, height-frame-1-len(m.notes()))
+}
+
+// table is the lines of the table, the header first. Where they are too wide, the space between columns becomes narrower,
+// and then columns are left out.
+func (m Model) table(width int) []string {
+	if len(m.Frame.Header) == 0 {
+		return nil
+	}
+	widths := make([]int, len(m.Frame.Header))
+	for _, row := range append([][]string{m.Frame.Header}, m.Frame.Rows...) {
+		for i, text := range row {
+			widths[i] = max(widths[i], ansi.StringWidth(text))
+		}
+	}
+	gap := widest
+	sum := func() (sum int) {
+		for _, w := range widths {
+			if w > 0 {
+				sum += w + gap
+			}
+		}
+		return sum - gap
+	}
+	for gap > narrowest && sum() > width {
+		gap--
+	}
+	for _, name := range m.Frame.Spare {
+		if i := slices.Index(m.Frame.Header, name); i >= 0 && sum() > width {
+			widths[i] = 0
+		}
+	}
+	lines := []string{layOut(m.Frame.Header, widths, gap)}
+	for _, row := range m.Frame.Rows {
+		lines = append(lines, layOut(row, widths, gap))
+	}
+	return lines
+}
+
+// layOut is a line of columns; those of width 0 are left out.
+func layOut(row []string, widths []int, gap int) string {
+	var b strings.Builder
+	for i, text := range row {
+		if widths[i] > 0 {
+			b.WriteString(text + strings.Repeat(" ", widths[i]-ansi.StringWidth(text)+gap))
+		}
+	}
+	return strings.TrimRight(b.String(), " ")
 }
 
 // Render draws the model in plain characters. No line is wider than the terminal, and there are no more of them than
@@ -51,20 +101,20 @@ func Render(m Model) string {
 	}
 	gap := width - ansi.StringWidth(m.Frame.Title) - ansi.StringWidth(right)
 	lines := []string{m.Frame.Title + strings.Repeat(" ", max(gap, 2)) + right}
-	if len(m.Frame.Table) > 0 {
-		rows := m.Frame.Table[1:]
-		end := min(len(rows), m.Scrolled+m.room())
-		lines = append(lines, m.Frame.Table[0])
-		lines = append(lines, rows[m.Scrolled:end]...)
+	if table := m.table(width); len(table) > 0 {
+		end := min(len(table), 1+m.Scrolled+m.room())
+		lines = append(lines, table[0])
+		lines = append(lines, table[1+m.Scrolled:end]...)
 	}
 	if m.Frame.Err != "" {
 		lines = append(lines, "! "+m.Frame.Err)
 	}
 	lines = append(lines, m.notes()...)
-	lines = append(lines, "", m.help())
-	if len(lines) > height {
-		lines = append(lines[:height-1], lines[len(lines)-1])
+	lines = append(lines, "")
+	for len(lines) < height-1 {
+		lines = append(lines, "")
 	}
+	lines = append(lines[:height-1], m.help())
 	for i, line := range lines {
 		lines[i] = strings.TrimRight(ansi.Truncate(line, width, "…"), " ")
 	}
@@ -73,7 +123,7 @@ func Render(m Model) string {
 
 func (m Model) help() string {
 	text := fmt.Sprintf("every %s · q quit", m.Every)
-	if hidden := len(m.Frame.Table) - 1 - m.room(); hidden > 0 {
+	if hidden := len(m.Frame.Rows) - m.room(); hidden > 0 {
 		text += fmt.Sprintf(" · ↑↓ %d rows more", hidden)
 	}
 	return text

@@ -14,10 +14,10 @@ import (
 func frame(rows int) top.Frame {
 	f := top.Frame{
 		At: time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC), Title: "epoch 43  Stable  3 of 3 routers",
-		Table: []string{"CELL     STATE   WORKLOADS"}, Notes: []string{"rebalance r-42   Running   23 of 99 moved", "! cell 单元-2 is not fenced"},
+		Header: []string{"CELL", "STATE", "WEIGHT", "WORKLOADS"}, Spare: []string{"WEIGHT"}, Notes: []string{"rebalance r-42   Running   23 of 99 moved", "! cell 单元-2 is not fenced"},
 	}
 	for i := range rows {
-		f.Table = append(f.Table, fmt.Sprintf("cell-%-3d Ready   %d", i, 1000+i))
+		f.Rows = append(f.Rows, []string{fmt.Sprintf("cell-%d", i), "Ready", "100", fmt.Sprint(1000 + i)})
 	}
 	return f
 }
@@ -34,7 +34,7 @@ func TestRenderFits(t *testing.T) {
 				if width == 0 {
 					width, height = 80, 24
 				}
-				if len(lines) > height {
+				if len(lines) != height {
 					t.Errorf("%d lines:\n%s", len(lines), got)
 				}
 				for _, line := range lines {
@@ -42,7 +42,7 @@ func TestRenderFits(t *testing.T) {
 						t.Errorf("line is %d columns wide: %q", ansi.StringWidth(line), line)
 					}
 				}
-				if !strings.HasPrefix(got, "epoch 43") || lines[1] != "CELL     STATE   WORKLOADS" || !strings.HasPrefix(lines[len(lines)-1], "every 2s · q quit") {
+				if !strings.HasPrefix(got, "epoch 43") || !strings.HasPrefix(lines[1], "CELL ") || !strings.HasPrefix(lines[len(lines)-1], "every 2s · q quit") {
 					t.Errorf("title, header or help is missing:\n%s", got)
 				}
 			})
@@ -52,10 +52,10 @@ func TestRenderFits(t *testing.T) {
 
 func TestPicture(t *testing.T) {
 	const want = `epoch 43  Stable  3 of 3 routers        12:00:00
-CELL     STATE   WORKLOADS
-cell-1   Ready   1001
-cell-2   Ready   1002
-cell-3   Ready   1003
+CELL     STATE   WEIGHT   WORKLOADS
+cell-1   Ready   100      1001
+cell-2   Ready   100      1002
+cell-3   Ready   100      1003
 rebalance r-42   Running   23 of 99 moved
 ! cell 单元-2 is not fenced
 
@@ -64,6 +64,19 @@ every 2s · q quit · ↑↓ 1 rows more`
 	m, _ = m.Press("down")
 	if got := top.Render(m); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// A narrow terminal has narrow gaps first, and then columns less.
+func TestNarrow(t *testing.T) {
+	for width, want := range map[int]string{
+		40: "CELL     STATE   WEIGHT   WORKLOADS", 33: "CELL    STATE  WEIGHT  WORKLOADS",
+		30: "CELL   STATE WEIGHT WORKLOADS", 22: "CELL   STATE WORKLOADS", 12: "CELL   STAT…",
+	} {
+		m := top.Model{Width: width, Height: 9}.Show(frame(4))
+		if got := strings.Split(top.Render(m), "\n")[1]; got != want {
+			t.Errorf("%d columns: %q; want %q", width, got, want)
+		}
 	}
 }
 

@@ -18,6 +18,11 @@ const (
 	Patch  Verb = "patch"
 	Scale  Verb = "scale"
 	Delete Verb = "delete"
+	// Lose is no request: it is what a failover took from an object that it names. Seen is the object in the copy that was
+	// brought back, and nothing where there was none.
+	Lose Verb = "lose"
+	// Found is no request either: the object was there as it was Seen when the record began.
+	Found Verb = "found"
 )
 
 // Outcome is what the answer says of the request.
@@ -78,7 +83,7 @@ type Op struct {
 }
 
 // Writes says whether the operation changes something when it succeeds.
-func (o Op) Writes() bool { return o.Verb != Get }
+func (o Op) Writes() bool { return o.Verb != Get && o.Verb != Found }
 
 // MayHaveWritten says whether the operation has, or may have, changed something.
 func (o Op) MayHaveWritten() bool {

@@ -42,6 +42,13 @@ func (r *Recorder) Add(ops ...Op) {
 	r.ops = append(r.ops, ops...)
 }
 
+// Since are the operations that were kept after the first n.
+func (r *Recorder) Since(n int) []Op {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.ops[n:])
+}
+
 // AddRound keeps a round of a poller.
 func (r *Recorder) AddRound(round Round) {
 	r.mu.Lock()

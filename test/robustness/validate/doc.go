@@ -6,6 +6,10 @@
 //	Watched       watchers saw everything, in order, and nothing that was not
 //	OwnedOnce     no two cells accept writes for one key at one instant
 //	Placed        at the end each object is in its cell alone
+//	Protected     at the end each object's envelope is in its backup cell, and is of that object as it is
+//	Recovered     Linearizable, but for what a failover names, which has come to exactly that harm
+//	Zombie        a cell that was failed over takes no writes when it is back
+//	Quarantined   what it took all the same, or alone has, was saved
 //
 // Linearizable is judged by porcupine and a model that shares no code with the product; the others are there because
 // they say what went wrong in fewer words, and look where clients do not.

@@ -19,24 +19,35 @@ const Patience = time.Minute
 // that may move; the versions of all others change by writes alone.
 func Linearizable(ops []history.Op, moves func(key string) bool) []string {
 	var out []string
+	byKey := telling(ops)
+	for _, key := range slices.Sorted(maps.Keys(byKey)) {
+		if problem := unordered(key, byKey[key], moves(key)); problem != "" {
+			out = append(out, problem)
+		}
+	}
+	return out
+}
+
+// telling are the operations by key. A read without an answer, and a refusal, say nothing.
+func telling(ops []history.Op) map[string][]history.Op {
 	byKey := map[string][]history.Op{}
 	for _, op := range ops {
-		// A read without an answer, and a refusal, say nothing.
 		if op.Outcome != history.Refused && (op.Writes() || op.Outcome != history.Unknown) {
 			byKey[op.Key] = append(byKey[op.Key], op)
 		}
 	}
-	for _, key := range slices.Sorted(maps.Keys(byKey)) {
-		all := byKey[key]
-		switch judge(all, moves(key)) {
-		case porcupine.Illegal:
-			short := shortest(all, moves(key))
-			out = append(out, fmt.Sprintf("%s: no order explains\n%s", key, lines(short)))
-		case porcupine.Unknown:
-			out = append(out, fmt.Sprintf("%s: %d operations were not judged within %s", key, len(all), Patience))
-		}
+	return byKey
+}
+
+// unordered says that the operations of a key have no order; it is empty where they have one.
+func unordered(key string, ops []history.Op, moves bool) string {
+	switch judge(ops, moves) {
+	case porcupine.Illegal:
+		return fmt.Sprintf("%s: no order explains\n%s", key, lines(shortest(ops, moves)))
+	case porcupine.Unknown:
+		return fmt.Sprintf("%s: %d operations were not judged within %s", key, len(ops), Patience)
 	}
-	return out
+	return ""
 }
 
 func judge(ops []history.Op, moves bool) porcupine.CheckResult {

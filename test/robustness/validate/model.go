@@ -34,6 +34,12 @@ func (m model) porcupine() porcupine.Model {
 
 // step returns what the key may be after an operation; nothing where it cannot have been answered so.
 func (m model) step(s object, op history.Op) []object {
+	switch op.Verb {
+	case history.Lose:
+		return lose(s, op)
+	case history.Found:
+		return only(object{exists: true, state: op.Seen, exact: true}, !s.exists)
+	}
 	switch op.Outcome {
 	case history.Refused:
 		return []object{s}
@@ -87,6 +93,26 @@ func apply(s object, op history.Op) (object, bool) {
 		s = object{}
 	}
 	return s, true
+}
+
+// lose is the step of a failover that names the object. It has to take something: what is named and unharmed is as wrong
+// as what is harmed and not named.
+func lose(s object, op history.Op) []object {
+	if !s.exists {
+		return nil
+	}
+	after := object{}
+	if op.Seen != (history.State{}) {
+		after = object{exists: true, state: op.Seen}
+		after.state.Version = s.state.Version // that of the copy is the dead cell's own; those that are shown go on growing
+		if after.state.Born != s.state.Born || unversioned(after.state) == unversioned(s.state) {
+			return nil
+		}
+	}
+	if op.Outcome == history.Unknown {
+		return []object{s, after}
+	}
+	return []object{after}
 }
 
 // see is the step of a read.

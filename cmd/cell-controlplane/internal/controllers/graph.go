@@ -52,6 +52,10 @@ func (m *manager) garbageCollector(ctx context.Context) (loop, error) {
 	), nil
 }
 
+// quotaResync is how often every quota is looked at, changed or not, which is what mends a status that someone
+// else wrote. kube-controller-manager takes five minutes; the few quotas of a small control plane allow one.
+const quotaResync = time.Minute
+
 func (m *manager) resourceQuota(ctx context.Context) (loop, error) {
 	const name = "resourcequota-controller"
 	client, err := m.clients.Client(name)
@@ -70,7 +74,7 @@ func (m *manager) resourceQuota(ctx context.Context) (loop, error) {
 	c, err := resourcequota.NewController(ctx, &resourcequota.ControllerOptions{
 		QuotaClient:               client.CoreV1(),
 		ResourceQuotaInformer:     m.typed.Core().V1().ResourceQuotas(),
-		ResyncPeriod:              controller.StaticResyncPeriodFunc(5 * time.Minute),
+		ResyncPeriod:              controller.StaticResyncPeriodFunc(quotaResync),
 		InformerFactory:           m.both,
 		ReplenishmentResyncPeriod: resync,
 		DiscoveryFunc:             discovery.ServerPreferredNamespacedResources,

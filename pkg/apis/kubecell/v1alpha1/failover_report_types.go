@@ -38,7 +38,8 @@ type FailoverReport struct {
 	// +kubebuilder:validation:MaxItems=1000
 	// +optional
 	CorruptKeys []string `json:"corruptKeys,omitempty"`
-	// Unknown is how many copies may be in cells that do not answer, by the last count of the workloads.
+	// Unknown is how many more objects there are, by the last count of them: their copies are in cells that do
+	// not answer, or were in cells that have left the ring since. They count as a loss, and nobody can name them.
 	// +optional
 	Unknown int64 `json:"unknown,omitempty"`
 	// OldestCopy is for how long the stalest copy has lacked a write.

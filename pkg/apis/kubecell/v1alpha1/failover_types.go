@@ -68,6 +68,10 @@ type FailoverSpec struct {
 	// Drill rehearses every step that writes nothing on the live ring, and times it.
 	// +optional
 	Drill bool `json:"drill,omitempty"`
+
+	// Order says who has ordered the run, and why.
+	// +optional
+	Order *Order `json:"order,omitempty"`
 }
 
 // FailoverStep is one step of the run.

@@ -102,6 +102,10 @@ type RebalanceSpec struct {
 	// +kubebuilder:default=10
 	// +optional
 	MaxFailures *int32 `json:"maxFailures,omitempty"`
+
+	// Order says who has ordered the run, and why.
+	// +optional
+	Order *Order `json:"order,omitempty"`
 }
 
 // PairProgress counts the units that move from one cell to another.

@@ -199,6 +199,14 @@ type RingStatus struct {
 	// +optional
 	Promoting []string `json:"promoting,omitempty"`
 
+	// Withheld are cells whose envelopes of those in Promoting were not compared yet with what routers
+	// remember: they did not answer in time. Nothing is promoted in them before, since an envelope may be
+	// of an object that a client has deleted.
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=256
+	// +optional
+	Withheld []string `json:"withheld,omitempty"`
+
 	// Slots of all cells that there ever were. A slot is never given away again: resource versions that
 	// clients hold name it.
 	// +listType=map

@@ -63,6 +63,10 @@ const (
 	// It leads the object's resource version as the router shows it, so that versions grow across a
 	// move. An object that never moved has none.
 	AnnotationPlacementEpoch = GroupName + "/placement-epoch"
+
+	// AnnotationPromotedFrom, on an object that a failover brought back, is what of: "<cell>/<UID>/<resource version>" as
+	// the dead cell had it. A failback knows by it that the cell says nothing that was not brought back.
+	AnnotationPromotedFrom = GroupName + "/promoted-from"
 )
 
 // EnvelopeType is the type of the Secrets that are envelopes.

@@ -25,6 +25,12 @@ type display struct {
 	top, bottom int
 	inserting   bool
 	closed      bool
+	// under is the screen below the alternate one, which programs draw on that leave no trace; nil while that is not shown.
+	under [][]rune
+	// back is where the cursor goes when the alternate screen is left.
+	back struct{ row, col int }
+	// watch sees each change of the text; may be nil.
+	watch func(text string)
 }
 
 func newDisplay(width, height int) *display {
@@ -37,16 +43,24 @@ func newDisplay(width, height int) *display {
 
 // size changes the size and keeps what still fits.
 func (d *display) size(width, height int) {
-	old := d.cells
-	d.cells = make([][]rune, height)
-	for y := range d.cells {
-		d.cells[y] = []rune(strings.Repeat(string(blank), width))
-		if y < len(old) {
-			copy(d.cells[y], old[y])
-		}
+	d.cells = fit(d.cells, width, height)
+	if d.under != nil {
+		d.under = fit(d.under, width, height)
 	}
 	d.top, d.bottom = 0, height-1
 	d.move(d.row, d.col)
+}
+
+// fit returns a screen of that size with as much of the old one as there is room for.
+func fit(old [][]rune, width, height int) [][]rune {
+	cells := make([][]rune, height)
+	for y := range cells {
+		cells[y] = []rune(strings.Repeat(string(blank), width))
+		if y < len(old) {
+			copy(cells[y], old[y])
+		}
+	}
+	return cells
 }
 
 func (d *display) resize(width, height int) {
@@ -61,6 +75,9 @@ func (d *display) Write(p []byte) (int, error) {
 	defer d.mu.Unlock()
 	for _, b := range p {
 		d.parser.Advance(b)
+	}
+	if d.watch != nil {
+		d.watch(d.text())
 	}
 	d.cond.Broadcast()
 	return len(p), nil
@@ -170,8 +187,12 @@ func (d *display) shift(by int) {
 }
 
 func (d *display) control(cmd ansi.Cmd, params ansi.Params) {
+	if cmd.Prefix() == '?' && cmd.Intermediate() == 0 {
+		d.alternate(cmd.Final(), params)
+		return
+	}
 	if cmd.Prefix() != 0 || cmd.Intermediate() != 0 {
-		return // modes and questions
+		return // other modes and questions
 	}
 	d.settle()
 	n, _, _ := params.Param(0, 1)
@@ -198,6 +219,26 @@ func (d *display) control(cmd ansi.Cmd, params ansi.Params) {
 		d.erase(params, false)
 	default:
 		d.edit(cmd.Final(), n, second)
+	}
+}
+
+// alternateScreen is the mode of xterm in which a program has a screen of its own and leaves the other one as it was.
+const alternateScreen = 1049
+
+// alternate shows the alternate screen or leaves it; other modes are none of a display's business.
+func (d *display) alternate(final byte, params ansi.Params) {
+	if mode, _, _ := params.Param(0, 0); mode != alternateScreen {
+		return
+	}
+	switch {
+	case final == 'h' && d.under == nil:
+		d.under, d.back.row, d.back.col = d.cells, d.row, d.col
+		d.cells = fit(nil, len(d.under[0]), len(d.under))
+		d.move(0, 0)
+	case final == 'l' && d.under != nil:
+		d.cells, d.under = d.under, nil
+		d.top, d.bottom = 0, len(d.cells)-1
+		d.move(d.back.row, d.back.col)
 	}
 }
 

@@ -22,11 +22,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// patience is how long a test waits for something on the screen.
+// patience is how long a test waits for something on the screen, unless it says otherwise.
 const patience = time.Minute
 
 // Terminal is one with a program at work.
 type Terminal struct {
+	// Patience is how long Await and Ended wait; a minute unless it is changed.
+	Patience time.Duration
+
 	t       testing.TB
 	master  *os.File
 	display *display
@@ -42,7 +45,7 @@ func Start(t testing.TB, width, height int, environ []string, name string, args 
 		t.Fatalf("open a terminal: %v", err)
 	}
 	defer slave.Close()
-	term := &Terminal{t: t, master: master, display: newDisplay(width, height), ended: make(chan error, 1)}
+	term := &Terminal{Patience: patience, t: t, master: master, display: newDisplay(width, height), ended: make(chan error, 1)}
 	term.size(width, height)
 	term.command = exec.CommandContext(context.WithoutCancel(t.Context()), name, args...)
 	term.command.Env = append(append(os.Environ(), "TERM=vt100"), environ...)
@@ -118,6 +121,13 @@ func (t *Terminal) Resize(width, height int) {
 	t.size(width, height)
 }
 
+// Watch has every change of the screen told from now on, until the test ends. The function must not wait.
+func (t *Terminal) Watch(watch func(screen string)) {
+	t.display.mu.Lock()
+	defer t.display.mu.Unlock()
+	t.display.watch = watch
+}
+
 // Press types keys.
 func (t *Terminal) Press(keys string) {
 	t.t.Helper()
@@ -138,7 +148,7 @@ func (t *Terminal) HangUp() {
 func (t *Terminal) Await(what string, condition func(screen string) bool) string {
 	t.t.Helper()
 	d := t.display
-	timer := time.AfterFunc(patience, d.close)
+	timer := time.AfterFunc(t.Patience, d.close)
 	defer timer.Stop()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -177,7 +187,7 @@ func (t *Terminal) Ended() int {
 			t.t.Fatal(err)
 		}
 		return t.command.ProcessState.ExitCode()
-	case <-time.After(patience):
+	case <-time.After(t.Patience):
 		t.t.Fatal("the program did not end")
 		return 0
 	}

@@ -1,0 +1,230 @@
+package cli_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"mvdan.cc/sh/v3/syntax"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/backup"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
+)
+
+// played are the pages whose blocks of sh are run, each page by one shell: all of them in one folder, in this order, since
+// one goes on with what others have made. After each group the daemons that it has started are ended. Those of README are
+// played by test/newcomer.
+func played() [][]string {
+	return [][]string{{"operations.md", "runbooks/alerts.md"}, {"runbooks/router.md"}, {"runbooks/backup.md"}}
+}
+
+// TestBlocksOfDocuments wants each block of sh below docs to be run by TestDocumentsRun, or to say why it is not; and all
+// of them to be what any POSIX shell reads.
+func TestBlocksOfDocuments(t *testing.T) {
+	run, pages := 0, slices.Concat(played()...)
+	for _, path := range documents(t)[1:] { // after README
+		page, err := filepath.Rel("../../docs", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range shellBlocks(t, page) {
+			where := fmt.Sprintf("docs/%s:%d", page, p.line)
+			_, err := syntax.NewParser(syntax.Variant(syntax.LangPOSIX)).Parse(strings.NewReader(p.text), where)
+			if err != nil {
+				t.Error(err)
+			}
+			switch isRun := slices.Contains(pages, page); {
+			case p.excuse != "":
+			case isRun:
+				run++
+			default:
+				t.Errorf("%s: no test runs this block: add the page to played, or say why before it: <!-- not run: REASON -->", where)
+			}
+		}
+	}
+	if run < 15 {
+		t.Errorf("%d blocks are run", run)
+	}
+}
+
+// TestPlainKubectlInDocuments wants what documents have kubectl itself do to be commands and flags that it has, also where
+// it is not run.
+func TestPlainKubectlInDocuments(t *testing.T) {
+	seen := map[string]bool{}
+	for _, path := range documents(t) {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range passages(string(data)) {
+			isRun := p.shell && p.excuse == "" // which finds more
+			if isRun || strings.Contains(p.excuse, "krew") {
+				continue
+			}
+			for _, words := range plainKubectl(p.text) {
+				line := strings.Join(words, " ")
+				if seen[line] {
+					continue
+				}
+				seen[line] = true
+				if err := kubectlTakes(words); err != nil {
+					t.Errorf("%s:%d: kubectl %s: %v", path, p.line, line, err)
+				}
+			}
+		}
+	}
+	if len(seen) < 10 {
+		t.Errorf("found %d commands", len(seen))
+	}
+}
+
+// TestDocumentsRun is an administrator who types what the pages say, with real control planes, real daemons, and
+// stand-ins for what takes root: see testdata/docs.
+func TestDocumentsRun(t *testing.T) {
+	// A daemon that another test has killed keeps its Lease for a while, and the one that the pages start waits for that.
+	err := newBed(t).kube.CoordinationV1().Leases(v1alpha1.Namespace).Delete(t.Context(), backup.LeaseName, metav1.DeleteOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		t.Fatal(err)
+	}
+	signRequests(t)
+	work := t.TempDir()
+	environ := docsEnvironment(t, work)
+	t.Cleanup(func() { endDaemons(filepath.Join(work, "root", "var", "lib", "kubectl-cell")) })
+	t.Run("pages", func(t *testing.T) {
+		for _, group := range played() {
+			for _, page := range group {
+				playPage(t, page, work, environ)
+			}
+			if out, err := bash(t, work, environ, "kubectl cell router stop; kubectl cell backup stop"); err != nil {
+				t.Fatalf("end the daemons: %v\n%s", err, out)
+			}
+		}
+	})
+	newBed(t) // with its own credentials for the cells, before those of the pages lose their rights
+	if out, err := bash(t, work, environ, docsUndo); err != nil {
+		t.Errorf("tidy up: %v\n%s", err, out)
+	}
+}
+
+// playPage runs what a page has, until something fails.
+func playPage(t *testing.T, page, dir string, environ []string) {
+	t.Helper()
+	var script strings.Builder
+	script.WriteString("trap 'echo \"failed: docs/" + page + ":$block: $BASH_COMMAND\" >&2' ERR\n")
+	for _, p := range shellBlocks(t, page) {
+		if p.excuse == "" {
+			fmt.Fprintf(&script, "block=%d\n%s", p.line, p.text)
+		}
+	}
+	if out, err := bash(t, dir, environ, script.String()); err != nil {
+		t.Fatalf("docs/%s: %v\n%s", page, err, out)
+	}
+}
+
+// docsUndo takes away what the pages have made.
+const docsUndo = `
+kubectl --context rcp delete failovers --all
+kubectl --context rcp delete clusterrolebindings cell-admins cell-admin kubecell-router-pods kubecell-backup-pods
+kubectl --context rcp -n kubecell-system delete deployment,poddisruptionbudget,service,networkpolicy,configmap,serviceaccount,rolebinding \
+  -l 'app.kubernetes.io/name in (kubecell-router,kubecell-backup)'
+kubectl --context rcp -n kubecell-system delete rolebinding/cell-admins rolebinding/cell-admin serviceaccount/cell-admin \
+  configmap/kubecell-client-ca secret/kubecell-router-tls
+for context in rcp cell-1 cell-2 cell-3; do
+  kubectl --context "$context" delete csr --all
+done
+for n in 1 2 3; do
+  kubectl --context "cell-$n" delete clusterrolebinding kubecell
+done
+`
+
+// docsEnvironment is what a shell of the pages finds: the stand-ins before everything else on PATH, and a kubeconfig of
+// an administrator whose contexts are called as in the pages.
+func docsEnvironment(t *testing.T, work string) []string {
+	t.Helper()
+	_, cell, err := sandboxtest.Binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	standIns, err := filepath.Abs("testdata/docs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := filepath.Join(work, "root")
+	for _, dir := range []string{"etc/systemd/system", "var/lib"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := clientcmd.WriteToFile(*docsContexts(t), filepath.Join(work, "kubeconfig")); err != nil {
+		t.Fatal(err)
+	}
+	return []string{
+		"PATH=" + standIns + string(os.PathListSeparator) + os.Getenv("PATH"),
+		"HOME=" + work, "TMPDIR=" + work, "ROOT=" + root, "PORT=" + port, "KUBECELL_BINARY=" + cell,
+		"KUBECTL_CELL_HOME=" + filepath.Join(root, "var", "lib", "kubectl-cell"),
+		"KUBECONFIG=" + filepath.Join(work, "kubeconfig"), "KUBE_EDITOR=true",
+	}
+}
+
+// docsContexts are those that the pages speak of: the RCP, which is also the one that was restored, and the cells.
+func docsContexts(t *testing.T) *clientcmdapi.Config {
+	t.Helper()
+	out := clientcmdapi.NewConfig()
+	for i, config := range planes.Configs(t) {
+		names := []string{fmt.Sprintf("cell-%d", i)}
+		if i == 0 {
+			names = []string{"rcp", "restored"}
+		}
+		one, err := clientcmd.Load(sandboxtest.Kubeconfig(t, config))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			out.Clusters[name], out.AuthInfos[name] = one.Clusters["it"], one.AuthInfos["it"]
+			out.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: name}
+		}
+	}
+	return out
+}
+
+// shellBlocks are the blocks of sh of a page below docs.
+func shellBlocks(t *testing.T, page string) []passage {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("../../docs", page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(passages(string(data)), func(p passage) bool { return !p.shell })
+}
+
+// bash runs a script, of which each command has to succeed, and returns what it has printed.
+func bash(t *testing.T, dir string, environ []string, script string) (string, error) {
+	t.Helper()
+	cmd := exec.Command("bash", "-Eeuo", "pipefail", "-c", script)
+	cmd.Dir, cmd.Env = dir, environ
+	file, err := os.Create(filepath.Join(dir, "printed"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	cmd.Stdout, cmd.Stderr = file, file // a file, which daemons that go on do not keep waiting
+	failed := cmd.Run()
+	data, err := os.ReadFile(file.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data), failed
+}

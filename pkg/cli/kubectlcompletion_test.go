@@ -1,0 +1,139 @@
+package cli_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kubecell/kubectl-cell/pkg/printers"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
+)
+
+// completionWithin is how long the plugin may take on a busy machine to complete where the server says nothing: its time
+// limit is 0.8 s. kubectl takes five seconds more by itself, whatever is completed.
+const completionWithin = 3 * time.Second
+
+// TestCompletionThroughKubectl has kubectl itself complete `kubectl cell …`, with the file that `completion install`
+// writes and the program on PATH: words, flags, and names that only the server knows. Of a server that accepts
+// connections and never answers nothing is known but the last ring, and nobody waits for it.
+func TestCompletionThroughKubectl(t *testing.T) {
+	newBed(t)
+	s := newShell(t, "cell", "cell")
+	rcp := planes.Configs(t)[0]
+	gate := sandboxtest.NewGate(t, rcp.Host)
+	rcp.Host = gate.URL()
+	s.write(t, "kubeconfig", sandboxtest.Kubeconfig(t, rcp))
+
+	s.wants(t, []string{"dra"}, "drain")
+	s.wants(t, []string{"router", "st"}, "start", "status", "stop")
+	s.wants(t, []string{"get", "cells", "--out"}, "--output")
+	s.wants(t, []string{"get", "cells", "-o", ""}, printers.Formats()...)
+	s.wants(t, []string{"drain", ""}, "cell-1", "cell-2", "cell-3")
+	s.wants(t, []string{"status", "--context", ""}, "it")
+	s.wants(t, []string{"events", "-n", "kube-s"}, "kube-system")
+	s.wants(t, []string{"nonsense", ""})
+	s.wants(t, []string{"drain", "--nonsense", ""})
+
+	s.run(t, "version") // which saves the ring
+	gate.Hang()
+	s.wants(t, []string{"drain", ""}, "cell-1", "cell-2", "cell-3")
+	for _, words := range [][]string{{"drain", ""}, {"events", "-n", ""}, {"where", ""}} {
+		cmd := exec.Command(filepath.Join(s.dir, "kubectl_complete-cell"), words...)
+		cmd.Env = s.environ
+		began := time.Now()
+		if out, err := cmd.Output(); err != nil || time.Since(began) > completionWithin {
+			t.Errorf("to complete kubectl cell %q took %s of a server that hangs: %v, %s", words, time.Since(began), err, out)
+		}
+	}
+	gate.Vanish()
+	s.wants(t, []string{"drain", ""}, "cell-1", "cell-2", "cell-3")
+}
+
+// TestCompletionUnderAnotherName, as an index of plugins may install it.
+func TestCompletionUnderAnotherName(t *testing.T) {
+	s := newShell(t, "kube-cell", "kube_cell")
+	s.wants(t, []string{"dra"}, "drain")
+	s.wants(t, []string{"router", "st"}, "start", "status", "stop")
+	// Some links the program itself by the name of that file.
+	if err := os.Remove(filepath.Join(s.dir, "kubectl_complete-kube_cell")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("kubectl-kube_cell", filepath.Join(s.dir, "kubectl_complete-kube_cell")); err != nil {
+		t.Fatal(err)
+	}
+	s.wants(t, []string{"dra"}, "drain")
+}
+
+// shell is a PATH and a home with the plugin as it is installed.
+type shell struct {
+	name    string
+	dir     string
+	environ []string
+}
+
+// newShell has it typed as kubectl NAME, which is the file kubectl-FILE, and its completion installed by itself.
+func newShell(t *testing.T, name, file string) *shell {
+	t.Helper()
+	_, binary, err := sandboxtest.Binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &shell{name: name, dir: t.TempDir()}
+	s.environ = append(os.Environ(), "PATH="+s.dir+":"+os.Getenv("PATH"), "HOME="+s.dir, "KUBECTL_CELL_HOME="+filepath.Join(s.dir, "state"),
+		"KUBECONFIG="+filepath.Join(s.dir, "kubeconfig"))
+	if err := os.Symlink(binary, filepath.Join(s.dir, "kubectl-"+file)); err != nil {
+		t.Fatal(err)
+	}
+	s.run(t, "completion", "install")
+	return s
+}
+
+func (s *shell) write(t *testing.T, name string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(s.dir, name), data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// run runs kubectl, which has to succeed, and returns what it printed.
+func (s *shell) run(t *testing.T, args ...string) string {
+	t.Helper()
+	kubectl, err := exec.LookPath("kubectl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(kubectl, append([]string{s.name}, args...)...)
+	if args[0] == "__complete" {
+		cmd.Args = append([]string{kubectl, "__complete", s.name}, args[1:]...)
+	}
+	cmd.Env = s.environ
+	out, err := cmd.Output()
+	var ended *exec.ExitError
+	if errors.As(err, &ended) {
+		t.Fatalf("%s: %v: %s%s", strings.Join(cmd.Args[1:], " "), err, out, ended.Stderr)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// wants has kubectl complete the last of the words, and wants these completions alone.
+func (s *shell) wants(t *testing.T, words []string, want ...string) {
+	t.Helper()
+	var got []string
+	for line := range strings.Lines(s.run(t, append([]string{"__complete"}, words...)...)) {
+		name, _, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		if !strings.HasPrefix(name, ":") { // the directive
+			got = append(got, name)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("kubectl %s %q is completed by %q; want %q", s.name, words, got, want)
+	}
+}

@@ -1,0 +1,368 @@
+package rebalance_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/retry"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
+)
+
+// process is a command that runs beside the test.
+type process struct {
+	cmd   *exec.Cmd
+	ended chan struct{}
+
+	mu   sync.Mutex
+	text strings.Builder // what it has written, guarded by mu
+}
+
+// begin runs kubectl cell without a terminal, until it ends or the test does.
+func (b *bed) begin(t *testing.T, args ...string) *process {
+	t.Helper()
+	p := &process{cmd: exec.Command(b.binary, args...), ended: make(chan struct{})}
+	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = append(os.Environ(), b.environ...), p, p
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { // ends with the process
+		defer close(p.ended)
+		_ = p.cmd.Wait() // its exit code is looked at
+	}()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		<-p.ended
+	})
+	return p
+}
+
+// Write implements io.Writer.
+func (p *process) Write(text []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.Write(text)
+}
+
+func (p *process) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.String()
+}
+
+// says waits until it has written all of the words.
+func (p *process) says(t *testing.T, words ...string) {
+	t.Helper()
+	deadline := time.After(patience)
+	for _, word := range words {
+		for !strings.Contains(p.String(), word) {
+			select {
+			case <-p.ended:
+				t.Fatalf("it ended without %q:\n%s", word, p)
+			case <-deadline:
+				t.Fatalf("%q does not come:\n%s", word, p)
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}
+}
+
+// ends waits for its exit code.
+func (p *process) ends(t *testing.T, want int) {
+	t.Helper()
+	select {
+	case <-p.ended:
+	case <-time.After(patience):
+		t.Fatalf("it does not end:\n%s", p)
+	}
+	if code := p.cmd.ProcessState.ExitCode(); code != want {
+		t.Fatalf("exit code %d; want %d:\n%s", code, want, p)
+	}
+}
+
+// moving begins a run of so many units a second, of more than fifty, and waits until it is in the middle.
+func (b *bed) moving(t *testing.T, rate string) *process {
+	t.Helper()
+	b.change(t)
+	p := b.begin(t, "rebalance", "--window", "4", "--rate", rate, "--yes")
+	p.says(t, " migrated")
+	return p
+}
+
+// statusSays waits until the status of the run has all of the words.
+func (b *bed) statusSays(t *testing.T, words ...string) {
+	t.Helper()
+	var status string
+	deadline := time.Now().Add(patience)
+	for {
+		status, _, _ = b.run(t, "rebalance", "status")
+		missing := ""
+		for _, word := range words {
+			if !strings.Contains(status, word) {
+				missing = word
+			}
+		}
+		if missing == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the status has no %q:\n%s", missing, status)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// writable waits until no item is closed to writes in any cell, and writes to some through the router.
+func (b *bed) writable(t *testing.T) {
+	t.Helper()
+	closed := metav1.ListOptions{LabelSelector: v1alpha1.LabelRebalanceStatus + "=" + string(v1alpha1.Migrating)}
+	for _, cell := range []string{"cell-1", "cell-2"} {
+		maps := b.direct(t, cell).CoreV1().ConfigMaps(namespace)
+		poll(t, "all items to be writable in "+cell, func(ctx context.Context) (bool, error) {
+			list, err := maps.List(ctx, closed)
+			return err == nil && len(list.Items) == 0, nil
+		})
+	}
+	for i := range 10 {
+		_, err := b.kube.CoreV1().ConfigMaps(namespace).Patch(t.Context(), fmt.Sprintf("item-%d", i), types.MergePatchType,
+			[]byte(`{"metadata":{"annotations":{"written":"yes"}}}`), metav1.PatchOptions{})
+		if err != nil {
+			t.Errorf("write while the RCP is gone: %v", err)
+		}
+	}
+}
+
+// whole wants every item through the router, as it was made, and once in the cells.
+func (b *bed) whole(t *testing.T) {
+	t.Helper()
+	shown := map[string]bool{}
+	list, err := b.kube.CoreV1().ConfigMaps(namespace).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cm := range list.Items {
+		shown[cm.Name] = true
+	}
+	live := map[string]int{}
+	for _, cell := range []string{"cell-1", "cell-2"} {
+		list, err := b.direct(t, cell).CoreV1().ConfigMaps(namespace).List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, cm := range list.Items {
+			switch status := cm.Labels[v1alpha1.LabelRebalanceStatus]; status {
+			case "":
+				live[cm.Name]++
+			case string(v1alpha1.Migrated):
+			default:
+				t.Errorf("%s in %s is left %s", cm.Name, cell, status)
+			}
+		}
+	}
+	for i := range items {
+		if name := fmt.Sprintf("item-%d", i); !shown[name] || live[name] != 1 {
+			t.Errorf("%s is shown: %v, and lives in %d cells", name, shown[name], live[name])
+		}
+	}
+}
+
+func (b *bed) direct(t *testing.T, cell string) kubernetes.Interface {
+	t.Helper()
+	kube, err := kubernetes.NewForConfig(b.box.Cell(t, cell))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kube
+}
+
+// kubeconfig writes access to a control plane into a file.
+func kubeconfig(t *testing.T, config *rest.Config) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(file, sandboxtest.Kubeconfig(t, config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// TestTheRCPIsGoneMidRun while one process drives and another one is ready to: the first says so, and can be left;
+// nothing stays closed to writes; when the RCP is back, the other one brings the run to its end.
+func TestTheRCPIsGoneMidRun(t *testing.T) {
+	b := newBed(t)
+	driver := b.moving(t, "8")
+	second := b.begin(t, "rebalance")
+	second.says(t, "has not ended", "this process takes over when that one stops")
+	b.box.Kill(t, "rcp")
+	t.Cleanup(func() { b.box.Start(t, "rcp") })
+	_, stderr := b.must(t, 1, "rebalance", "status")
+	wantText(t, stderr, "does not answer", "hint: ")
+	driver.says(t, "this driver has lost its lease: the router control plane does not answer")
+	b.writable(t)
+	_ = driver.cmd.Process.Signal(syscall.SIGINT)
+	driver.ends(t, 130)
+	driver.says(t, "is left; how far it is cannot be asked", "next: kubectl cell rebalance")
+	b.box.Start(t, "rcp")
+	second.ends(t, 0)
+	b.whole(t)
+}
+
+// TestTheRingIsEditedMidRun: the run goes on to the ring that was accepted, also with another driver after the first was
+// killed; each command says that the change waits, an edit that makes no sense is refused, and the next run carries the
+// change out.
+func TestTheRingIsEditedMidRun(t *testing.T) {
+	b := newBed(t)
+	driver := b.moving(t, "8")
+	name := b.unfinished(t).Name
+	accepted := b.ring(t).Status.Target.DeepCopy()
+	const change = "the wanted ring was changed since: cell-1 100→150; that waits for the next run"
+	if err := b.edit(t, 0); !apierrors.IsInvalid(err) {
+		t.Errorf("an edit to weight 0: %v; want it to be refused", err)
+	}
+	if err := b.edit(t, 150); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.edit(t, 100); err != nil {
+			t.Error(err)
+		}
+		b.must(t, 0, "rebalance", "--rate", "0", "--window", "50", "--yes")
+	})
+	b.statusSays(t, change)
+	_, stderr := b.must(t, 0, "rebalance", "--detach", "--rate", "8")
+	wantText(t, stderr, "rebalance "+name+" has not ended", change)
+	_ = driver.cmd.Process.Kill()
+	driver.ends(t, -1)
+	second := b.begin(t, "rebalance", "--rate", "0", "--window", "50")
+	second.ends(t, 0)
+	second.says(t, "rebalance "+name+" has not ended", "rebalance "+name+" Succeeded", change, "next: kubectl cell diff ; kubectl cell rebalance")
+	b.whole(t)
+	if current := b.ring(t).Status.Current; !equality.Semantic.DeepEqual(current.Members, accepted.Members) {
+		t.Errorf("the run led to %v; want what was accepted, %v", current.Members, accepted.Members)
+	}
+	b.must(t, 1, "diff")
+	stdout, _ := b.must(t, 0, "rebalance", "--window", "50", "--yes")
+	wantText(t, stdout, " Succeeded: ")
+	for _, m := range b.ring(t).Status.Current.Members {
+		if m.Cell == "cell-1" && m.Weight != 150 {
+			t.Errorf("the next run gave cell-1 the weight %d; want 150", m.Weight)
+		}
+	}
+	b.whole(t)
+}
+
+// edit gives cell-1 a weight in the wanted ring, as `kubectl edit` does.
+func (b *bed) edit(t *testing.T, weight int32) error {
+	t.Helper()
+	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		ring := b.ring(t)
+		for i := range ring.Spec.Members {
+			if m := &ring.Spec.Members[i]; m.Cell == "cell-1" {
+				m.Weight = weight
+			}
+		}
+		_, err := b.client.Rings().Update(context.WithoutCancel(t.Context()), ring, metav1.UpdateOptions{})
+		return err
+	})
+}
+
+func (b *bed) ring(t *testing.T) *v1alpha1.Ring {
+	t.Helper()
+	ring, err := b.client.Rings().Get(context.WithoutCancel(t.Context()), v1alpha1.RingName, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ring
+}
+
+// TestACellIsRemovedMidRun from the API: by the command that is refused, by hand the run says which is missing, and
+// goes on when it is back.
+func TestACellIsRemovedMidRun(t *testing.T) {
+	b := newBed(t)
+	driver := b.moving(t, "8")
+	_, stderr := b.must(t, 4, "remove", "cell-2", "--yes")
+	wantText(t, stderr, "hint: ")
+	if err := b.client.Cells().Delete(t.Context(), "cell-2", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	driver.says(t, "cell cell-2: there is no such Cell any more")
+	b.statusSays(t, "! cell cell-2: there is no such Cell any more", "kubectl cell add cell-2")
+	b.installedAs(t, "kubectl-kube_cell").statusSays(t, "! cell cell-2: there is no such Cell any more", "kubectl kube-cell add cell-2")
+	b.must(t, 0, "add", "cell-2", "--kubeconfig", kubeconfig(t, b.box.Cell(t, "cell-2")))
+	driver.ends(t, 0)
+	b.whole(t)
+}
+
+// installedAs is the bed with the program under another name.
+func (b *bed) installedAs(t *testing.T, name string) *bed {
+	t.Helper()
+	other := *b
+	other.binary = filepath.Join(t.TempDir(), name)
+	if err := os.Symlink(b.binary, other.binary); err != nil {
+		t.Fatal(err)
+	}
+	return &other
+}
+
+// TestCredentialsAreRevokedMidRun: the run says whose, waits, and goes on with others.
+func TestCredentialsAreRevokedMidRun(t *testing.T) {
+	b := newBed(t)
+	revoke := b.newCredentials(t, "cell-2")
+	driver := b.moving(t, "3") // a control plane believes a token for ten seconds more
+	revoke()
+	driver.says(t, "cell cell-2: ", "Unauthorized")
+	b.statusSays(t, "! cell cell-2: ", "Unauthorized", "kubectl cell add cell-2")
+	b.must(t, 0, "add", "cell-2", "--kubeconfig", kubeconfig(t, b.box.Cell(t, "cell-2")))
+	driver.ends(t, 0)
+	b.whole(t)
+}
+
+// newCredentials has the federation use an account of the cell, until it is deleted.
+func (b *bed) newCredentials(t *testing.T, cell string) (revoke func()) {
+	t.Helper()
+	kube, account := b.direct(t, cell), fmt.Sprintf("federation-%d", time.Now().UnixNano())
+	accounts := kube.CoreV1().ServiceAccounts(metav1.NamespaceSystem)
+	_, err := accounts.Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: account}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = kube.RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: account},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: account, Namespace: metav1.NamespaceSystem}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := accounts.CreateToken(t.Context(), account, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := rest.AnonymousClientConfig(b.box.Cell(t, cell))
+	config.BearerToken = token.Status.Token
+	own := kubeconfig(t, b.box.Cell(t, cell))
+	t.Cleanup(func() { b.must(t, 0, "add", cell, "--kubeconfig", own) })
+	b.must(t, 0, "add", cell, "--kubeconfig", kubeconfig(t, config))
+	return func() {
+		if err := accounts.Delete(t.Context(), account, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

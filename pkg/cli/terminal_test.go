@@ -1,0 +1,230 @@
+//go:build linux
+
+package cli_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/charmbracelet/x/ansi"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
+	"github.com/kubecell/kubectl-cell/pkg/tui/terminaltest"
+)
+
+const ctrlC = "\x03"
+
+// person is somebody at a terminal with a shell in it, which shows what a program leaves of the terminal.
+type person struct {
+	b       *bed
+	environ []string
+}
+
+func newPerson(t *testing.T, b *bed) *person {
+	t.Helper()
+	_, binary, err := sandboxtest.Binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(binary, filepath.Join(dir, "kubectl-cell")); err != nil {
+		t.Fatal(err)
+	}
+	kubeconfig := filepath.Join(dir, "kubeconfig")
+	if err := os.WriteFile(kubeconfig, b.kubeconfig, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	state := filepath.Join(dir, "state")
+	t.Cleanup(func() { endDaemons(state) })
+	return &person{b, []string{
+		"PATH=" + dir + ":" + os.Getenv("PATH"), "HOME=" + dir, "KUBECTL_CELL_HOME=" + state, "KUBECONFIG=" + kubeconfig, "LC_ALL=C.UTF-8",
+	}}
+}
+
+// types runs a command in a shell that waits for its end, then says its exit code and how the terminal is.
+func (p *person) types(t *testing.T, width, height int, line string) *terminaltest.Terminal {
+	t.Helper()
+	script := `trap : INT; echo before; ` + line + `; echo "code $?"; stty -a | tr ' ;' '\n\n' | grep -xE -- '-?(icanon|echo|isig|icrnl|opost)' | sort | tr '\n' ' '; echo end; read -r word; echo "read $word"`
+	return terminaltest.Start(t, width, height, p.environ, "sh", "-c", script)
+}
+
+// wantLeft wants a program to have ended with a code, and the terminal to be as it was: the line before is on it, and
+// what is typed arrives.
+func wantLeft(t *testing.T, screen *terminaltest.Terminal, code string) string {
+	t.Helper()
+	screen.AwaitText("code " + code + "\n")
+	text := screen.AwaitText("end\n")
+	for _, mode := range []string{"echo", "icanon", "icrnl", "isig", "opost"} {
+		if !strings.Contains(text, mode+" ") || strings.Contains(text, "-"+mode+" ") {
+			t.Errorf("the terminal is without %s:\n%s", mode, text)
+		}
+	}
+	screen.Press("again\r")
+	screen.AwaitText("read again")
+	return text
+}
+
+// must runs kubectl cell without a terminal.
+func (p *person) must(t *testing.T, args ...string) {
+	t.Helper()
+	_, binary, err := sandboxtest.Binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, args...)
+	cmd.Env = append(os.Environ(), p.environ...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("kubectl cell %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// TestCommandsOnATerminal starts what goes on until somebody leaves it, has it show something real, changes the size of
+// the terminal and leaves.
+func TestCommandsOnATerminal(t *testing.T) {
+	b := newBed(t)
+	p := newPerson(t, b)
+	t.Run("top", func(t *testing.T) { p.top(t) })
+	t.Run("top on a dumb terminal", func(t *testing.T) {
+		screen := p.types(t, 120, 24, "TERM=dumb kubectl-cell top")
+		wantLeft(t, screen, "0")
+		screen.AwaitText("epoch 1  Stable", "cell-3")
+	})
+	t.Run("events", func(t *testing.T) { p.events(t) })
+	t.Run("logs", func(t *testing.T) { p.logs(t) })
+}
+
+func (p *person) top(t *testing.T) {
+	for _, leave := range []string{"q", ctrlC} {
+		screen := p.types(t, 80, 24, "kubectl-cell top --every 500ms")
+		screen.AwaitText("epoch 1  Stable", "CELL", "cell-1", "cell-3", "! no backup daemon runs", "q quit")
+		screen.Resize(40, 12)
+		narrow := screen.Await("the screen at 40x12", func(text string) bool {
+			return strings.HasPrefix(text, "epoch 1") && strings.HasPrefix(strings.Split(text, "\n")[11], "every 500ms")
+		})
+		for _, word := range []string{"CELL", "STATE", "cell-3", "Ready"} {
+			if !strings.Contains(narrow, word) {
+				t.Errorf("at 40 columns there is no %s:\n%s", word, narrow)
+			}
+		}
+		screen.Resize(80, 24)
+		screen.AwaitText("q quit", "APISERVER")
+		screen.Press(leave)
+		if text := wantLeft(t, screen, "0"); !strings.HasPrefix(text, "before\n") {
+			t.Errorf("the screen is not as it was:\n%s", text)
+		}
+	}
+}
+
+func (p *person) events(t *testing.T) {
+	p.event(t, "first")
+	screen := p.types(t, 60, 24, "kubectl-cell events -w -n events-terminal")
+	screen.AwaitText("cell-1", "first", "so it is")
+	p.event(t, "second")
+	screen.AwaitText("second")
+	screen.Resize(100, 30)
+	p.event(t, "third")
+	screen.AwaitText("third")
+	screen.Press(ctrlC)
+	wantLeft(t, screen, "130")
+}
+
+// event makes an event in cell-1, and its namespace where that is missing.
+func (p *person) event(t *testing.T, reason string) {
+	t.Helper()
+	const namespace = "events-terminal"
+	ctx := context.Background()
+	cell := p.b.planes["cell-1"]
+	_, _ = cell.Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}).Create(ctx, &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": namespace},
+	}}, metav1.CreateOptions{}) // there it is, or the event says why not
+	now := metav1.Now().UTC().Format("2006-01-02T15:04:05Z")
+	_, err := cell.Resource(schema.GroupVersionResource{Version: "v1", Resource: "events"}).Namespace(namespace).Create(ctx, &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Event", "metadata": map[string]any{"name": reason},
+		"involvedObject": map[string]any{"kind": "Deployment", "name": "checkout", "namespace": namespace},
+		"type":           "Normal", "reason": reason, "message": "so it is", "firstTimestamp": now, "lastTimestamp": now,
+	}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (p *person) logs(t *testing.T) {
+	p.must(t, "backup", "start", "--rcp-kubeconfig", strings.TrimPrefix(p.environ[3], "KUBECONFIG="), "--listen", "127.0.0.1:0")
+	screen := p.types(t, 80, 24, "kubectl-cell backup logs --tail 1 -f")
+	screen.AwaitText(`{"time":"`)
+	screen.Resize(40, 50)
+	p.must(t, "backup", "restart")
+	screen.AwaitText("ready http://127.0.0.1:") // the next one's
+	screen.Press(ctrlC)
+	wantLeft(t, screen, "130")
+	p.must(t, "backup", "stop")
+}
+
+// TestCtrlCAtPrompts leaves questions by Ctrl-C: nothing is changed, and the code is that of Ctrl-C.
+func TestCtrlCAtPrompts(t *testing.T) {
+	b := newBed(t)
+	p := newPerson(t, b)
+	p.must(t, "weight", "cell-1", "150")
+	t.Cleanup(func() { p.must(t, "weight", "cell-1", "100") })
+	for _, test := range []struct{ command, asks string }{
+		{"rebalance", "Type cell-1 to confirm: "},
+		{"failback cell-1", "Type cell-1 to confirm: "},
+	} {
+		t.Run(test.command, func(t *testing.T) {
+			before := p.federation(t)
+			screen := p.types(t, 40, 24, "kubectl-cell "+test.command)
+			screen.Await(test.asks, func(text string) bool { return strings.Contains(unwrapped(text), strings.TrimSpace(test.asks)) })
+			screen.Press("cell-" + ctrlC)
+			if text := wantLeft(t, screen, "130"); !strings.Contains(unwrapped(text), "nothing was changed") {
+				t.Errorf("it says nothing of what it left:\n%s", text)
+			}
+			if after := p.federation(t); after != before {
+				t.Errorf("the federation has changed from %s to %s", before, after)
+			}
+		})
+	}
+}
+
+// unwrapped is what is on a screen without the breaks of a narrow terminal.
+func unwrapped(text string) string { return ansi.Strip(strings.ReplaceAll(text, "\n", "")) }
+
+// federation is the versions of the ring and of all records of runs.
+func (p *person) federation(t *testing.T) string {
+	t.Helper()
+	ctx := t.Context()
+	ring, err := p.b.client.Rings().Get(ctx, v1alpha1.RingName, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := "ring " + ring.ResourceVersion
+	cells, err := p.b.client.Cells().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cell := range cells.Items {
+		out += " " + cell.Name
+	}
+	runs, err := p.b.client.Rebalances().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	failovers, err := p.b.client.Failovers().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, run := range runs.Items {
+		out += " " + run.Name
+	}
+	for _, run := range failovers.Items {
+		out += " " + run.Name
+	}
+	return out
+}

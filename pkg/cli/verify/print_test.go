@@ -1,0 +1,38 @@
+package verify
+
+import (
+	"strings"
+	"testing"
+
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/kubecell/kubectl-cell/pkg/cli/command"
+	"github.com/kubecell/kubectl-cell/pkg/verify"
+)
+
+// TestAdviceIsAsTyped: what is for a person to do begins with the program as this person calls it.
+func TestAdviceIsAsTyped(t *testing.T) {
+	for _, format := range []string{"", "json"} {
+		t.Run("-o "+format, func(t *testing.T) {
+			var out strings.Builder
+			o := &options{env: &command.Env{IOStreams: genericiooptions.IOStreams{Out: &out, ErrOut: &out}, Program: "kubectl kubecell"}}
+			o.output.Format = format
+			if err := o.Complete(nil); err != nil {
+				t.Fatal(err)
+			}
+			err := o.print(&verify.Result{
+				Findings: []verify.Finding{{Class: verify.Unprotected, Fix: "kubectl cell backup status   # later"}},
+				Counts:   map[verify.Class]int64{verify.Unprotected: 1},
+				Cells:    []verify.CheckedCell{{Cell: "cell-1", State: verify.FailedOver, Message: "compare it: kubectl cell failback cell-1 --dry-run"}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range []string{"kubectl kubecell backup status   # later", "compare it: kubectl kubecell failback cell-1 --dry-run"} {
+				if !strings.Contains(out.String(), want) {
+					t.Errorf("%q is not in:\n%s", want, out.String())
+				}
+			}
+		})
+	}
+}

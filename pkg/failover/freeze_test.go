@@ -1,0 +1,110 @@
+package failover_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/failover"
+	"github.com/kubecell/kubectl-cell/pkg/fence"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
+)
+
+// at is the way to the control plane behind a gate.
+func at(gate *sandboxtest.Gate, config *rest.Config) *rest.Config {
+	out := rest.CopyConfig(config)
+	out.Host = gate.URL()
+	return out
+}
+
+// TestAFreezeWaitsForEveryApiserver of a cell, and so does a thaw. One of the apiservers learns of either later, as does
+// one that is slow with its watch of policies: it is another control plane, and the test tells it.
+func TestAFreezeWaitsForEveryApiserver(t *testing.T) {
+	b := newBed(t)
+	first, late := b.configs["cell-1"], b.configs["cell-2"]
+	gone, hung := sandboxtest.NewGate(t, first.Host), sandboxtest.NewGate(t, first.Host)
+	gone.Vanish()
+	hung.Hang()
+	all := []*rest.Config{at(gone, first), first, late, at(hung, first)}
+	ctx, cancel := contextWithTimeout(t, patience)
+	defer cancel()
+
+	frozen := make(chan failover.Frozen, 1)
+	go func() { frozen <- failover.Freeze(ctx, first, all...) }()
+	b.must(fence.AwaitFrozen(ctx, first))
+	wantWaiting(t, frozen)
+	if _, err := fence.Freeze(ctx, late); err != nil {
+		t.Fatal(err)
+	}
+	state := <-frozen
+	b.must(inForce(ctx, late, fence.AwaitFrozen))
+	if !state.InForce() || !strings.Contains(state.Message, gone.URL()) || !strings.Contains(state.Message, hung.URL()) || strings.Contains(state.Message, late.Host) {
+		t.Errorf("the freeze: %+v; want it in force but for the two that do not answer", state)
+	}
+
+	thawed := make(chan error, 1)
+	go func() { thawed <- failover.Thaw(ctx, first, all...) }()
+	b.must(fence.AwaitThawed(ctx, first))
+	wantWaiting(t, thawed)
+	b.must(fence.Thaw(ctx, late))
+	b.must(<-thawed)
+	b.must(inForce(ctx, late, fence.AwaitThawed))
+}
+
+// wantWaiting wants nothing to come, for longer than an apiserver that does not answer is waited for.
+func wantWaiting[T any](t *testing.T, ended <-chan T) {
+	t.Helper()
+	select {
+	case got := <-ended:
+		t.Fatalf("ended with %v though one apiserver did not know yet", got)
+	case <-time.After(4 * time.Second):
+	}
+}
+
+// inForce is nil where there is nothing to wait for any more.
+func inForce(ctx context.Context, config *rest.Config, await func(context.Context, *rest.Config) error) error {
+	ctx, cancel := context.WithTimeout(ctx, 90*time.Millisecond) // less than between two attempts
+	defer cancel()
+	return await(ctx, config)
+}
+
+// TestACellWithoutAnApiserverThatAnswersIsNotFrozen in so many words, and thawing it fails.
+func TestACellWithoutAnApiserverThatAnswersIsNotFrozen(t *testing.T) {
+	b := newBed(t)
+	config := b.configs["cell-1"]
+	gone := sandboxtest.NewGate(t, config.Host)
+	gone.Vanish()
+	if state := failover.Freeze(t.Context(), config, at(gone, config)); state.Reason != v1alpha1.ReasonFreezeFailed || !strings.Contains(state.Message, "no apiserver of the cell answers") {
+		t.Errorf("freeze: %+v", state)
+	}
+	if err := failover.Thaw(t.Context(), config, at(gone, config)); err == nil || errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("thaw: %v; want that no apiserver answers", err)
+	}
+}
+
+// TestAFailoverFreezesAtEveryEndpoint of the Cell that answers, and says at which ones it could not look.
+func TestAFailoverFreezesAtEveryEndpoint(t *testing.T) {
+	b := newBed(t)
+	ours, _ := b.fill(2)
+	b.backUp(ours...)
+	sandboxtest.FirstEndpointDown(t, b.rcp)
+	cell, err := b.client.Cells().Get(t.Context(), "cell-1", metav1.GetOptions{})
+	b.must(err)
+	b.carryOut(b.order(v1alpha1.FailoverSpec{Cell: "cell-1", AcceptLoss: 100, Force: true}).Name, v1alpha1.FailoverSucceeded)
+	b.must(inForce(t.Context(), b.configs["cell-1"], fence.AwaitFrozen))
+	down := cell.Spec.Endpoints[0]
+	cell, err = b.client.Cells().Get(t.Context(), "cell-1", metav1.GetOptions{})
+	b.must(err)
+	for _, condition := range cell.Status.Conditions {
+		if condition.Type == v1alpha1.ConditionFrozen && condition.Status == metav1.ConditionTrue && strings.Contains(condition.Message, down+" did not answer") {
+			return
+		}
+	}
+	t.Errorf("the conditions %+v do not say that %s did not answer", cell.Status.Conditions, down)
+}

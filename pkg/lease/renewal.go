@@ -1,0 +1,68 @@
+package lease
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+)
+
+// Renewal is the last sign of life of a Lease's holder.
+type Renewal struct {
+	// Renewed is when it last showed that it lives, by its own clock; zero where it never did.
+	Renewed time.Time `json:"renewed"`
+	// Stored is when the RCP has stored that, by the clock of the RCP, in whole seconds; zero where it does not say.
+	Stored time.Time `json:"-"`
+}
+
+// RenewalOf reads it off a Lease.
+func RenewalOf(lease *coordinationv1.Lease) Renewal {
+	var r Renewal
+	if lease.Spec.RenewTime != nil {
+		r.Renewed = lease.Spec.RenewTime.Time
+	}
+	for _, f := range lease.ManagedFields {
+		if f.Time != nil && f.FieldsV1 != nil && strings.Contains(f.FieldsV1.GetRawString(), `"f:renewTime"`) && r.Stored.Before(f.Time.Time) {
+			r.Stored = f.Time.Time
+		}
+	}
+	return r
+}
+
+// Silence is for how long it has not shown that it lives, by the clock of the RCP; where that, or when the RCP has stored
+// the last sign, is not known, the local one is compared with the holder's own.
+func (r Renewal) Silence(now Moment) time.Duration {
+	if now.RCP.IsZero() || r.Stored.IsZero() {
+		return now.Local.Sub(r.Renewed)
+	}
+	return max(0, now.RCP.Sub(r.Stored))
+}
+
+// Held says whether somebody holds a Lease: it has a holder who has not been silent for longer than its duration.
+func Held(lease *coordinationv1.Lease, now Moment) bool {
+	s := lease.Spec
+	return s.HolderIdentity != nil && *s.HolderIdentity != "" && s.RenewTime != nil && s.LeaseDurationSeconds != nil &&
+		RenewalOf(lease).Silence(now) <= time.Duration(*s.LeaseDurationSeconds)*time.Second
+}
+
+// Holder is who holds a Lease, empty for nobody: it was given up, or not renewed for its duration.
+func Holder(ctx context.Context, kube kubernetes.Interface, name string, now func() Moment) (string, error) {
+	lease, err := kube.CoordinationV1().Leases(v1alpha1.Namespace).Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read lease %s: %w", name, err)
+	}
+	if !Held(lease, now()) {
+		return "", nil
+	}
+	return *lease.Spec.HolderIdentity, nil
+}

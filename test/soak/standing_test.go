@@ -1,0 +1,64 @@
+package soak
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+// stands is what a restart of a router must not change: a client reaches none for a moment, and goes on where it was.
+type stands struct {
+	watched  []*follower
+	lists    []int64
+	refusals []int // how many there were
+	written  *counts
+	refused  int64
+}
+
+// standing waits until each informer has its watch, and takes down what there is.
+func standing(t *testing.T, watched []*follower, written *counts) stands {
+	t.Helper()
+	awaitWatches(t, watched)
+	out := stands{watched: watched, written: written, refused: written.refused.Load()}
+	for _, f := range watched {
+		out.lists = append(out.lists, f.lists.Load())
+		out.refusals = append(out.refusals, len(f.refused()))
+	}
+	return out
+}
+
+// wantSame wants no informer to have asked for everything again, and nobody to have been refused anything, when each
+// has its watch again.
+func (s stands) wantSame(t *testing.T, after string) {
+	t.Helper()
+	awaitWatches(t, s.watched)
+	for i, f := range s.watched {
+		if n := f.lists.Load() - s.lists[i]; n > 0 {
+			t.Errorf("after %s: %s asked for everything %d times; it met: %q", after, f, n, f.refused())
+		} else if refused := f.refused()[s.refusals[i]:]; len(refused) > 0 {
+			t.Errorf("after %s: %s met: %q", after, f, refused)
+		}
+	}
+	if n := s.written.refused.Load() - s.refused; n > 0 {
+		t.Errorf("after %s: %d writes were refused", after, n)
+	}
+}
+
+// awaitWatches waits until each informer has a watch. After the death of a cell it may wait before it asks again.
+func awaitWatches(t *testing.T, watched []*follower) {
+	t.Helper()
+	without := ""
+	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, settle, true, func(context.Context) (bool, error) {
+		for _, f := range watched {
+			if without = f.String(); f.open.Load() == 0 {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
+	if err != nil {
+		t.Fatalf("%s has no watch: %v", without, err)
+	}
+}
