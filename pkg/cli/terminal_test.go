@@ -4,6 +4,7 @@ package cli_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -174,15 +175,22 @@ func TestCtrlCAtPrompts(t *testing.T) {
 	p := newPerson(t, b)
 	p.must(t, "weight", "cell-1", "150")
 	t.Cleanup(func() { p.must(t, "weight", "cell-1", "100") })
-	for _, test := range []struct{ command, asks string }{
-		{"rebalance", "Type cell-1 to confirm: "},
-		{"failback cell-1", "Type cell-1 to confirm: "},
+	nothing := func(*testing.T) {}
+	for _, test := range []struct {
+		command, asks, types string
+		given                func(t *testing.T)
+	}{
+		{"rebalance", "Type cell-1 to confirm: ", "cell-", nothing},
+		{"failback cell-1", "Type cell-1 to confirm: ", "cell-", nothing},
+		{"remove spare --force", "Type spare to confirm: ", "spar", p.spareCell},
+		{"rebalance abort", "Go on? [y/N]: ", "y", p.unfinishedRun},
 	} {
 		t.Run(test.command, func(t *testing.T) {
+			test.given(t)
 			before := p.federation(t)
 			screen := p.types(t, 40, 24, "kubectl-cell "+test.command)
 			screen.Await(test.asks, func(text string) bool { return strings.Contains(unwrapped(text), strings.TrimSpace(test.asks)) })
-			screen.Press("cell-" + ctrlC)
+			screen.Press(test.types + ctrlC)
 			if text := wantLeft(t, screen, "130"); !strings.Contains(unwrapped(text), "nothing was changed") {
 				t.Errorf("it says nothing of what it left:\n%s", text)
 			}
@@ -193,10 +201,42 @@ func TestCtrlCAtPrompts(t *testing.T) {
 	}
 }
 
+// spareCell registers a cell that is in no ring, until the end of the test.
+func (p *person) spareCell(t *testing.T) {
+	t.Helper()
+	ctx, cells := context.WithoutCancel(t.Context()), p.b.client.Cells()
+	_, err := cells.Create(ctx, &v1alpha1.Cell{
+		ObjectMeta: metav1.ObjectMeta{Name: "spare"}, Spec: v1alpha1.CellSpec{KubeconfigSecretRef: v1alpha1.SecretReference{Name: "cell-spare"}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cells.Delete(ctx, "spare", metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// unfinishedRun leaves the record of a rebalance that nobody drives, until the end of the test.
+func (p *person) unfinishedRun(t *testing.T) {
+	t.Helper()
+	ctx, runs := context.WithoutCancel(t.Context()), p.b.client.Rebalances()
+	_, err := runs.Create(ctx, &v1alpha1.Rebalance{ObjectMeta: metav1.ObjectMeta{Name: "r-left"}, Spec: v1alpha1.RebalanceSpec{Window: 1}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := runs.Delete(ctx, "r-left", metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // unwrapped is what is on a screen without the breaks of a narrow terminal.
 func unwrapped(text string) string { return ansi.Strip(strings.ReplaceAll(text, "\n", "")) }
 
-// federation is the versions of the ring and of all records of runs.
+// federation is the versions of the ring, and what is asked of all cells and runs.
 func (p *person) federation(t *testing.T) string {
 	t.Helper()
 	ctx := t.Context()
@@ -210,7 +250,7 @@ func (p *person) federation(t *testing.T) string {
 		t.Fatal(err)
 	}
 	for _, cell := range cells.Items {
-		out += " " + cell.Name
+		out += fmt.Sprintf(" %s@%d", cell.Name, cell.Generation)
 	}
 	runs, err := p.b.client.Rebalances().List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -221,10 +261,10 @@ func (p *person) federation(t *testing.T) string {
 		t.Fatal(err)
 	}
 	for _, run := range runs.Items {
-		out += " " + run.Name
+		out += fmt.Sprintf(" %s@%d", run.Name, run.Generation)
 	}
 	for _, run := range failovers.Items {
-		out += " " + run.Name
+		out += fmt.Sprintf(" %s@%d", run.Name, run.Generation)
 	}
 	return out
 }
