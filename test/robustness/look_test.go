@@ -131,7 +131,7 @@ func (t *traffic) keepBypassing(ctx, stopping context.Context, seed uint64) {
 	for stopping.Err() == nil {
 		cells := t.allCells()
 		cell, key := cells[random.IntN(len(cells))], t.keys[random.IntN(len(t.keys))]
-		t.bypass(ctx, cell, key, random.IntN(2) == 0)
+		t.bypass(ctx, cell, key, []history.Verb{history.Patch, history.Scale, history.Report}[random.IntN(3)])
 		sleep(stopping, thinking)
 	}
 }
@@ -145,12 +145,15 @@ func (p *proof) bypassMoving() {
 			continue
 		}
 		for _, cell := range p.allCells() {
-			writing.Go(func() { p.bypass(p.ctx, cell, key, i%20 == 0) })
+			writing.Go(func() {
+				p.bypass(p.ctx, cell, key, []history.Verb{history.Patch, history.Scale, history.Report}[i/10%3])
+			})
 		}
 	}
 }
 
-func (t *traffic) bypass(ctx context.Context, cell access, key string, scale bool) {
+// bypass makes one write in a cell; what a kind has no subresource for becomes a Patch.
+func (t *traffic) bypass(ctx context.Context, cell access, key string, verb history.Verb) {
 	asking, cancel := context.WithTimeout(ctx, requestPatience)
 	defer cancel()
 	o, err := resourceOf(cell.client, key).Get(asking, nameOf(key), metav1.GetOptions{})
@@ -158,8 +161,12 @@ func (t *traffic) bypass(ctx context.Context, cell access, key string, scale boo
 		return
 	}
 	op := history.Op{Client: lister + 1, Via: cell.name, Key: key, Verb: history.Patch, Mark: fmt.Sprintf("direct-%d", t.marks.Add(1)), IfVersion: o.GetResourceVersion()}
-	if scale && kindOf(key) == deployments {
-		op.Verb, op.Replicas = history.Scale, t.marks.Add(1)
+	switch {
+	case kindOf(key) != deployments:
+	case verb == history.Scale:
+		op.Verb, op.Replicas = verb, t.marks.Add(1)
+	case verb == history.Report:
+		op.Verb, op.Reported = verb, t.marks.Add(1)
 	}
 	op = t.record.Do(op, func(op *history.Op) {
 		seen, err := ask(asking, cell, op, nil)

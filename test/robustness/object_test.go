@@ -25,7 +25,7 @@ const (
 	protectedBy = "robustness-protection"
 )
 
-// The kinds: one without a status, one with scale, and a custom one, which is sharded by the default rules.
+// The kinds: one without a status, one with scale and a status, and a custom one, which is sharded by the default rules.
 var (
 	configMaps  = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
 	deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
@@ -141,6 +141,16 @@ func markPatch(key, mark, version string) *unstructured.Unstructured {
 	return o
 }
 
+// report is a merge patch of a status that says how many replicas there are, as a controller of the kind would; version,
+// where it is not empty, is its condition.
+func report(replicas int64, version string) *unstructured.Unstructured {
+	o := &unstructured.Unstructured{Object: map[string]any{"status": map[string]any{"replicas": replicas}}}
+	if version != "" {
+		o.SetResourceVersion(version)
+	}
+	return o
+}
+
 // newScale is a Scale that asks for replicas of an object in a version.
 func newScale(key string, replicas int64, version string) *unstructured.Unstructured {
 	o := newObject("autoscaling/v1", "Scale", nameOf(key))
@@ -153,6 +163,7 @@ func newScale(key string, replicas int64, version string) *unstructured.Unstruct
 func stateOf(key string, o *unstructured.Unstructured) history.State {
 	s := history.State{Version: o.GetResourceVersion()}
 	s.Replicas, _, _ = unstructured.NestedInt64(o.Object, "spec", "replicas")
+	s.Reported, _, _ = unstructured.NestedInt64(o.Object, "status", "replicas")
 	if o.GetKind() == "Scale" {
 		return s
 	}

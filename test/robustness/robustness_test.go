@@ -69,7 +69,7 @@ func prove(t *testing.T, seed uint64) *coverage {
 	defer b.keep(seed)
 	ctx, cancel := context.WithCancel(t.Context())
 	p := &proof{
-		traffic: &traffic{bed: b, keys: allKeys(*names)}, moving: map[string]bool{}, ctx: ctx, faults: parseFaults(*faultNames),
+		traffic: &traffic{bed: b, keys: allKeys(*names), reports: true}, moving: map[string]bool{}, ctx: ctx, faults: parseFaults(*faultNames),
 		breaker: &breaker{bed: b, random: rand.New(rand.NewPCG(seed, 0))}, done: newCoverage(),
 	}
 	if slices.Contains(p.faults, backedUp) && seed%2 == 1 {

@@ -33,6 +33,8 @@ type traffic struct {
 	*bed
 	keys  []string
 	marks atomic.Int64
+	// reports has clients write status as well.
+	reports bool
 }
 
 // caller is one client: it asks for one thing at a time, through either router.
@@ -100,6 +102,8 @@ func (c *caller) next(ctx context.Context) {
 		c.do(ctx, history.Update, key)
 	case n < 62 && kindOf(key) == deployments:
 		c.do(ctx, history.Scale, key)
+	case n < 69 && c.reports && kindOf(key) == deployments:
+		c.do(ctx, history.Report, key)
 	case n < 72:
 		c.do(ctx, history.Patch, key)
 	case n < 80:
@@ -124,7 +128,10 @@ func (c *caller) do(ctx context.Context, verb history.Verb, key string) {
 	if verb == history.Scale || verb == history.Create && kindOf(key) == deployments {
 		op.Replicas = c.marks.Add(1)
 	}
-	if conditional := c.random.IntN(3) == 0; known != nil && (verb == history.Update || conditional && (verb == history.Scale || verb == history.Delete)) {
+	if verb == history.Report {
+		op.Reported = c.marks.Add(1)
+	}
+	if conditional := c.random.IntN(3) == 0; known != nil && (verb == history.Update || conditional && (verb == history.Scale || verb == history.Report || verb == history.Delete)) {
 		op.IfVersion = known.GetResourceVersion()
 	}
 	asking, cancel := context.WithTimeout(ctx, requestPatience)
@@ -167,6 +174,8 @@ func ask(ctx context.Context, via access, op *history.Op, known *unstructured.Un
 			return r.Update(ctx, newScale(op.Key, op.Replicas, op.IfVersion), metav1.UpdateOptions{}, "scale")
 		}
 		return r.Patch(ctx, name, types.MergePatchType, fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, op.Replicas), metav1.PatchOptions{}, "scale")
+	case history.Report:
+		return r.Patch(ctx, name, types.MergePatchType, encode(report(op.Reported, op.IfVersion)), metav1.PatchOptions{}, "status")
 	case history.Delete:
 		var options metav1.DeleteOptions
 		if op.IfVersion != "" {

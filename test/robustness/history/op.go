@@ -10,13 +10,14 @@ import (
 // Verb is what a client asks for.
 type Verb string
 
-// The verbs. Scale writes the subresource of that name.
+// The verbs. Scale and Report write subresources: scale, and status.
 const (
 	Get    Verb = "get"
 	Create Verb = "create"
 	Update Verb = "update"
 	Patch  Verb = "patch"
 	Scale  Verb = "scale"
+	Report Verb = "report"
 	Delete Verb = "delete"
 	// Lose is no request: it is what a failover took from an object that it names. Seen is the object in the copy that was
 	// brought back, and nothing where there was none.
@@ -54,6 +55,8 @@ type State struct {
 	Mark string
 	// Replicas is what create or scale set last; 0 for what has none.
 	Replicas int64
+	// Reported is what the last write to its status set; 0 where there was none.
+	Reported int64
 	// Version is its resource version as routers show it; empty where that is not known.
 	Version string
 }
@@ -72,11 +75,13 @@ type Op struct {
 	Mark string
 	// Replicas is what Create and Scale ask for.
 	Replicas int64
+	// Reported is what Report writes.
+	Reported int64
 	// IfVersion is the version that the object must have; empty for any.
 	IfVersion string
 
 	Outcome Outcome
-	// Seen is the object in the answer. A Scale shows Replicas and Version alone.
+	// Seen is the object in the answer. A Scale shows Replicas, Reported and Version alone.
 	Seen State
 	// Detail is the error of the answer.
 	Detail string
@@ -103,6 +108,9 @@ func (o Op) String() string {
 	}
 	if o.Replicas != 0 {
 		s += fmt.Sprintf(" replicas %d", o.Replicas)
+	}
+	if o.Reported != 0 {
+		s += fmt.Sprintf(" reported %d", o.Reported)
 	}
 	if o.IfVersion != "" {
 		s += " if version " + o.IfVersion

@@ -40,11 +40,14 @@ func conserved(ops []history.Op, state history.State, exists bool) []string {
 	out = append(out, accounted("birth "+state.Born, ops, bears, func(op history.Op) bool {
 		return op.Verb == history.Create && op.Mark == state.Born
 	})...)
-	if state.Replicas == 0 {
-		return out
+	if state.Replicas != 0 {
+		out = append(out, accounted(fmt.Sprintf("replicas %d", state.Replicas), ops, touchesReplicas, func(op history.Op) bool {
+			return op.Verb != history.Delete && touchesReplicas(op) && op.Replicas == state.Replicas
+		})...)
 	}
-	return append(out, accounted(fmt.Sprintf("replicas %d", state.Replicas), ops, touchesReplicas, func(op history.Op) bool {
-		return op.Verb != history.Delete && touchesReplicas(op) && op.Replicas == state.Replicas
+	// A create makes an object without a status.
+	return append(out, accounted(fmt.Sprintf("report %d", state.Reported), ops, touchesStatus, func(op history.Op) bool {
+		return op.Verb != history.Delete && touchesStatus(op) && op.Reported == state.Reported
 	})...)
 }
 
@@ -79,5 +82,7 @@ func bears(op history.Op) bool { return op.Verb == history.Create || op.Verb == 
 func touchesContent(op history.Op) bool {
 	return bears(op) || op.Verb == history.Update || op.Verb == history.Patch
 }
+
+func touchesStatus(op history.Op) bool { return bears(op) || op.Verb == history.Report }
 
 func touchesReplicas(op history.Op) bool { return bears(op) || op.Verb == history.Scale }

@@ -9,6 +9,7 @@ import (
 
 func TestConserved(t *testing.T) {
 	deleted := op(5, 6, history.Delete, history.OK)
+	reported := op(5, 6, history.Report, history.OK, reported(5))
 	scaled := op(5, 6, history.Scale, history.OK, replicas(7))
 	for name, c := range map[string]struct {
 		ops []history.Op
@@ -31,6 +32,10 @@ func TestConserved(t *testing.T) {
 		"scaled":                           {ops: []history.Op{made(), scaled}, is: history.State{Born: "a", Mark: "a", Replicas: 7}},
 		"scaled by nobody":                 {ops: []history.Op{made(), scaled}, is: history.State{Born: "a", Mark: "a", Replicas: 8}, bad: true},
 		"scaled before":                    {ops: []history.Op{made(), op(3, 4, history.Scale, history.OK, replicas(5)), scaled}, is: history.State{Born: "a", Mark: "a", Replicas: 5}, bad: true},
+		"reported":                         {ops: []history.Op{made(), reported}, is: withReport("")},
+		"a report is lost":                 {ops: []history.Op{made(), reported}, is: state("a", "a", ""), bad: true},
+		"reported by nobody":               {ops: []history.Op{made()}, is: withReport(""), bad: true},
+		"reported of another life":         {ops: []history.Op{made(), reported, op(7, 8, history.Delete, history.OK), op(9, 10, history.Create, history.OK, mark("c"))}, is: history.State{Born: "c", Mark: "c", Reported: 5}, bad: true},
 		"perhaps deleted, made again":      {ops: []history.Op{made(), op(3, 4, history.Delete, history.Unknown), op(7, 8, history.Create, history.OK, mark("c"))}, is: state("c", "c", "")},
 		"perhaps deleted, at any time":     {ops: []history.Op{made(), op(3, 4, history.Delete, history.Unknown), op(7, 8, history.Patch, history.OK, mark("c"))}},
 		"a conflict that changed it":       {ops: []history.Op{made(), op(3, 4, history.Update, history.Conflict, mark("c"), ifVersion("1"))}, is: state("a", "c", ""), bad: true},

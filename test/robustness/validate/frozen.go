@@ -6,8 +6,8 @@ import (
 	"github.com/kubecell/kubectl-cell/test/robustness/history"
 )
 
-// Frozen says which objects were changed in a cell by somebody else while the driver had them marked: the content of one
-// that is migrating, and anything of one that has migrated. cells are watches of the cells themselves. Scale passes the
+// Frozen says which objects were changed in a cell by somebody else while the driver had them marked: the content or the
+// status of one that is migrating, and anything of one that has migrated. cells are watches of the cells themselves. Scale passes the
 // fence by its nature, so that the replicas of one that is migrating may change until the routers have acknowledged.
 func Frozen(cells []history.Told) []string {
 	var out []string
@@ -35,10 +35,13 @@ func Frozen(cells []history.Told) []string {
 func thawed(before, now history.Event) bool {
 	switch before.Status {
 	case history.Migrating:
-		return (now.Status == history.Migrating || now.Status == history.Migrated) && before.State.Mark != now.State.Mark
+		return (now.Status == history.Migrating || now.Status == history.Migrated) && written(before.State, now.State)
 	case history.Migrated:
-		return now.Status == history.Migrated &&
-			(before.State.Mark != now.State.Mark || before.State.Replicas != now.State.Replicas)
+		return now.Status == history.Migrated && (written(before.State, now.State) || before.State.Replicas != now.State.Replicas)
 	}
 	return false
+}
+
+func written(before, now history.State) bool {
+	return before.Mark != now.Mark || before.Reported != now.Reported
 }

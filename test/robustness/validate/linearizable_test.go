@@ -24,6 +24,7 @@ func op(call, ret int64, verb history.Verb, outcome history.Outcome, edits ...fu
 
 func mark(m string) func(*history.Op)          { return func(o *history.Op) { o.Mark = m } }
 func replicas(n int64) func(*history.Op)       { return func(o *history.Op) { o.Replicas = n } }
+func reported(n int64) func(*history.Op)       { return func(o *history.Op) { o.Reported = n } }
 func ifVersion(v string) func(*history.Op)     { return func(o *history.Op) { o.IfVersion = v } }
 func seen(s history.State) func(o *history.Op) { return func(o *history.Op) { o.Seen = s } }
 
@@ -38,6 +39,15 @@ func made() history.Op {
 
 func updated() history.Op {
 	return op(3, 4, history.Update, history.OK, mark("b"), ifVersion("10"), seen(state("a", "b", "20")))
+}
+
+// reports is a write of the status with version 20, withReport what it makes of the object.
+func reports(condition string) history.Op {
+	return op(3, 4, history.Report, history.OK, reported(5), ifVersion(condition), seen(withReport("20")))
+}
+
+func withReport(version string) history.State {
+	return history.State{Born: "a", Mark: "a", Reported: 5, Version: version}
 }
 
 func got(call, ret int64, s history.State) history.Op {
@@ -79,6 +89,17 @@ func TestLinearizable(t *testing.T) {
 			got(5, 6, history.State{Born: "a", Mark: "a", Replicas: 7, Version: "20"})}},
 		"a scale is lost": {ops: []history.Op{made(), op(3, 4, history.Scale, history.OK, replicas(7), seen(history.State{Replicas: 7, Version: "20"})),
 			got(5, 6, state("a", "a", "20"))}, moves: true, bad: true},
+		"reported":                 {ops: []history.Op{made(), reports("10"), got(5, 6, withReport("20"))}},
+		"a report is lost":         {ops: []history.Op{made(), reports("10"), got(5, 6, state("a", "a", "30"))}, moves: true, bad: true},
+		"a report against another": {ops: []history.Op{made(), updated(), reports("10")}, moves: true, bad: true},
+		"a report survives an update": {ops: []history.Op{made(), reports(""), op(5, 6, history.Update, history.OK, mark("b"), ifVersion("20"),
+			seen(history.State{Born: "a", Mark: "b", Reported: 5, Version: "30"}))}},
+		"an update takes the report off": {ops: []history.Op{made(), reports(""), op(5, 6, history.Update, history.OK, mark("b"), ifVersion("20"),
+			seen(state("a", "b", "30")))}, bad: true},
+		"a new object has an old report": {ops: []history.Op{made(), reports(""), op(5, 6, history.Delete, history.OK),
+			op(7, 8, history.Create, history.OK, mark("b"), seen(history.State{Born: "b", Mark: "b", Reported: 5, Version: "30"}))}, bad: true},
+		"a scale does not see the report": {ops: []history.Op{made(), reports(""),
+			op(5, 6, history.Scale, history.OK, replicas(7), seen(history.State{Replicas: 7, Version: "30"}))}, bad: true},
 	} {
 		problems := validate.Linearizable(c.ops, func(string) bool { return c.moves })
 		if bad := len(problems) > 0; bad != c.bad {

@@ -89,6 +89,8 @@ func apply(s object, op history.Op) (object, bool) {
 		s.state.Mark = op.Mark
 	case history.Scale:
 		s.state.Replicas = op.Replicas
+	case history.Report:
+		s.state.Reported = op.Reported
 	case history.Delete:
 		s = object{}
 	}
