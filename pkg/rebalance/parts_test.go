@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/lease"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
 	"github.com/kubecell/kubectl-cell/pkg/routers"
@@ -251,5 +254,88 @@ func TestChangesAreToldOnceAndAsJSON(t *testing.T) {
 	}
 	if again := Changes(after, after.DeepCopy()); len(again) != 0 {
 		t.Errorf("told twice: %+v", again)
+	}
+}
+
+func TestSpeedAndTheEndThatItPromises(t *testing.T) {
+	start := time.Date(2026, 3, 7, 12, 0, 0, 0, time.UTC)
+	p := pair{"a", "b"}
+	tr := newTracker(&v1alpha1.RebalanceProgress{Pairs: []v1alpha1.PairProgress{{From: "a", To: "b", Total: 120}}}, "it")
+	move := func(units int) {
+		for range units {
+			tr.begun(p)
+			tr.ended(p, "ns/x", 0, nil, true)
+		}
+	}
+	for _, c := range []struct {
+		after time.Duration // the start
+		phase v1alpha1.RebalancePhase
+		moves int // since the line before
+		speed int64
+		left  time.Duration // negative for not known
+	}{
+		{0, v1alpha1.RebalancePreparing, 0, 0, -1},
+		{time.Second, v1alpha1.RebalanceMoving, 0, 0, -1},
+		{11 * time.Second, v1alpha1.RebalanceMoving, 20, 120, 50 * time.Second},
+		{21 * time.Second, v1alpha1.RebalanceMoving, 0, 60, 100 * time.Second},
+		// What was longer ago than speedOver does not count: 60 in the last 30 s.
+		{41 * time.Second, v1alpha1.RebalanceMoving, 60, 120, 20 * time.Second},
+		{42 * time.Second, v1alpha1.RebalancePaused, 0, 0, -1},
+		{50 * time.Second, v1alpha1.RebalanceMoving, 0, 0, -1}, // the pause does not count
+		{60 * time.Second, v1alpha1.RebalanceMoving, 10, 60, 30 * time.Second},
+		{61 * time.Second, v1alpha1.RebalanceSettling, 0, 0, -1},
+		{70 * time.Second, v1alpha1.RebalanceAborting, 0, 0, -1},
+		{75 * time.Second, v1alpha1.RebalanceAborting, 10, 120, 10 * time.Second},
+	} {
+		move(c.moves)
+		tr.phase(c.phase)
+		now := start.Add(c.after)
+		s := tr.snapshot(now)
+		left := time.Duration(-1)
+		if s.EstimatedCompletionTime != nil {
+			left = s.EstimatedCompletionTime.Sub(now)
+		}
+		if s.UnitsPerMinute != c.speed || left != c.left {
+			t.Errorf("after %s: %d units a minute, %s to go; want %d, %s", c.after, s.UnitsPerMinute, left, c.speed, c.left)
+		}
+	}
+}
+
+func TestCheckSpecKnowsTheBoundsOfTheAPI(t *testing.T) {
+	hours := func(n float64) *metav1.Duration {
+		return &metav1.Duration{Duration: time.Duration(n * float64(time.Hour))}
+	}
+	for words, c := range map[string]struct{ good, bad []v1alpha1.RebalanceSpec }{
+		"it must be 1 to 10000 units": {
+			[]v1alpha1.RebalanceSpec{{Window: 1}, {Window: 10_000}},
+			[]v1alpha1.RebalanceSpec{{Window: 0}, {Window: 10_001}},
+		},
+		"it must be 0 (no limit) to 100000 units a second": {
+			[]v1alpha1.RebalanceSpec{{Window: 1, Rate: 0}, {Window: 1, Rate: 100_000}},
+			[]v1alpha1.RebalanceSpec{{Window: 1, Rate: -1}, {Window: 1, Rate: 100_001}},
+		},
+		"it must not be negative": {
+			[]v1alpha1.RebalanceSpec{{Window: 1, MaxFailures: new(int32(0))}, {Window: 1, MaxFailures: new(int32(math.MaxInt32))}},
+			[]v1alpha1.RebalanceSpec{{Window: 1, MaxFailures: new(int32(-1))}},
+		},
+		"it must be 1 to 10000 windows": {
+			[]v1alpha1.RebalanceSpec{{Window: 1, Step: 0}, {Window: 1, Step: 10_000}},
+			[]v1alpha1.RebalanceSpec{{Window: 1, Step: -1}, {Window: 1, Step: 10_001}},
+		},
+		"it must be 0s to 720h": {
+			[]v1alpha1.RebalanceSpec{{Window: 1, Grace: hours(0)}, {Window: 1, Grace: hours(720)}},
+			[]v1alpha1.RebalanceSpec{{Window: 1, Grace: hours(-1)}, {Window: 1, Grace: hours(720.01)}},
+		},
+	} {
+		for _, spec := range c.good {
+			if err := CheckSpec(&spec); err != nil {
+				t.Errorf("%+v: %v", spec, err)
+			}
+		}
+		for _, spec := range c.bad {
+			if err := CheckSpec(&spec); err == nil || !strings.Contains(err.Error(), words) || exit.CodeOf(err) != exit.Usage {
+				t.Errorf("%+v: %v; want %q", spec, err, words)
+			}
+		}
 	}
 }
