@@ -2,14 +2,17 @@ package router_test
 
 import (
 	"context"
+	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
@@ -111,4 +114,39 @@ func TestWritesNeedARegisteredRouter(t *testing.T) {
 	grant()
 	until(t, "a write succeeds once the router has registered again", func(ctx context.Context) bool { return create(ctx, "again") == nil })
 	wantReleased(false)
+}
+
+// TestALateWriteOfARouterKeepsNoLease has the Lease of a router that stops change between its last look and the
+// deletion, as a renewal does that it waited for no longer.
+func TestALateWriteOfARouterKeepsNoLease(t *testing.T) {
+	b := newBed(t)
+	leases := kube(t, b.rcp).CoordinationV1().Leases(v1alpha1.Namespace)
+	var once sync.Once
+	late := func(r *http.Request) {
+		if r.Method != http.MethodDelete || !strings.Contains(r.URL.Path, "/leases/") {
+			return
+		}
+		once.Do(func() {
+			patch := []byte(`{"metadata": {"annotations": {"test": "late"}}}`)
+			if _, err := leases.Patch(r.Context(), filepath.Base(r.URL.Path), types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	rcp := rest.CopyConfig(b.rcp)
+	rcp.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			late(r)
+			return next.RoundTrip(r)
+		})
+	})
+	before := len(b.acknowledged(t))
+	_, stop := startRouter(t, rcp, t.TempDir())
+	if during := len(b.acknowledged(t)); during != before+1 {
+		t.Errorf("%d Leases while it runs, %d before", during, before)
+	}
+	stop()
+	if after := len(b.acknowledged(t)); after != before {
+		t.Errorf("%d Leases after it has stopped; want %d", after, before)
+	}
 }

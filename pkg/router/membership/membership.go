@@ -338,6 +338,17 @@ func (m *Membership) giveUp() {
 func (m *Membership) release() error {
 	ctx, cancel := context.WithTimeout(context.Background(), renewal)
 	defer cancel()
+	for {
+		err := m.releaseOnce(ctx)
+		// A renewal that this router has given up waiting for may be written until now.
+		if !apierrors.IsConflict(err) || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// releaseOnce deletes the Lease only as it was read: what arrives late must not delete what the next start has renewed.
+func (m *Membership) releaseOnce(ctx context.Context) error {
 	leases := m.config.Kube.CoordinationV1().Leases(v1alpha1.Namespace)
 	lease, err := leases.Get(ctx, m.config.Identity, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -349,7 +360,6 @@ func (m *Membership) release() error {
 	if err := m.config.Holder.Release(); err != nil {
 		return err
 	}
-	// Only as it was read: what arrives late must not delete what the next start has renewed.
 	err = leases.Delete(ctx, m.config.Identity, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &lease.UID, ResourceVersion: &lease.ResourceVersion}})
 	if apierrors.IsNotFound(err) {
 		return nil
