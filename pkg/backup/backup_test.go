@@ -33,7 +33,7 @@ const (
 	pollInterval = 50 * time.Millisecond
 	pollTimeout  = time.Minute
 	// lease is short, so that a test need not wait long for a holder that is silent.
-	lease = 3 * time.Second
+	lease = 6 * time.Second
 )
 
 // sides are the RCP and the cell of a federation, as administrators.

@@ -49,7 +49,7 @@ func TestScriptsWithCells(t *testing.T) {
 			testscript.Run(t, testscript.Params{
 				Files: []string{script}, Setup: b.setup, UpdateScripts: *update, RequireUniqueNames: true,
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"cell": runCell, "repeat": repeat, "pick": pick, "ring": b.setRing, "create": b.create, "lease": b.lease, "crash": crash, "unzip": unzip, "event": b.event,
+					"cell": runCell, "completes": completes, "repeat": repeat, "pick": pick, "ring": b.setRing, "create": b.create, "lease": b.lease, "crash": crash, "unzip": unzip, "event": b.event,
 					"contexts": contexts, "pretend": b.pretend, "failover": b.failover,
 				},
 			})

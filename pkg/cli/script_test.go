@@ -3,6 +3,7 @@ package cli_test
 import (
 	"context"
 	"flag"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -36,7 +37,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/script",
 		Setup:              isolate,
-		Cmds:               map[string]func(*testscript.TestScript, bool, []string){"cell": runCell, "repeat": repeat},
+		Cmds:               map[string]func(*testscript.TestScript, bool, []string){"cell": runCell, "completes": completes, "repeat": repeat},
 		UpdateScripts:      *update,
 		RequireUniqueNames: true,
 	})
@@ -70,7 +71,26 @@ func endDaemons(stateDir string) {
 //	cell CODE ARGUMENT…
 //
 // CODE is the exit code that is expected. "< FILE" at the end is standard input.
-func runCell(ts *testscript.TestScript, _ bool, args []string) {
+func runCell(ts *testscript.TestScript, _ bool, args []string) { runCellTo(ts, args, ts.Stdout()) }
+
+// completes is the command of scripts that completes the last of its arguments, as TAB does, and again while the server
+// takes longer than somebody waits at a terminal, until a line begins with WORD:
+//
+//	completes WORD ARGUMENT…
+func completes(ts *testscript.TestScript, _ bool, args []string) {
+	var out strings.Builder
+	for range 30 {
+		out.Reset()
+		runCellTo(ts, append([]string{"0", "__complete"}, args[1:]...), &out)
+		if strings.Contains("\n"+out.String(), "\n"+args[0]) {
+			break
+		}
+	}
+	_, err := io.WriteString(ts.Stdout(), out.String())
+	ts.Check(err)
+}
+
+func runCellTo(ts *testscript.TestScript, args []string, out io.Writer) {
 	if len(args) == 0 {
 		ts.Fatalf("usage: cell CODE ARGUMENT… [< FILE]")
 	}
@@ -90,7 +110,7 @@ func runCell(ts *testscript.TestScript, _ bool, args []string) {
 		argv0 = ts.Getenv("ARGV0")
 	}
 	env := &command.Env{
-		IOStreams: genericiooptions.IOStreams{In: strings.NewReader(in), Out: ts.Stdout(), ErrOut: ts.Stderr()},
+		IOStreams: genericiooptions.IOStreams{In: strings.NewReader(in), Out: out, ErrOut: ts.Stderr()},
 		Flags:     flags,
 		Clock:     clocktesting.NewFakePassiveClock(now(ts)),
 		Getenv:    ts.Getenv,

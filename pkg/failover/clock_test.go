@@ -38,7 +38,7 @@ func TestSilenceIsNoMatterOfClocks(t *testing.T) {
 	router.Spec.RenewTime = &early
 	_, err = leases.Update(t.Context(), router, metav1.UpdateOptions{})
 	b.must(err)
-	for ahead, want := range map[time.Duration]bool{0: false, 40 * time.Second: false, 2 * time.Minute: true} {
+	for ahead, want := range map[time.Duration]bool{0: false, 20 * time.Second: false, 2 * time.Minute: true} {
 		later := rest.CopyConfig(b.rcp)
 		later.Wrap(func(next http.RoundTripper) http.RoundTripper { return dated{next, ahead} })
 		if why := b.objections(later); strings.Contains(why, "router "+name+" is silent") != want {

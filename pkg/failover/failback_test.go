@@ -61,7 +61,7 @@ func TestACellComesBack(t *testing.T) {
 	dir := t.TempDir()
 	failback := func() *failover.Failback {
 		return &failover.Failback{
-			RCP: b.rcp, Identity: fmt.Sprint("it-", time.Now().UnixNano()), LeaseDuration: lease, Cell: "cell-1", Dir: dir, Host: "here", Logger: quiet(),
+			RCP: b.rcp, Identity: fmt.Sprint("it-", time.Now().UnixNano()), LeaseDuration: steadyLease, Cell: "cell-1", Dir: dir, Host: "here", Logger: quiet(),
 		}
 	}
 	if _, err := failback().Run(t.Context()); exit.CodeOf(err) != exit.Refused {

@@ -3,7 +3,10 @@ package failover_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,7 +46,7 @@ func TestAFreezeWaitsForEveryApiserver(t *testing.T) {
 		t.Fatal(err)
 	}
 	state := <-frozen
-	b.must(inForce(ctx, late, fence.AwaitFrozen))
+	b.must(inForce(ctx, late, asksFrozen, fence.AwaitFrozen))
 	if !state.InForce() || !strings.Contains(state.Message, gone.URL()) || !strings.Contains(state.Message, hung.URL()) || strings.Contains(state.Message, late.Host) {
 		t.Errorf("the freeze: %+v; want it in force but for the two that do not answer", state)
 	}
@@ -54,7 +57,7 @@ func TestAFreezeWaitsForEveryApiserver(t *testing.T) {
 	wantWaiting(t, thawed)
 	b.must(fence.Thaw(ctx, late))
 	b.must(<-thawed)
-	b.must(inForce(ctx, late, fence.AwaitThawed))
+	b.must(inForce(ctx, late, asksThawed, fence.AwaitThawed))
 }
 
 // wantWaiting wants nothing to come, for longer than an apiserver that does not answer is waited for.
@@ -67,11 +70,24 @@ func wantWaiting[T any](t *testing.T, ended <-chan T) {
 	}
 }
 
-// inForce is nil where there is nothing to wait for any more.
-func inForce(ctx context.Context, config *rest.Config, await func(context.Context, *rest.Config) error) error {
-	ctx, cancel := context.WithTimeout(ctx, 90*time.Millisecond) // less than between two attempts
-	defer cancel()
-	return await(ctx, config)
+// Requests of the first attempt of fence.AwaitFrozen and of fence.AwaitThawed.
+const (
+	asksFrozen = 2
+	asksThawed = 1
+)
+
+// inForce is nil where there was nothing to wait for any more: the first attempt, of so many requests, was the last.
+func inForce(ctx context.Context, config *rest.Config, attempt int64, await func(context.Context, *rest.Config) error) error {
+	var asked atomic.Int64
+	config = rest.CopyConfig(config)
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return counted{next, &asked} })
+	if err := await(ctx, config); err != nil {
+		return err
+	}
+	if n := asked.Load(); n > attempt {
+		return fmt.Errorf("it took %d requests; want %d", n, attempt)
+	}
+	return nil
 }
 
 // TestACellWithoutAnApiserverThatAnswersIsNotFrozen in so many words, and thawing it fails.
@@ -97,7 +113,7 @@ func TestAFailoverFreezesAtEveryEndpoint(t *testing.T) {
 	cell, err := b.client.Cells().Get(t.Context(), "cell-1", metav1.GetOptions{})
 	b.must(err)
 	b.carryOut(b.order(v1alpha1.FailoverSpec{Cell: "cell-1", AcceptLoss: 100, Force: true}).Name, v1alpha1.FailoverSucceeded)
-	b.must(inForce(t.Context(), b.configs["cell-1"], fence.AwaitFrozen))
+	b.must(inForce(t.Context(), b.configs["cell-1"], asksFrozen, fence.AwaitFrozen))
 	down := cell.Spec.Endpoints[0]
 	cell, err = b.client.Cells().Get(t.Context(), "cell-1", metav1.GetOptions{})
 	b.must(err)

@@ -52,6 +52,8 @@ var founded sync.Once
 const (
 	patience = time.Minute
 	lease    = 3 * time.Second
+	// steadyLease is for a failback, which does not go on after it has lost its Lease.
+	steadyLease = 15 * time.Second
 	// namespacePrefix is that of the tests' namespaces.
 	namespacePrefix = "ns-"
 )
@@ -327,15 +329,18 @@ func (m configMaps) set(name, value string) error {
 	})
 }
 
-// fill makes so many config maps through the router, of which the first is owned by cell-1, and returns those of
-// cell-1 and the others.
+// fill makes so many config maps of cell-1 through the router, and at least two of other cells.
 func (b *bed) fill(n int) (ours, others []string) {
 	b.t.Helper()
-	for i := 0; len(ours) < n; i++ {
+	for i := 0; len(ours) < n || len(others) < 2; i++ {
 		name := fmt.Sprintf("x-%d", i)
+		owner, _ := b.owner(name)
+		if owner == "cell-1" && len(ours) == n {
+			continue
+		}
 		_, err := b.maps().create(name, "1")
 		b.must(err)
-		if owner, _ := b.owner(name); owner == "cell-1" {
+		if owner == "cell-1" {
 			ours = append(ours, name)
 		} else {
 			others = append(others, name)

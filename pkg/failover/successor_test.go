@@ -25,7 +25,7 @@ import (
 // both end.
 func TestASurvivorDiesWhileCopiesArePromoted(t *testing.T) {
 	b := newBed(t)
-	ours, others := b.fill(8)
+	ours, others := b.fill(20)
 	b.backUp(ours...)
 	var saved, gone []string // of cell-1, by where their copies are
 	for _, name := range ours {
@@ -95,7 +95,7 @@ func TestASurvivorDiesWhileCopiesArePromoted(t *testing.T) {
 // had copies; their number is to be agreed to, until the backup has made them again.
 func TestACellDiesBeforeItsCopiesAreMadeAgain(t *testing.T) {
 	b := newBed(t)
-	ours, others := b.fill(6)
+	ours, others := b.fill(20)
 	b.backUp(append(slices.Clone(ours), others...)...)
 	gone := int64(0)
 	for _, name := range ours {
@@ -306,7 +306,7 @@ func TestAnEnvelopeThatIsAllThereIs(t *testing.T) {
 	b.gates["cell-1"].Pass()
 	dir := t.TempDir()
 	_, err = (&failover.Failback{
-		RCP: b.rcp, Identity: t.Name(), LeaseDuration: lease, Cell: "cell-1", Dir: dir, Host: "here", Logger: quiet(),
+		RCP: b.rcp, Identity: t.Name(), LeaseDuration: steadyLease, Cell: "cell-1", Dir: dir, Host: "here", Logger: quiet(),
 	}).Run(t.Context())
 	b.must(err)
 	folder := filepath.Join(dir, "configmaps", b.namespace)

@@ -113,6 +113,26 @@ func TestACellWithoutAdmissionPolicies(t *testing.T) {
 	}
 }
 
+// awaitRights returns once a cell's authorizer knows of the binding that gives a token its rights.
+func (b *bed) awaitRights(t *testing.T, i int, token string) {
+	t.Helper()
+	config := rest.AnonymousClientConfig(b.cells[i])
+	config.BearerToken = token
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		_, err := client.CoreV1().Namespaces().Get(t.Context(), metav1.NamespaceSystem, metav1.GetOptions{})
+		if err == nil {
+			return
+		}
+		if !apierrors.IsForbidden(err) {
+			t.Fatal(err)
+		}
+	}
+}
+
 // withoutPolicies is the kubeconfig of an account of cell i, by a proxy that hides admission policies.
 func (b *bed) withoutPolicies(t *testing.T, i int) []byte {
 	t.Helper()
@@ -138,6 +158,7 @@ func (b *bed) withoutPolicies(t *testing.T, i int) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.awaitRights(t, i, token.Status.Token)
 	plain := rest.AnonymousClientConfig(b.cells[i])
 	transport, err := rest.TransportFor(plain)
 	if err != nil {

@@ -157,7 +157,7 @@ func TestWhatOthersNoteIsNoDrift(t *testing.T) {
 // awaitBriefly is Await for a fence that is not expected to come in force.
 func (c *cell) awaitBriefly(t *testing.T) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	return fence.Await(ctx, c.config)
 }

@@ -36,7 +36,7 @@ var (
 )
 
 // patience is how long a condition may take to come.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // cell is a cell with its fence, seen by its administrator and by the mover.
 type cell struct {

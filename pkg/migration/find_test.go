@@ -325,17 +325,20 @@ func TestANamespaceWithTombstonesGoes(t *testing.T) {
 	b := newBed(t)
 	b.move(newFamily(b, "a").unit(), migration.Moved)
 	client := b.old.kube.CoreV1().Namespaces()
-	if err := client.Delete(t.Context(), b.namespace, metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
-	}
 	w, err := client.Watch(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=" + b.namespace})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer w.Stop()
+	if err := client.Delete(t.Context(), b.namespace, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	for {
 		select {
-		case event := <-w.ResultChan():
+		case event, open := <-w.ResultChan():
+			if !open {
+				t.Fatal("the watch ended")
+			}
 			if event.Type == "DELETED" {
 				return
 			}

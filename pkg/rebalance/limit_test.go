@@ -48,7 +48,7 @@ func (b *bed) awaitRest(name string, moved int64) {
 // TestALimitedRunRestsBetweenItsParts moves one part after the other, changes drivers while it rests, and then
 // moves all that is left.
 func TestALimitedRunRestsBetweenItsParts(t *testing.T) {
-	b, before := growing(t, 40)
+	b, before := growing(t, 60)
 	units := b.plan(nil)
 	b.label(units[3:6], "part", "first")
 	b.label(units[8:10], "part", "second")

@@ -231,9 +231,12 @@ func TestDriftIsHealed(t *testing.T) {
 	})
 	b.awaitRole(t, "cell-1", "drift", "watch")
 	for action, want := range map[string]float64{"created": 3, "updated": 2, "deleted": 2} {
-		if got := b.repairs(t, "cell-1", "roles", action); got != want {
-			t.Errorf("%v roles are counted as %s in cell-1; want %v", got, action, want)
-		}
+		await(t, "what is counted as "+action, func(context.Context) string {
+			if got := b.repairs(t, "cell-1", "roles", action); got != want {
+				return fmt.Sprintf("%v roles in cell-1; want %v", got, want)
+			}
+			return ""
+		})
 	}
 }
 

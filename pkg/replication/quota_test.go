@@ -139,9 +139,12 @@ func secrets(n int64) corev1.ResourceList {
 func TestAQuotaFollowsUse(t *testing.T) {
 	b := newQuotaBed(t, "quota-follows")
 	b.limit(t, "q", "4")
-	if got := b.parts(t, "q"); got != "2 2" {
-		t.Fatalf("the first parts are %s", got)
-	}
+	await(t, "the first parts", func(context.Context) string {
+		if got := b.parts(t, "q"); got != "2 2" {
+			return got
+		}
+		return ""
+	})
 	for i := range 3 {
 		need := &quota.Need{Cell: "cell-2", Requested: secrets(1)}
 		if settled := b.settle(t, "q", need); settled.Granted[corev1.ResourceSecrets] == (resource.Quantity{}) {

@@ -11,6 +11,7 @@ import (
 
 	admissionv1 "k8s.io/api/admission/v1"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -42,12 +43,13 @@ func (b *bed) webhook(t *testing.T, cell, ns, resource string, operation admissi
 		}
 	}))
 	t.Cleanup(hook.Close)
+	patience := int32(30)
 	none, fail, equivalent := admissionregistrationv1.SideEffectClassNone, admissionregistrationv1.Fail, admissionregistrationv1.Equivalent
 	hooks := kube(t, b.cells[cell]).AdmissionregistrationV1().ValidatingWebhookConfigurations()
 	_, err := hooks.Create(t.Context(), &admissionregistrationv1.ValidatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: ns},
 		Webhooks: []admissionregistrationv1.ValidatingWebhook{{
-			Name: "hook.example.com", SideEffects: &none, FailurePolicy: &fail, MatchPolicy: &equivalent, AdmissionReviewVersions: []string{"v1"},
+			Name: "hook.example.com", SideEffects: &none, FailurePolicy: &fail, TimeoutSeconds: &patience, MatchPolicy: &equivalent, AdmissionReviewVersions: []string{"v1"},
 			ClientConfig: admissionregistrationv1.WebhookClientConfig{URL: &hook.URL,
 				CABundle: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: hook.Certificate().Raw})},
 			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": ns}},
@@ -73,7 +75,17 @@ func TestAConflictThatIsNotOursIsTold(t *testing.T) {
 	b.conflicting(t, "cell-2", ns)
 	maps := kube(t, b.router).CoreV1().ConfigMaps(ns)
 	until(t, "the webhook is asked", func(ctx context.Context) bool {
-		return apierrors.IsConflict(maps.Delete(ctx, names["cell-2"], metav1.DeleteOptions{}))
+		err := maps.Delete(ctx, names["cell-2"], metav1.DeleteOptions{})
+		if err == nil { // the cell does not know of it yet
+			_, err = maps.Create(ctx, &corev1.ConfigMap{
+				ObjectMeta: metav1.ObjectMeta{Name: names["cell-2"], Labels: map[string]string{"parity": "even"}},
+			}, metav1.CreateOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return false
+		}
+		return apierrors.IsConflict(err)
 	})
 	err := maps.DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: "parity"})
 	if !apierrors.IsConflict(err) || !strings.Contains(err.Error(), "cell-2") || !strings.Contains(err.Error(), "still in use") {

@@ -121,7 +121,7 @@ func (w *warningRecorder) HandleWarningHeader(_ int, _, text string) { *w = appe
 // TestARouterStartsWithoutTheRCP restarts one from what an earlier one saved.
 func TestARouterStartsWithoutTheRCP(t *testing.T) {
 	t.Parallel() // it waits most of the time
-	b := newBed(t)
+	b := newBedBeside(t)
 	ns := b.namespace(t, "norcp")
 	names := b.fill(t, ns, 6)
 	stopped := t.TempDir()
@@ -335,7 +335,7 @@ func TestRequestsFailSoonWhileTheRCPHangs(t *testing.T) {
 			return err
 		},
 	}
-	for round, within := range []time.Duration{10 * time.Second, 2 * time.Second} {
+	for round, within := range []time.Duration{20 * time.Second, 5 * time.Second} {
 		var asked sync.WaitGroup
 		for name, request := range requests {
 			asked.Go(func() {

@@ -197,7 +197,7 @@ func (l *line) cut() {
 
 func TestIdentityWithoutTheRCP(t *testing.T) {
 	t.Parallel() // it waits most of the time
-	b := newBed(t)
+	b := newBedBeside(t)
 	ns := b.namespace(t, "noreview")
 	b.allow(t, ns, rbacv1.Subject{Kind: "ServiceAccount", Namespace: ns, Name: "robot"})
 	admin := kube(t, b.router).CoreV1()

@@ -120,7 +120,7 @@ func TestAHungCellHoldsUpNothingElse(t *testing.T) {
 	if _, err := maps.Get(t.Context(), names["cell-2"], getOptions()); !named503(err, "cell-2") {
 		t.Errorf("given up: %v; want 503 that names cell-2", err)
 	}
-	if took := time.Since(start); took > time.Second {
+	if took := time.Since(start); took > 3*time.Second { // one that hangs takes six
 		t.Errorf("given up, the refusal took %s", took)
 	}
 

@@ -153,7 +153,7 @@ func TestAListGoesOnThroughAnotherRouter(t *testing.T) {
 
 func TestACompactedListGoesOnAsThingsAreNow(t *testing.T) {
 	t.Parallel() // it waits most of the time
-	b := newBed(t)
+	b := newBedBeside(t)
 	ns := b.namespace(t, "compacted")
 	names := b.fill(t, ns, 12)
 	maps := kube(t, b.router).CoreV1().ConfigMaps(ns)

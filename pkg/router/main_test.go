@@ -62,8 +62,14 @@ func founding() func(rcp *rest.Config, founders []federation.NewCell) error {
 // newBed runs a router for this test, on the federation that all share.
 func newBed(t *testing.T) *bed {
 	t.Helper()
+	newBedOn(t, planes.Configs(t), found).forgetRouters(t)
+	return newBedBeside(t)
+}
+
+// newBedBeside does so for a test that runs in parallel to others, whose routers have to keep their Leases.
+func newBedBeside(t *testing.T) *bed {
+	t.Helper()
 	b := newBedOn(t, planes.Configs(t), found)
-	b.forgetRouters(t)
 	b.stateDir = t.TempDir()
 	b.router = runRouter(t, b.rcp, b.stateDir)
 	return b

@@ -16,6 +16,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
+	"github.com/kubecell/kubectl-cell/pkg/router/wire"
 )
 
 const (
@@ -279,8 +280,17 @@ func (h *handler) authorize(r *http.Request) error {
 
 // creates says whether the request may make the object.
 func (m *moving) creates() bool {
-	return m.info.Subresource == "" && (m.info.Verb == "create" || m.info.Verb == "update" ||
-		m.info.Verb == "patch" && m.r.Header.Get("Content-Type") == string(types.ApplyYAMLPatchType))
+	if m.info.Subresource != "" {
+		return false
+	}
+	switch m.info.Verb {
+	case "create", "update":
+		return true
+	case "patch":
+		media, _ := wire.MediaType(m.r.Header.Get("Content-Type"))
+		return media == string(types.ApplyYAMLPatchType)
+	}
+	return false
 }
 
 // lookLater waits until one may look again. It is false where the client went away.

@@ -94,7 +94,7 @@ func TestARefusedWriteWaitsForItsPart(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitUsed(t, client, ns, "count/secrets", "0")
-	gate.Slow(1200 * time.Millisecond) // longer than a cell is asked, and not as long as one that is given up
+	gate.Slow(1050 * time.Millisecond) // longer than a cell is asked, and not as long as one that is given up
 	third := b.nameIn(t, "cell-3", ns, "third")
 	if err := create(third); !apierrors.IsTooManyRequests(err) {
 		t.Errorf("while the part cannot follow: %v; want that it be tried again", err)

@@ -33,7 +33,7 @@ import (
 // configuration on disk. Nobody tells the router, and a watch that was open before stays open.
 func TestFilesAreFollowedWhileARouterServes(t *testing.T) {
 	t.Parallel() // it waits most of the time
-	b := newBed(t)
+	b := newBedBeside(t)
 	ns := b.namespace(t, "followed")
 	issuer := authntest.NewIssuer(t)
 	token := issuer.Token(t, map[string]any{"aud": "router", "sub": "alice", "exp": time.Now().Add(time.Hour).Unix()})

@@ -42,13 +42,13 @@ func TestABodyThatTricklesIsGivenUp(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		began := time.Now()
 		write := io.Writer(conn)
 		if protocol == "h2" {
 			write = beginStream(t, conn)
 		} else if _, err := fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
-		began := time.Now()
 		tick := time.NewTicker(slowBodyLimit / 10)
 		var outcome error
 	trickle:

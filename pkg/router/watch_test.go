@@ -86,6 +86,7 @@ func TestAnInformerFollowsAllCells(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	b.awaitEverywhere(t, ns, rootCA)
 	want := b.truth(t, ns)
 	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
 		cached := map[string]string{}

@@ -55,7 +55,7 @@ func TestAResumedWatchLearnsWhatWasDeletedBeforeItsTurn(t *testing.T) {
 		}
 	}
 	b.bothCells(t)
-	w, err := maps.Watch(t.Context(), metav1.ListOptions{ResourceVersion: list.ResourceVersion, TimeoutSeconds: new(int64(5))})
+	w, err := maps.Watch(t.Context(), metav1.ListOptions{ResourceVersion: list.ResourceVersion, TimeoutSeconds: new(int64(15))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 func TestAQuietWatchLasts(t *testing.T) {
 	b := newBed(t)
 	ns := b.namespace(t, "quiet")
-	config, _ := startRouter(t, b.rcp, t.TempDir(), func(c *router.Config) { c.SlowClient = 300 * time.Millisecond })
+	config, _ := startRouter(t, b.rcp, t.TempDir(), func(c *router.Config) { c.SlowClient = time.Second })
 	secrets := kube(t, config).CoreV1().Secrets(ns)
 	w, err := secrets.Watch(t.Context(), metav1.ListOptions{})
 	if err != nil {
@@ -32,6 +32,6 @@ func TestAQuietWatchLasts(t *testing.T) {
 		if got := e.Object.(*corev1.Secret).Name; got != name {
 			t.Fatalf("%s came, want %s", got, name)
 		}
-		time.Sleep(time.Second) // the quiet, several times what a write may take
+		time.Sleep(3 * time.Second) // the quiet, several times what a write may take
 	}
 }

@@ -23,7 +23,7 @@ import (
 func TestASlowClientIsDroppedAndHoldsNobodyUp(t *testing.T) {
 	b := newBed(t)
 	ns := b.namespace(t, "slow")
-	config, _ := startRouter(t, b.rcp, t.TempDir(), func(c *router.Config) { c.SlowClient = 300 * time.Millisecond })
+	config, _ := startRouter(t, b.rcp, t.TempDir(), func(c *router.Config) { c.SlowClient = 2 * time.Second })
 	maps := kube(t, config).CoreV1().ConfigMaps(ns)
 	written, err := maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "large"}}, metav1.CreateOptions{})
 	if err != nil {

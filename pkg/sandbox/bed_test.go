@@ -141,7 +141,7 @@ func awaitGone(t *testing.T, pid int) {
 
 func await(t *testing.T, what string, condition wait.ConditionWithContextFunc) {
 	t.Helper()
-	if err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 30*time.Second, true, condition); err != nil {
+	if err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, time.Minute, true, condition); err != nil {
 		t.Fatalf("wait for %s: %v", what, err)
 	}
 }

@@ -29,7 +29,7 @@ func ask(t *testing.T, config *rest.Config, path string) error {
 	t.Helper()
 	config = rest.CopyConfig(config)
 	config.Host += path
-	config.Timeout = 2 * time.Second
+	config.Timeout = 5 * time.Second
 	_, err := kube(t, config).CoreV1().ConfigMaps(metav1.NamespaceDefault).List(t.Context(), metav1.ListOptions{})
 	return err
 }

@@ -55,6 +55,7 @@ func TestThePageOfMetricsIsWhatDaemonsExport(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer watch.Stop()
+	awaitProtected(t, s, deployments)
 	if err := clients.AppsV1().Deployments(namespace).Delete(t.Context(), "good-0", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -94,11 +95,29 @@ func createNamespace(t *testing.T, clients kubernetes.Interface, name string) {
 	})
 }
 
+const deployments = 16
+
+// awaitProtected waits until the cells hold at least so many envelopes.
+func awaitProtected(t *testing.T, s *sandboxtest.Sandbox, want int) {
+	t.Helper()
+	await(t, "all to be backed up", func(ctx context.Context) (bool, error) {
+		found := 0
+		for _, cell := range []string{"cell-1", "cell-2"} {
+			envelopes, err := kube(t, s.Cell(t, cell)).CoreV1().Secrets(v1alpha1.Namespace).List(ctx, metav1.ListOptions{LabelSelector: v1alpha1.LabelSourceCell})
+			if err != nil {
+				return false, err
+			}
+			found += len(envelopes.Items)
+		}
+		return found >= want, nil
+	})
+}
+
 // createDeployments makes enough of them that each of two cells has some, as far as the cells answer.
 func createDeployments(t *testing.T, clients kubernetes.Interface, namespace, prefix string) {
 	t.Helper()
 	labels := map[string]string{"app": prefix}
-	for i := range 16 {
+	for i := range deployments {
 		d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s-%d", prefix, i)}, Spec: appsv1.DeploymentSpec{
 			Selector: &metav1.LabelSelector{MatchLabels: labels},
 			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "a", Image: "a"}}}},
@@ -125,9 +144,9 @@ func meddle(t *testing.T, clients, cell kubernetes.Interface) {
 			t.Error(err)
 		}
 	})
-	if err := cell.RbacV1().ClusterRoles().Delete(t.Context(), "metrics", metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	await(t, "the copy to be there, and deleted", func(ctx context.Context) (bool, error) {
+		return cell.RbacV1().ClusterRoles().Delete(ctx, "metrics", metav1.DeleteOptions{}) == nil, nil
+	})
 }
 
 // adminPorts are those of the sandbox's router, by its Lease, and of its backup daemon, by its log.

@@ -9,10 +9,11 @@ import (
 )
 
 // Ports are drawn from below the range from which kernels take the local ports of outgoing
-// connections: one from there could be in use when the sandbox comes up again.
+// connections: one from there could be in use when the sandbox comes up again; and from others than control planes draw
+// theirs from.
 const (
-	firstPort    = 20000
-	lastPort     = 29999
+	firstPort    = 15000
+	lastPort     = 19999
 	portAttempts = 500
 )
 

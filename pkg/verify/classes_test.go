@@ -235,7 +235,7 @@ func TestDamagedData(t *testing.T) {
 	found, err := verify.Run(t.Context(), options)
 	b.must(err)
 	b.exactly(found, planted{verify.Unprotected, cm.Name, backup, true})
-	_, err = verify.Repair(t.Context(), verify.RepairOptions{Options: options, Identity: t.Name(), LeaseDuration: leaseDuration})
+	_, err = verify.Repair(t.Context(), verify.RepairOptions{Options: options, Identity: t.Name(), LeaseDuration: steadyLease})
 	b.must(err)
 	if found, err = verify.Run(t.Context(), options); err != nil || len(found.Findings) > 0 {
 		t.Errorf("findings %s, error %v; want none", describe(found.Findings), err)

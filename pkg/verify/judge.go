@@ -165,6 +165,9 @@ func (w *world) judgeIncoming(s *sighting, j *judgement, cell string, r *record)
 			return
 		}
 	}
+	if deleting(r.meta) {
+		return // the cell's garbage collector has the rest to do
+	}
 	f := Finding{
 		Class: Stale, Cell: cell, remedy: removeMark, Fix: "removes the copy",
 		Message: fmt.Sprintf("an incoming copy from cell %s that nobody moves", from),

@@ -53,6 +53,8 @@ const (
 	lag = 50 * time.Millisecond
 	// leaseDuration is short, so that nobody waits long for one that was cut off.
 	leaseDuration = 3 * time.Second
+	// steadyLease is for what does not go on after it has lost its Lease, and gives it up itself.
+	steadyLease = 15 * time.Second
 )
 
 var cellNames = []string{"cell-1", "cell-2", "cell-3"}
@@ -339,7 +341,7 @@ func (b *bed) run() *verify.Result {
 
 func (b *bed) repair() *verify.Result {
 	b.t.Helper()
-	r, err := verify.Repair(b.t.Context(), verify.RepairOptions{Options: b.options(), Identity: b.t.Name(), LeaseDuration: leaseDuration})
+	r, err := verify.Repair(b.t.Context(), verify.RepairOptions{Options: b.options(), Identity: b.t.Name(), LeaseDuration: steadyLease})
 	b.must(err)
 	return r
 }

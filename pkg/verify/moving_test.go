@@ -57,7 +57,7 @@ func TestNothingIsFoundWhileUnitsMove(t *testing.T) {
 	}
 	b.startBackup()
 	options := b.options()
-	options.Lag = 2 * time.Second // what a daemon takes on a busy machine
+	options.Lag = 5 * time.Second // what a daemon takes on a busy machine
 	look := func() *verify.Result {
 		t.Helper()
 		r, err := verify.Run(t.Context(), options)
@@ -109,7 +109,7 @@ func (b *bed) rebalanceAway(cell string, look func() *verify.Result) (moved int6
 	}
 	_, err := b.client.Rings().Update(b.t.Context(), ring, metav1.UpdateOptions{})
 	b.must(err)
-	started, err := rebalance.Start(b.t.Context(), b.rcp, rebalance.StartOptions{Spec: v1alpha1.RebalanceSpec{Window: 2, Rate: 4}})
+	started, err := rebalance.Start(b.t.Context(), b.rcp, rebalance.StartOptions{Spec: v1alpha1.RebalanceSpec{Window: 2, Rate: 1}})
 	b.must(err)
 	ended := make(chan error, 1)
 	driver := &rebalance.Driver{RCP: b.rcp, Identity: b.t.Name(), LeaseDuration: leaseDuration, Logger: quiet(), Settle: backup.Settle(b.kube)}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -504,6 +505,11 @@ func TestUnprotected(t *testing.T) {
 	if _, err := quotas.Create(t.Context(), quota, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	b.await("the quota to be in force", func() bool {
+		try := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "try"}}
+		_, err := b.kube[west].CoreV1().Secrets(b.namespace).Create(t.Context(), try, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		return apierrors.IsForbidden(err)
+	})
 	refused := b.owned(ring, "refused", of(east))
 	sealed := b.make(east, secrets, `{metadata: {name: `+refused+`}}`)
 	b.awaitSealed(west, east, secrets, sealed)

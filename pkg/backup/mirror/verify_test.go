@@ -125,22 +125,22 @@ func TestVerifyOfWhatIsWrittenAllTheTime(t *testing.T) {
 	}
 	defer writers.Wait()
 	defer end()
-	verify := func() []mirror.Finding {
+	verify := func(lag time.Duration) []mirror.Finding {
 		t.Helper()
-		v, err := mirror.Verify(t.Context(), state, mirror.VerifyOptions{Lag: 2 * time.Second})
+		v, err := mirror.Verify(t.Context(), state, mirror.VerifyOptions{Lag: lag})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return v.Findings
 	}
 	for range 3 {
-		if found := verify(); len(found) > 0 {
+		if found := verify(10 * time.Second); len(found) > 0 {
 			t.Errorf("while the mirror follows: %+v", found)
 		}
 	}
 	stop()
 	stale := 0
-	for _, f := range verify() {
+	for _, f := range verify(time.Second) {
 		if f.Problem != mirror.Stale {
 			t.Errorf("while nothing follows: %+v", f)
 		}

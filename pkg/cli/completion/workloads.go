@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// countingLimit is how long cells are asked for workloads. What has been found by then is offered.
-	countingLimit = 500 * time.Millisecond
+	// countingLimit is how long cells are asked for workloads, less than timeLimit: what has been found by then is offered.
+	countingLimit = 400 * time.Millisecond
 	// mostWorkloads is more than anybody reads.
 	mostWorkloads = 500
 )

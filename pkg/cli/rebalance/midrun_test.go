@@ -207,7 +207,7 @@ func kubeconfig(t *testing.T, config *rest.Config) string {
 // nothing stays closed to writes; when the RCP is back, the other one brings the run to its end.
 func TestTheRCPIsGoneMidRun(t *testing.T) {
 	b := newBed(t)
-	driver := b.moving(t, "8")
+	driver := b.moving(t, "4")
 	second := b.begin(t, "rebalance")
 	second.says(t, "has not ended", "this process takes over when that one stops")
 	b.box.Kill(t, "rcp")
@@ -229,7 +229,7 @@ func TestTheRCPIsGoneMidRun(t *testing.T) {
 // change out.
 func TestTheRingIsEditedMidRun(t *testing.T) {
 	b := newBed(t)
-	driver := b.moving(t, "8")
+	driver := b.moving(t, "2")
 	name := b.unfinished(t).Name
 	accepted := b.ring(t).Status.Target.DeepCopy()
 	const change = "the wanted ring was changed since: cell-1 100→150; that waits for the next run"
@@ -246,7 +246,7 @@ func TestTheRingIsEditedMidRun(t *testing.T) {
 		b.must(t, 0, "rebalance", "--rate", "0", "--window", "50", "--yes")
 	})
 	b.statusSays(t, change)
-	_, stderr := b.must(t, 0, "rebalance", "--detach", "--rate", "8")
+	_, stderr := b.must(t, 0, "rebalance", "--detach", "--rate", "2")
 	wantText(t, stderr, "rebalance "+name+" has not ended", change)
 	_ = driver.cmd.Process.Kill()
 	driver.ends(t, -1)
@@ -296,7 +296,7 @@ func (b *bed) ring(t *testing.T) *v1alpha1.Ring {
 // goes on when it is back.
 func TestACellIsRemovedMidRun(t *testing.T) {
 	b := newBed(t)
-	driver := b.moving(t, "8")
+	driver := b.moving(t, "4")
 	_, stderr := b.must(t, 4, "remove", "cell-2", "--yes")
 	wantText(t, stderr, "hint: ")
 	if err := b.client.Cells().Delete(t.Context(), "cell-2", metav1.DeleteOptions{}); err != nil {

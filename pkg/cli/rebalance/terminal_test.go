@@ -3,6 +3,7 @@
 package rebalance_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,8 +29,8 @@ func TestOnATerminal(t *testing.T) {
 	screen := b.open(t, 80, 24, "rebalance", "--window", "2", "--rate", "1")
 	screen.AwaitText("Type cell-2 to confirm")
 	screen.Press("cell-2\r")
-	first := screen.AwaitText("┌ rebalance r-", "(this process)", "Moving", "window 2/2", " migrated", "d detach · ? help")
-	wantFrame(t, first, 80, 24)
+	screen.AwaitText("┌ rebalance r-", "(this process)", "Moving", "window 2/2", " migrated", "d detach · ? help")
+	screen.Await("a frame of 80x24", func(screen string) bool { return isFrame(screen, 80, 24) })
 
 	screen.Press("p")
 	screen.AwaitText("Paused", "p resume")
@@ -45,11 +46,7 @@ func TestOnATerminal(t *testing.T) {
 	screen.AwaitText("Moving", "window 5/5", "p pause")
 
 	screen.Resize(160, 50)
-	wide := screen.Await("the screen at 160x50", func(screen string) bool {
-		lines := strings.Split(screen, "\n")
-		return strings.HasPrefix(lines[0], "┌") && ansi.StringWidth(lines[0]) == 160 && strings.HasPrefix(lines[49], "└")
-	})
-	wantFrame(t, wide, 160, 50)
+	screen.Await("a frame of 160x50", func(screen string) bool { return isFrame(screen, 160, 50) })
 	screen.Resize(60, 15)
 	screen.Await("the compact view", func(screen string) bool {
 		return strings.HasPrefix(screen, "r-") && !strings.ContainsAny(screen, "┌│└") && strings.Contains(screen, "Moving")
@@ -98,16 +95,8 @@ func TestALostTerminal(t *testing.T) {
 	b.finish(t, v1alpha1.RebalanceSucceeded)
 }
 
-// wantFrame checks that a screen is full, to its edges.
-func wantFrame(t *testing.T, screen string, width, height int) {
-	t.Helper()
+// isFrame says whether a screen is full, to its edges.
+func isFrame(screen string, width, height int) bool {
 	lines := strings.Split(screen, "\n")
-	if len(lines) != height {
-		t.Errorf("%d lines; want %d", len(lines), height)
-	}
-	for _, line := range lines {
-		if ansi.StringWidth(line) != width {
-			t.Errorf("line of %d columns, want %d: %q", ansi.StringWidth(line), width, line)
-		}
-	}
+	return len(lines) == height && !slices.ContainsFunc(lines, func(line string) bool { return ansi.StringWidth(line) != width })
 }

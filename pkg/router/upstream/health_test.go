@@ -174,7 +174,7 @@ func TestAHungControlPlaneIsGivenUp(t *testing.T) {
 	if _, _, err := ask(c, http.MethodGet, "/x", ""); !errors.As(err, &down) || !NotSent(err) {
 		t.Errorf("get: %v; want a refusal at once", err)
 	}
-	if took := time.Since(start); took > time.Second {
+	if took := time.Since(start); took > 3*time.Second { // one that hangs takes six
 		t.Errorf("the refusal took %s", took)
 	}
 	gate.Pass()
