@@ -41,8 +41,8 @@ const (
 	minWatch = 30 * time.Minute
 	// sourceOutlasts is how much longer a source may go on than the watch.
 	sourceOutlasts = time.Minute
-	// vanishedTimeout is how long a stream waits to hear whether an object exists; then clients have to list again.
-	vanishedTimeout = 5 * time.Second
+	// lookTimeout is how long a stream waits to hear of an object elsewhere; then clients have to list again.
+	lookTimeout = 5 * time.Second
 	// slowClient is the default of Config.SlowClient.
 	slowClient = 30 * time.Second
 )
@@ -152,6 +152,7 @@ func (wr *watchRequest) serve(ctx context.Context, opened []*openedWatch, journa
 		Judge:      wr.judge,
 		Exists:     wr.exists,
 		Vanished:   func(object wire.Meta) (bool, error) { return wr.vanished(ctx, object) },
+		Past:       wr.past(ctx),
 		Bookmarks:  wr.options.AllowWatchBookmarks,
 		InitialEnd: wr.options.AllowWatchBookmarks && wr.initialEvents(),
 		Inexact:    wr.start.inexact,
@@ -250,7 +251,7 @@ func (wr *watchRequest) departed(source string, object wire.Meta) bool {
 // vanished says whether an object that was deleted where it does not count any more is nowhere now: it was deleted
 // before it moved.
 func (wr *watchRequest) vanished(ctx context.Context, object wire.Meta) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, vanishedTimeout)
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	there, err := wr.found(ctx, object)
 	return !there, err
@@ -263,16 +264,14 @@ func (wr *watchRequest) exists(ctx context.Context, object wire.Meta) bool {
 	return there || err != nil
 }
 
-// found looks for an object in the cells in which it counts.
+// found looks for an object in the cells in which it counts, under the watch's selectors.
 func (wr *watchRequest) found(ctx context.Context, object wire.Meta) (bool, error) {
 	state := wr.h.state()
-	info := *wr.info
-	info.Name, info.Namespace = object.Name, namespaceOf(wr.info, object)
 	for _, source := range sourcesOf(route.Decide(wr.info, state.Snapshot)) {
 		if !mayHave(wr.info, object, source, state.Snapshot) {
 			continue
 		}
-		found, err := metadataIn(ctx, state, &info, source)
+		found, err := wr.named(ctx, state, source, object, 0)
 		if err != nil || found != nil && statusOf(found) != v1alpha1.Migrated {
 			return err == nil, err
 		}

@@ -72,6 +72,8 @@ type Config struct {
 	// Vanished says whether an object that was deleted where it is Departed exists nowhere. After an error the stream
 	// ends with 410. It may be nil where nothing is Departed.
 	Vanished func(object wire.Meta) (bool, error)
+	// Past may be nil where nothing moves.
+	Past Past
 	// Bookmarks is set where the client takes bookmarks.
 	Bookmarks bool
 	// InitialEnd is set where the client waits for the bookmark that ends the initial events.

@@ -39,6 +39,9 @@ const (
 type moves struct {
 	// arrived are the objects that were shown from where they move to, with a rank that grows with each move.
 	arrived map[string]int64
+	// recalled are the objects, by source, of which it is known what was before the stream began: true where one had left
+	// the source and was nowhere else.
+	recalled map[string]bool
 	// missing are those that were tombstones when the stream began and that have not arrived: the initial events
 	// are not complete without them.
 	missing map[string]wire.Meta
@@ -54,6 +57,24 @@ func (m *moves) stale(o wire.Meta, rank int64) bool {
 	return there && rank < shown
 }
 
+// recall takes down what was elsewhere before the stream began.
+func (m *moves) recall(key string, o wire.Meta, rank int64, gone bool) {
+	if m.recalled == nil {
+		m.recalled = map[string]bool{}
+	}
+	m.recalled[key] = gone
+	if rank > 0 {
+		m.arrive(nameOf(o), rank)
+	}
+}
+
+func (m *moves) arrive(name string, rank int64) {
+	if m.arrived == nil {
+		m.arrived = map[string]int64{}
+	}
+	m.arrived[name] = rank
+}
+
 // note takes down what an event of that kind says; initial is set where it tells what exists.
 func (m *moves) note(o wire.Meta, kind Kind, rank int64, initial bool) {
 	if kind == Hidden || len(m.arrived) == 0 && len(m.missing) == 0 && (kind == Shown || kind == Leaving) {
@@ -66,10 +87,7 @@ func (m *moves) note(o wire.Meta, kind Kind, rank int64, initial bool) {
 		if rank == 0 {
 			return // it has never moved
 		}
-		if m.arrived == nil {
-			m.arrived = map[string]int64{}
-		}
-		m.arrived[name] = rank
+		m.arrive(name, rank)
 	case Moved:
 		_, there := m.arrived[name]
 		if initial && !there {

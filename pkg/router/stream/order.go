@@ -49,6 +49,7 @@ func (m *merger) emit(late bool) error {
 func (m *merger) choose(late bool) (next *item, hold bool) {
 	for _, s := range m.arrived {
 		i := s.head()
+		m.recall(i)
 		if m.vanished(i) {
 			// At once: what comes in between could be the same object, made anew.
 			m.Journal.mu.Lock()
@@ -136,7 +137,7 @@ func before(a, b wire.Meta) bool {
 
 // ordered says whether an item is an event that other streams may write as well.
 func (m *merger) ordered(i *item) bool {
-	return !i.initial && i.kind != watch.Error && m.shows(i)
+	return !i.initial && i.kind != watch.Error && i.err == nil && m.shows(i)
 }
 
 // enter takes the head of s for writing; the journal is locked.

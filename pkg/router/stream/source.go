@@ -45,10 +45,17 @@ type item struct {
 	apiVersion, objectKind string
 	// vanished is set on an event that tells of the end of an object which had departed.
 	vanished bool
-	// err is set on a source's last item.
+	// recalled is set where the merger knows what was before the stream began.
+	recalled bool
+	// err is set on a source's last item, and where the stream cannot go on.
 	err error
 	// broken and mended say that the source lost its connection and has it again; they carry no event.
 	broken, mended bool
+}
+
+// isObject says whether it is an event of an object.
+func (i *item) isObject() bool {
+	return i.kind == watch.Added || i.kind == watch.Modified || i.kind == watch.Deleted
 }
 
 // source reads the watch of one control plane. Its goroutine is stopped by the context of the stream.
