@@ -194,7 +194,7 @@ func TestWatchesFromAListThatWasReadWhileKeysMovedGoForward(t *testing.T) {
 	expired := 0
 	for seed := range uint64(stories) {
 		synctest.Test(t, func(t *testing.T) {
-			r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // to be repeated
+			r := rand.New(rand.NewPCG(seed, 0))
 			all := story(r)
 			end := r.IntN(len(all) + 1) // of what has happened when the watch begins
 			second := r.IntN(end + 1)   // when cell-2 was listed
