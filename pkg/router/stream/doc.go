@@ -58,6 +58,13 @@ type Source struct {
 	Open func(ctx context.Context, position int64) (io.ReadCloser, error)
 }
 
+// close ends the watch of a source that is not read.
+func (s *Source) close() {
+	if s.First != nil {
+		_ = s.First.Close()
+	}
+}
+
 // Config is what a stream needs.
 type Config struct {
 	Format  wire.Format

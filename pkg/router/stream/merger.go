@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -265,6 +266,9 @@ func (m *merger) leave(s *source) {
 	m.dirty = true
 }
 
+// hasLeft says whether a source comes back that the client was told has left: its place cannot go back to where it was.
+func (m *merger) hasLeft(s Source) bool { return m.at.Raw(s.Slot) == Left }
+
 func (m *merger) anyLeaves() bool {
 	for _, s := range m.sources {
 		if s.until != 0 {
@@ -337,7 +341,10 @@ func (m *merger) expire() error {
 }
 
 func (m *merger) change(c Change) error {
-	if c.Expire {
+	if c.Expire || slices.ContainsFunc(c.Add, m.hasLeft) {
+		for _, s := range c.Add {
+			s.close()
+		}
 		return m.expire()
 	}
 	for _, s := range c.Add {
@@ -347,9 +354,7 @@ func (m *merger) change(c Change) error {
 			continue
 		}
 		known.until = 0 // it has not left yet, and stays
-		if s.First != nil {
-			_ = s.First.Close()
-		}
+		s.close()
 	}
 	for slot, s := range m.sources {
 		until, leaves := c.Remove[s.Name]

@@ -399,6 +399,22 @@ func TestCellsJoinLeaveAndFail(t *testing.T) {
 	})
 }
 
+// A cell that comes back after it has left, as one whose joining was aborted, would have bookmarks go back.
+func TestACellThatComesBackEndsTheStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newPlane(1), newPlane(2)
+		c := run(t, Config{Bookmarks: true, Sources: []Source{a.source(t, 0), b.source(t, 0)}})
+		b.write("ADDED", "last")
+		c.expect("ADDED last 2002")
+		c.change <- Change{Remove: map[string]int64{b.name: 2}}
+		synctest.Wait()
+		a.write("ADDED", "here")
+		c.expect("ADDED here 2001", "BOOKMARK 2 9999999999999")
+		c.change <- Change{Add: []Source{b.source(t, 2)}}
+		c.expect(`ERROR "reason":"Expired"`, "the end")
+	})
+}
+
 // A slow client holds up its own stream, and its sources are not read ahead of it.
 func TestASlowClientHoldsUpItsSourcesAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
