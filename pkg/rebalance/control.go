@@ -23,9 +23,31 @@ type Adjustment struct {
 	Limit *v1alpha1.RebalanceLimit
 }
 
+// Tried is a change that was not made.
+type Tried struct {
+	// Patch is the merge patch of the run that would be sent, in JSON.
+	Patch string
+	// Run is as the server would have it then.
+	Run *v1alpha1.Rebalance
+}
+
+// Option says how the spec of a run is changed.
+type Option func(*changing)
+
+// Try has the server check the change, and write nothing; into gets what would be.
+func Try(into *Tried) Option {
+	return func(c *changing) { c.tried, c.options.DryRun = into, []string{metav1.DryRunAll} }
+}
+
+// changing is how a change is sent; tried is nil where it is made.
+type changing struct {
+	options metav1.PatchOptions
+	tried   *Tried
+}
+
 // Pause lets the units in flight finish and begins no others.
-func Pause(ctx context.Context, c *client.Client, name string) error {
-	return change(ctx, c, name, map[string]any{"paused": true, "step": nil})
+func Pause(ctx context.Context, c *client.Client, name string, how ...Option) error {
+	return change(ctx, c, name, map[string]any{"paused": true, "step": nil}, how...)
 }
 
 // ResumeOptions say which units may begin when a run goes on. The zero value leaves a limit as it is, but
@@ -38,7 +60,7 @@ type ResumeOptions struct {
 }
 
 // Resume goes on, and tries again what failed.
-func Resume(ctx context.Context, c *client.Client, name string, options ResumeOptions) error {
+func Resume(ctx context.Context, c *client.Client, name string, options ResumeOptions, how ...Option) error {
 	if err := CheckSpec(&v1alpha1.RebalanceSpec{Window: 1, Limit: options.Limit}); err != nil {
 		return err
 	}
@@ -50,7 +72,7 @@ func Resume(ctx context.Context, c *client.Client, name string, options ResumeOp
 	if options.Limit != nil || options.All || LimitReached(&run.Status) {
 		wanted["limit"] = whole(options.Limit)
 	}
-	return change(ctx, c, name, wanted)
+	return change(ctx, c, name, wanted, how...)
 }
 
 // whole is a limit as a merge patch that takes nothing over from the one before it.
@@ -69,11 +91,11 @@ func whole(limit *v1alpha1.RebalanceLimit) any {
 }
 
 // Step moves so many windows and pauses.
-func Step(ctx context.Context, c *client.Client, name string, windows int32) error {
+func Step(ctx context.Context, c *client.Client, name string, windows int32, how ...Option) error {
 	if windows < 1 || windows > maxWindow {
 		return exit.Usagef("step is %d; it must be 1 to %d windows", windows, maxWindow)
 	}
-	return change(ctx, c, name, map[string]any{"paused": false, "step": windows})
+	return change(ctx, c, name, map[string]any{"paused": false, "step": windows}, how...)
 }
 
 // Adjust changes window, rate or the number of failures that stop the run.
@@ -99,15 +121,15 @@ func Adjust(ctx context.Context, c *client.Client, name string, a Adjustment) er
 }
 
 // Abort makes the run walk back. A paused one is resumed for it: it would stand half way.
-func Abort(ctx context.Context, c *client.Client, name string) error {
-	if err := MayAbort(ctx, c, name); err != nil {
+func Abort(ctx context.Context, c *client.Client, name string, how ...Option) error {
+	if err := mayAbort(ctx, c, name); err != nil {
 		return err
 	}
-	return change(ctx, c, name, map[string]any{"abort": true, "paused": false, "step": nil, "limit": nil})
+	return change(ctx, c, name, map[string]any{"abort": true, "paused": false, "step": nil, "limit": nil}, how...)
 }
 
-// MayAbort refuses with an error what [Abort] would refuse: a run that has ended, or is past recall.
-func MayAbort(ctx context.Context, c *client.Client, name string) error {
+// mayAbort refuses with an error what [Abort] would refuse: a run that has ended, or is past recall.
+func mayAbort(ctx context.Context, c *client.Client, name string) error {
 	if _, err := unended(ctx, c, name); err != nil {
 		return err
 	}
@@ -138,7 +160,7 @@ func unended(ctx context.Context, c *client.Client, name string) (*v1alpha1.Reba
 }
 
 // change merges into the spec of a run that has not ended.
-func change(ctx context.Context, c *client.Client, name string, spec map[string]any) error {
+func change(ctx context.Context, c *client.Client, name string, spec map[string]any, how ...Option) error {
 	if _, err := unended(ctx, c, name); err != nil {
 		return err
 	}
@@ -146,7 +168,11 @@ func change(ctx context.Context, c *client.Client, name string, spec map[string]
 	if err != nil {
 		return fmt.Errorf("encode the change of rebalance %s: %w", name, err)
 	}
-	_, err = c.Rebalances().Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: v1alpha1.FieldManager})
+	sent := changing{options: metav1.PatchOptions{FieldManager: v1alpha1.FieldManager}}
+	for _, option := range how {
+		option(&sent)
+	}
+	run, err := c.Rebalances().Patch(ctx, name, types.MergePatchType, patch, sent.options)
 	switch {
 	case apierrors.IsInvalid(err):
 		return exit.Errorf(exit.Usage, "change rebalance %s: %w", name, err)
@@ -154,6 +180,9 @@ func change(ctx context.Context, c *client.Client, name string, spec map[string]
 		return exit.Refusedf("change rebalance %s: %w", name, err).WithHint("ask for the role kubecell-admin")
 	case err != nil:
 		return fmt.Errorf("change rebalance %s: %w", name, err)
+	}
+	if sent.tried != nil {
+		*sent.tried = Tried{Patch: string(patch), Run: run}
 	}
 	return nil
 }

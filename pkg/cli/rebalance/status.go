@@ -41,6 +41,8 @@ type Record struct {
 	Waiting   []string   `json:"waiting"`
 	Started   *time.Time `json:"started,omitempty"`
 	Completed *time.Time `json:"completed,omitempty"`
+	// DryRun says that this is what would be, and was not written.
+	DryRun bool `json:"dryRun,omitempty"`
 }
 
 func phaseOf(run *v1alpha1.Rebalance) v1alpha1.RebalancePhase {

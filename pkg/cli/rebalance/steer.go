@@ -29,7 +29,7 @@ type steering struct {
 	prepare func() error
 	// already says that there is nothing to change, in words; empty where there is.
 	already func(*v1alpha1.Rebalance) string
-	change  func(ctx context.Context, fed *command.Federation, run string) error
+	change  func(ctx context.Context, fed *command.Federation, run string, how ...rebalance.Option) error
 	// done is what was asked for, in words.
 	done func(*v1alpha1.Rebalance) string
 	undo string
@@ -42,6 +42,7 @@ func (s *steering) command(use, short, long string) *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE:    command.RunE(s),
 	}
+	cmd.Flags().BoolVar(&s.dryRun, "dry-run", false, "Have the server check the change, say what would be written, and write nothing")
 	s.output.AddFlags(cmd.Flags())
 	return cmd
 }
@@ -54,8 +55,8 @@ func newPause(env *command.Env) *cobra.Command {
 		}
 		return ""
 	}
-	s.change = func(ctx context.Context, fed *command.Federation, run string) error {
-		return rebalance.Pause(ctx, fed.Cell, run)
+	s.change = func(ctx context.Context, fed *command.Federation, run string, how ...rebalance.Option) error {
+		return rebalance.Pause(ctx, fed.Cell, run, how...)
 	}
 	s.done = func(run *v1alpha1.Rebalance) string {
 		return fmt.Sprintf("pauses: %d units in flight finish, and no others begin", rebalance.ProgressOf(&run.Status).InFlight)
@@ -82,8 +83,8 @@ func newResume(env *command.Env) *cobra.Command {
 		}
 		return ""
 	}
-	s.change = func(ctx context.Context, fed *command.Federation, run string) error {
-		return rebalance.Resume(ctx, fed.Cell, run, options)
+	s.change = func(ctx context.Context, fed *command.Federation, run string, how ...rebalance.Option) error {
+		return rebalance.Resume(ctx, fed.Cell, run, options, how...)
 	}
 	s.done = func(run *v1alpha1.Rebalance) string {
 		if run.Spec.Limit != nil {
@@ -104,8 +105,8 @@ func newResume(env *command.Env) *cobra.Command {
 func newStep(env *command.Env) *cobra.Command {
 	s := &steering{env: env, verb: "step", windows: 1, undo: env.Program + " rebalance pause"}
 	s.already = func(*v1alpha1.Rebalance) string { return "" }
-	s.change = func(ctx context.Context, fed *command.Federation, run string) error {
-		return rebalance.Step(ctx, fed.Cell, run, s.windows)
+	s.change = func(ctx context.Context, fed *command.Federation, run string, how ...rebalance.Option) error {
+		return rebalance.Step(ctx, fed.Cell, run, s.windows, how...)
 	}
 	s.done = func(run *v1alpha1.Rebalance) string {
 		return fmt.Sprintf("moves %d windows of %d units, then pauses", s.windows, run.Spec.Window)
@@ -124,8 +125,8 @@ func newAbort(env *command.Env) *cobra.Command {
 		}
 		return ""
 	}
-	s.change = func(ctx context.Context, fed *command.Federation, run string) error {
-		return rebalance.Abort(ctx, fed.Cell, run)
+	s.change = func(ctx context.Context, fed *command.Federation, run string, how ...rebalance.Option) error {
+		return rebalance.Abort(ctx, fed.Cell, run, how...)
 	}
 	s.done = func(run *v1alpha1.Rebalance) string {
 		return fmt.Sprintf("is aborted: %s units that have moved walk back, and the current ring stays", printers.Count(rebalance.ProgressOf(&run.Status).Moved))
@@ -135,7 +136,6 @@ func newAbort(env *command.Env) *cobra.Command {
 			"stays as it is. The wanted ring stays, too. An abort cannot be taken back, but the run can be started\n"+
 			"anew when it has ended. Refused (exit code 4) once the target has become the current ring.")
 	cmd.Flags().BoolVar(&s.yes, "yes", false, "Do not ask for a confirmation")
-	cmd.Flags().BoolVar(&s.dryRun, "dry-run", false, "Say what would walk back, and do nothing")
 	return cmd
 }
 
@@ -172,12 +172,14 @@ func (s *steering) Run(ctx context.Context) error {
 	}
 	result := s.already(run)
 	changes := result == "" && !s.dryRun
+	var tried rebalance.Tried
 	switch {
 	case result == "" && s.dryRun:
-		if err := rebalance.MayAbort(ctx, fed.Cell, run.Name); err != nil {
+		if err := s.change(ctx, fed, run.Name, rebalance.Try(&tried)); err != nil {
 			return err
 		}
-		result = s.done(run) + " (dry run)"
+		run = tried.Run
+		result = fmt.Sprintf("%s (dry run)\nwould be written: %s", s.done(run), tried.Patch)
 	case changes:
 		if s.verb == "abort" && !s.yes {
 			question := fmt.Sprintf("This makes rebalance %s walk back: %s. It cannot be taken back. Go on?", run.Name, moved(rebalance.ProgressOf(&run.Status)))
@@ -193,8 +195,10 @@ func (s *steering) Run(ctx context.Context) error {
 		}
 		result = s.done(run)
 	}
+	record := newRecord(s.env, run)
+	record.DryRun = s.dryRun
 	err = s.printer.Print(s.env.Out, printers.View{
-		Document: printers.NewDocument("Rebalance", run.Status.FromEpoch, newRecord(s.env, run)),
+		Document: printers.NewDocument("Rebalance", run.Status.FromEpoch, record),
 		Names:    func() []string { return []string{run.Name} },
 		Text: func(w io.Writer, _ printers.Layout) error {
 			_, err := fmt.Fprintf(w, "rebalance %s %s\n", run.Name, result)
