@@ -366,7 +366,8 @@ func (r *run) finish(ctx context.Context) error {
 }
 
 func (r *run) end(ctx context.Context, phase v1alpha1.RebalancePhase) error {
-	now := metav1.Now()
+	// To the second, as the record has it: what has been written beside is known again.
+	now := metav1.Now().Rfc3339Copy()
 	r.tracker.edit(func(p *v1alpha1.RebalanceProgress) { p.CompletionTime = &now })
 	r.tracker.phase(phase)
 	for {
