@@ -7,8 +7,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 )
 
 // atOnce is how many objects of one unit are worked at at the same time. All of a unit is closed to writes until its
@@ -92,18 +90,22 @@ func (r *run) one(ctx context.Context, i *item, do func(context.Context, *item) 
 	return do(ctx, i)
 }
 
-// marks marks all objects. What an earlier call has begun is looked at one by one: what becomes of an object that is
-// being deleted depends on what was found before it.
+// marks marks all objects. Those of which not enough is known are looked at before: what becomes of an object that is being
+// deleted depends on whether another one is flipped already.
 func (r *run) marks(ctx context.Context) error {
-	if !slices.ContainsFunc(r.items, func(i *item) bool { return i.Status != "" }) {
-		return r.each(ctx, r.mark)
+	if err := r.together(ctx, r.unknown(), r.look); err != nil {
+		return err
 	}
+	return r.each(ctx, r.mark)
+}
+
+func (r *run) unknown() (items []*item) {
 	for _, i := range r.items {
-		if err := r.one(ctx, i, r.mark); err != nil {
-			return err
+		if !i.known() {
+			items = append(items, i)
 		}
 	}
-	return nil
+	return items
 }
 
 // flips flips all objects, one by one until the first is flipped: up to then the unit can go back. changed says that
@@ -128,18 +130,19 @@ func (r *run) flips(ctx context.Context) (changed bool, err error) {
 	return again.Load(), err
 }
 
-// anyFlipped says whether an object of the unit is a tombstone. What was not looked at yet counts as it was found.
+// anyFlipped says whether the unit is past the point of no return. A tombstone whose move has ended keeps nobody from taking
+// the rest back.
 func (r *run) anyFlipped() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.ContainsFunc(r.items, func(i *item) bool { return i.flipped || i.Status == v1alpha1.Migrated })
+	return slices.ContainsFunc(r.items, (*item).half)
 }
 
-// isFlipped notes that an object is a tombstone.
-func (r *run) isFlipped(i *item) {
+// isFlipped notes that an object is a tombstone, and whether its move has ended.
+func (r *run) isFlipped(i *item, arrived bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	i.flipped = true
+	i.flipped, i.arrived = true, arrived
 }
 
 // needsBarrier notes that a mark was set.

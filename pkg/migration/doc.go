@@ -36,7 +36,9 @@
 // still closed to writes.
 //
 // The first flip of a unit is its point of no return. [Mover.Undo] takes everything back before it, and
-// refuses after it; Move undoes what it fails to move.
+// refuses after it; Move undoes what it fails to move. A tombstone whose copy was revealed, or was deleted since, is
+// none of that: its move has ended, often in an earlier run. It is part of the unit for its UID, which dependents know, and
+// keeps nobody from taking back what has joined it.
 //
 // Invariants: no object without a mark of this package is overwritten or deleted; a copy is made the
 // object only after the source was flipped in exactly the version that the copy was verified against; at

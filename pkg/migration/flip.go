@@ -24,13 +24,13 @@ func (r *run) flip(ctx context.Context, i *item) (again bool, err error) {
 	err = r.from.updateBlind(ctx, &i.Object, body)
 	switch {
 	case err == nil:
-		r.isFlipped(i)
+		r.isFlipped(i, false)
 		r.step(Flipped, &i.Object)
 		return false, nil
 	case apierrors.IsNotFound(err):
 		i.gone = true
 	case apierrors.IsConflict(err):
-		if err := r.mark(ctx, i); err != nil {
+		if err := r.markAgain(ctx, i); err != nil {
 			return false, err
 		}
 	default:

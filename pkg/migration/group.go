@@ -131,14 +131,14 @@ func (f *finder) add(at route, o Object, meta *metav1.PartialObjectMetadata, str
 func (f *finder) put(unit *found, o Object, meta *metav1.PartialObjectMetadata) {
 	unit = unit.root()
 	unit.Chosen = unit.Chosen || f.choice == nil || f.choice(meta.Namespace, meta.Labels)
-	unit.Objects = append(unit.Objects, o)
 	f.homes[o.UID] = unit
-	_, twin := f.copies[o.at(unit.To)]
-	if twin {
+	twin, found := f.copies[o.at(unit.To)]
+	if found {
 		f.explained[o.at(unit.To)] = true
 	}
-	// A tombstone whose copy counts has moved. It is kept for the UID that dependents know.
-	unit.worth = unit.worth || twin || o.Status != v1alpha1.Migrated
+	o.Arrived = o.Status == v1alpha1.Migrated && (!found || twin.From != f.cell.Name)
+	unit.Objects = append(unit.Objects, o)
+	unit.worth = unit.worth || found || o.Status != v1alpha1.Migrated
 }
 
 // join makes one unit of those that go the same way and own each other's objects.

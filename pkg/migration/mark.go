@@ -9,21 +9,25 @@ import (
 )
 
 // mark labels the object in the old cell, if it is not yet, and learns its state. The answer to the
-// mark is what is copied later.
+// mark is what is copied later. What was not found just now has been looked at before.
 //
 // It writes all annotations that the tombstone has, in their length: a flip makes no object longer, so
 // that none can get stuck after the first.
 func (r *run) mark(ctx context.Context, i *item) error {
-	known := i.Status == "" && i.ResourceVersion != "" && i.source == nil
 	for range tries {
 		version := i.ResourceVersion
-		if !known {
-			if done, err := r.look(ctx, i); done || err != nil {
-				return err
-			}
+		if i.source != nil {
 			version = i.source.version()
 		}
-		known = false
+		switch {
+		case !i.pending():
+			return nil
+		case i.source != nil && i.source.deleting():
+			return r.leave(ctx, i)
+		case i.source != nil && r.hasMarked(i.source):
+			r.needsBarrier() // an earlier run may have ended before its barrier
+			return nil
+		}
 		patch, err := r.markPatch(version)
 		if err != nil {
 			return err
@@ -34,6 +38,9 @@ func (r *run) mark(ctx context.Context, i *item) error {
 			i.gone = true
 			return nil
 		case apierrors.IsConflict(err):
+			if err := r.look(ctx, i); err != nil {
+				return err
+			}
 			continue
 		case err != nil:
 			return judge(&i.Object, r.from.Name, "mark", err)
@@ -60,37 +67,70 @@ func (r *run) markPatch(version string) ([]byte, error) {
 	})
 }
 
-// look reads the object in the old cell. It is done where no mark is to be set.
-func (r *run) look(ctx context.Context, i *item) (done bool, err error) {
+// markAgain does the same for an object that somebody has changed.
+func (r *run) markAgain(ctx context.Context, i *item) error {
+	if err := r.look(ctx, i); err != nil {
+		return err
+	}
+	return r.mark(ctx, i)
+}
+
+// hasMarked says whether the object has the mark of this run, for this unit's new cell.
+func (r *run) hasMarked(source *document) bool {
+	return source.status() == v1alpha1.Migrating && r.here(source) && source.annotations[v1alpha1.AnnotationRebalance] == r.Rebalance
+}
+
+// here says whether an object's mark is one of a move to the unit's new cell.
+func (r *run) here(source *document) bool {
+	return source.annotations[v1alpha1.AnnotationMovesTo] == r.unit.To
+}
+
+// known says whether the object was found just now, as one that nobody has begun to move.
+func (i *item) known() bool { return i.Status == "" && i.ResourceVersion != "" }
+
+// look reads the object in the old cell, and the copy of its tombstone in the new one.
+func (r *run) look(ctx context.Context, i *item) (err error) {
 	i.source, err = r.from.get(ctx, &i.Object)
 	switch {
 	case apierrors.IsNotFound(err):
-		i.gone = true
-		return true, nil
+		i.source, i.gone = nil, true
+		return nil
 	case err != nil:
-		return true, judge(&i.Object, r.from.Name, "read", err)
+		return judge(&i.Object, r.from.Name, "read", err)
 	}
-	here := i.source.annotations[v1alpha1.AnnotationMovesTo] == r.unit.To
 	switch i.source.status() {
 	case v1alpha1.Migrated:
-		// A tombstone of a move to elsewhere says that the object does not live here.
-		if here {
-			r.isFlipped(i)
+		if r.here(i.source) {
+			return r.lookAtCopy(ctx, i)
 		}
-		i.gone = !here
-		return true, nil
+		i.gone = true // a tombstone of a move to elsewhere says that the object does not live here
 	case v1alpha1.Incoming:
 		i.gone = true
-		return true, nil
 	}
-	if i.source.deleting() {
-		return true, r.leave(ctx, i)
+	return nil
+}
+
+// lookAtCopy finds out whether the move of a tombstone has ended, and the UID that what the tombstone owned is owned by now.
+// One that has ended may be of an earlier run: the object lives in the new cell, or was deleted there since.
+func (r *run) lookAtCopy(ctx context.Context, i *item) (err error) {
+	i.copy, err = r.to.get(ctx, &i.Object)
+	switch {
+	case apierrors.IsNotFound(err):
+		i.copy = nil
+	case err != nil:
+		return judge(&i.Object, r.to.Name, "read", err)
+	default:
+		r.learn(i)
 	}
-	if i.source.status() == v1alpha1.Migrating && here && i.source.annotations[v1alpha1.AnnotationRebalance] == r.Rebalance {
-		r.needsBarrier() // an earlier run may have ended before its barrier
-		return true, nil
-	}
-	return false, nil
+	r.isFlipped(i, !r.isCopy(i))
+	return nil
+}
+
+// isCopy says whether what the new cell has is the incoming copy of this very object.
+func (r *run) isCopy(i *item) bool {
+	return i.copy != nil && i.copy.status() == v1alpha1.Incoming &&
+		i.copy.annotations[v1alpha1.AnnotationFromUID] == string(i.source.uid()) &&
+		i.copy.annotations[v1alpha1.AnnotationFromCell] == r.unit.From
 }
 
 // leave gives an object that is being deleted up: the unit while it can be undone, else this object.

@@ -56,9 +56,9 @@ type item struct {
 	want *document
 	// give is what the new cell had to give out anew.
 	give allocation
-	// flipped: the old cell's object is a tombstone. gone: there is none. left: it is being deleted and
-	// stays behind.
-	flipped, gone, left bool
+	// flipped: the old cell's object is a tombstone of a move to the new cell; arrived: its copy was revealed, or deleted
+	// since. gone: there is no object in the old cell. left: it is being deleted and stays behind.
+	flipped, arrived, gone, left bool
 	// generation is 0 for an object that nothing of the unit owns, and one more than its owners' for others.
 	generation int
 }
@@ -81,6 +81,9 @@ func (i *item) name() string { return i.String() }
 
 // pending says whether the object has still to be copied and flipped.
 func (i *item) pending() bool { return !i.flipped && !i.gone && !i.left }
+
+// half says whether the object does not count in the old cell any more, and in the new one not yet.
+func (i *item) half() bool { return i.flipped && !i.arrived }
 
 // run is one call of Move.
 type run struct {
@@ -204,16 +207,17 @@ func (r *run) barrier(ctx context.Context) error {
 	return nil
 }
 
-// result is that of a unit that went all the way.
+// result is that of a unit that went all the way. One of which no more was left than what had moved before has moved, and
+// one of which the rest was deleted is gone.
 func (r *run) result() Result {
-	moved := false
+	moved, gone := false, false
 	for _, i := range r.items {
 		if i.left {
 			return Result{Outcome: Deferred, Object: &i.Object, Message: "it is being deleted; the rest of the unit has moved"}
 		}
-		moved = moved || i.flipped
+		moved, gone = moved || i.half(), gone || i.gone
 	}
-	if !moved {
+	if gone && !moved {
 		return Result{Outcome: Gone}
 	}
 	return Result{Outcome: Moved}

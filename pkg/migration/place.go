@@ -22,7 +22,7 @@ const (
 // place sees to it that the new cell has the copy, whole and as it has to be.
 func (r *run) place(ctx context.Context, i *item) error {
 	if !i.pending() {
-		return r.know(ctx, i)
+		return nil
 	}
 	var err error
 	if i.want, err = r.desired(ctx, i); err != nil {
@@ -62,21 +62,6 @@ func (r *run) obtain(ctx context.Context, i *item) (ours bool, err error) {
 		return false, judge(&i.Object, r.to.Name, "read", err)
 	}
 	return r.reuse(ctx, i)
-}
-
-// know learns the new UID of an object that an earlier call flipped: others may be owned by it.
-func (r *run) know(ctx context.Context, i *item) error {
-	if !i.flipped || i.copy != nil {
-		return nil
-	}
-	var err error
-	if i.copy, err = r.to.get(ctx, &i.Object); apierrors.IsNotFound(err) {
-		return nil // it was deleted since
-	} else if err != nil {
-		return judge(&i.Object, r.to.Name, "read", err)
-	}
-	r.learn(i)
-	return nil
 }
 
 // create makes the copy. Where a Service asks for what another one has, the cell gives out something else.
@@ -187,7 +172,7 @@ func (r *run) refresh(ctx context.Context, i *item) (bool, error) {
 		if r.shared {
 			return true, nil // nobody takes it back whom a write would have to stop
 		}
-		return true, r.keep(ctx, i)
+		return r.keep(ctx, i)
 	}
 	body, err := r.body(i, i.copy.version())
 	if err != nil {
@@ -206,22 +191,25 @@ func (r *run) refresh(ctx context.Context, i *item) (bool, error) {
 }
 
 // keep takes over a copy that is as it has to be. It is written all the same, so that nobody who has read it before
-// deletes it: see [Mover.Undo].
-func (r *run) keep(ctx context.Context, i *item) error {
+// deletes it: see [Mover.Undo]. One that somebody has written or deleted meanwhile is not ours.
+func (r *run) keep(ctx context.Context, i *item) (ours bool, err error) {
 	patch, err := patchOf(map[string]any{
 		"uid": i.copy.uid(), "resourceVersion": i.copy.version(),
 		"annotations": map[string]string{v1alpha1.AnnotationKept: strconv.FormatInt(r.Clock.Now().UnixNano(), 10)},
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
 	kept, err := r.to.patch(ctx, &i.Object, patch)
-	if err != nil {
-		return judge(&i.Object, r.to.Name, "keep the copy", err)
+	switch {
+	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
+		return false, r.clear(ctx, i)
+	case err != nil:
+		return false, judge(&i.Object, r.to.Name, "keep the copy", err)
 	}
 	i.copy = kept
 	r.step(Kept, &i.Object)
-	return nil
+	return true, nil
 }
 
 // clear removes what is in the way, after the copies of what it may own: the garbage collector has to take

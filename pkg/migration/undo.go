@@ -14,8 +14,9 @@ import (
 // Undo takes copies and marks of a unit back, so that it can be written again in its old cell. It reads
 // what is there, and may be called for any unit, any number of times.
 //
-// The error is [ErrFlipped] where it is too late, and nothing was done. It is [ErrCopyLeft] where the unit
-// can be written, and a copy may be left because the new cell did not let it be removed: the next Move
+// The error is [ErrFlipped] where it is too late, and nothing was done: an object counts in the new cell and is not revealed
+// there, or all have moved. A tombstone whose move has ended stays, and the rest is taken back. It is [ErrCopyLeft] where
+// the unit can be written, and a copy may be left because the new cell did not let it be removed: the next Move
 // or Undo takes care of it, and [Units] names it. Others may be tried again.
 //
 // The copy of an object that is not in the old cell any more stays: whether that was deleted before its flip,
@@ -37,16 +38,11 @@ func (m *Mover) undo(ctx context.Context, unit Unit, unflipped func(types.UID) b
 	if err != nil {
 		return err
 	}
-	for _, i := range r.items {
-		i.source, err = r.from.get(ctx, &i.Object)
-		switch {
-		case apierrors.IsNotFound(err):
-			i.source, i.gone = nil, true
-		case err != nil:
-			return fmt.Errorf("undo %s: read %s in cell %s: %w", unit, i, r.from.Name, err)
-		case i.source.status() == v1alpha1.Migrated && i.source.annotations[v1alpha1.AnnotationMovesTo] == unit.To:
-			return fmt.Errorf("undo %s: %s: %w", unit, i, ErrFlipped)
-		}
+	if err := r.together(ctx, r.items, r.look); err != nil {
+		return fmt.Errorf("undo %s: %w", unit, err)
+	}
+	if i := r.tooLate(); i != nil {
+		return fmt.Errorf("undo %s: %s: %w", unit, i, ErrFlipped)
 	}
 	_ = ownersFirst(r.items) // members of a circle go in any order
 	// The copies are read before the marks are taken off, each in the version in which it was read, and deleted in that
@@ -54,7 +50,7 @@ func (m *Mover) undo(ctx context.Context, unit Unit, unflipped func(types.UID) b
 	// after that it writes the copy again: one that somebody has made the object is never deleted.
 	copies, left := r.unwanted(ctx, unflipped)
 	for _, i := range r.items {
-		if i.gone {
+		if !i.pending() {
 			continue
 		}
 		if err := r.unmark(ctx, i); err != nil {
@@ -75,11 +71,23 @@ func (m *Mover) undo(ctx context.Context, unit Unit, unflipped func(types.UID) b
 	return nil
 }
 
+// tooLate is an object for which the unit cannot go back, nil where there is none: one that is half moved, or any where all
+// have moved.
+func (r *run) tooLate() *item {
+	if n := slices.IndexFunc(r.items, (*item).half); n >= 0 {
+		return r.items[n]
+	}
+	if slices.ContainsFunc(r.items, func(i *item) bool { return !i.flipped }) || len(r.items) == 0 {
+		return nil
+	}
+	return r.items[0]
+}
+
 // unwanted reads the incoming copies of the unit.
 func (r *run) unwanted(ctx context.Context, unflipped func(types.UID) bool) (map[*item]*document, error) {
 	copies := map[*item]*document{}
 	for _, i := range r.items {
-		if i.gone && !unflipped(i.UID) {
+		if i.flipped || i.gone && !unflipped(i.UID) {
 			continue
 		}
 		found, err := r.to.get(ctx, &i.Object)

@@ -33,6 +33,9 @@ type Object struct {
 	ResourceVersion string
 	// Status is the label that it was found with.
 	Status v1alpha1.RebalanceStatus
+	// Arrived says of a tombstone that its copy was not incoming any more: its move has ended, perhaps in an earlier run. It is
+	// part of the unit for its UID, which dependents know.
+	Arrived bool
 	// Deleting says whether it has a deletionTimestamp.
 	Deleting bool
 	Owners   []metav1.OwnerReference
@@ -64,10 +67,10 @@ type Choice func(namespace string, labels map[string]string) bool
 // String is for logs.
 func (u Unit) String() string { return fmt.Sprintf("%s (%s→%s)", u.Key, u.From, u.To) }
 
-// Marked says whether an earlier run has begun with the unit.
+// Marked says whether an earlier run has begun with the unit, and not ended.
 func (u Unit) Marked() bool {
 	for _, o := range u.Objects {
-		if o.Status != "" {
+		if o.Status != "" && !o.Arrived {
 			return true
 		}
 	}
