@@ -36,6 +36,7 @@ type follower struct {
 	events    atomic.Int64
 	lists     atomic.Int64 // how often it asked for everything
 	open      atomic.Int64 // the watches that it has now
+	since     atomic.Int64 // when the last of them began, in nanoseconds of Unix time
 
 	mu sync.Mutex
 	// The rest is guarded by mu.
@@ -148,6 +149,7 @@ func (c counting) RoundTrip(r *http.Request) (*http.Response, error) {
 	case answer.StatusCode >= http.StatusBadRequest:
 		c.f.note(fmt.Sprintf("%s was answered with %s", r.URL, answer.Status))
 	case watches:
+		c.f.since.Store(time.Now().UnixNano())
 		c.f.open.Add(1)
 		answer.Body = &opened{ReadCloser: answer.Body, end: sync.OnceFunc(func() { c.f.open.Add(-1) })}
 	}

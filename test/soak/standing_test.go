@@ -20,7 +20,7 @@ type stands struct {
 // standing waits until each informer has its watch, and takes down what there is.
 func standing(t *testing.T, watched []*follower, written *counts) stands {
 	t.Helper()
-	awaitWatches(t, watched)
+	awaitWatches(t, watched, veryShort)
 	out := stands{watched: watched, written: written, refused: written.refused.Load()}
 	for _, f := range watched {
 		out.lists = append(out.lists, f.lists.Load())
@@ -33,7 +33,7 @@ func standing(t *testing.T, watched []*follower, written *counts) stands {
 // has its watch again.
 func (s stands) wantSame(t *testing.T, after string) {
 	t.Helper()
-	awaitWatches(t, s.watched)
+	awaitWatches(t, s.watched, 0)
 	for i, f := range s.watched {
 		if n := f.lists.Load() - s.lists[i]; n > 0 {
 			t.Errorf("after %s: %s asked for everything %d times; it met: %q", after, f, n, f.refused())
@@ -46,13 +46,18 @@ func (s stands) wantSame(t *testing.T, after string) {
 	}
 }
 
-// awaitWatches waits until each informer has a watch. After the death of a cell it may wait before it asks again.
-func awaitWatches(t *testing.T, watched []*follower) {
+// veryShort is a little more than a watch has to last, or else to tell something, so that a reflector of client-go goes on
+// from where it ended.
+const veryShort = 1500 * time.Millisecond
+
+// awaitWatches waits until each informer has a watch, for at least so long. After the death of a cell it may wait before it
+// asks again.
+func awaitWatches(t *testing.T, watched []*follower, lasting time.Duration) {
 	t.Helper()
 	without := ""
 	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, settle, true, func(context.Context) (bool, error) {
 		for _, f := range watched {
-			if without = f.String(); f.open.Load() == 0 {
+			if without = f.String(); f.open.Load() == 0 || time.Since(time.Unix(0, f.since.Load())) < lasting {
 				return false, nil
 			}
 		}
