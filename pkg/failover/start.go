@@ -7,13 +7,11 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
-	"github.com/kubecell/kubectl-cell/pkg/lease"
 )
 
 // Started is what [Start] found and did.
@@ -125,11 +123,6 @@ func (c *connection) create(ctx context.Context, name string, spec v1alpha1.Fail
 // for may never come.
 func Unfinished(ctx context.Context, c *client.Client) (*v1alpha1.Failover, error) {
 	return unfinished(ctx, c, func(run *v1alpha1.Failover) bool { return run.Spec.Direction != v1alpha1.DirectionFailback })
-}
-
-// Holder is who drives a run, empty for nobody: the Lease was given up, or not renewed for its duration.
-func Holder(ctx context.Context, kube kubernetes.Interface, now func() lease.Moment) (string, error) {
-	return lease.Holder(ctx, kube, v1alpha1.FailoverLease, now)
 }
 
 func unfinished(ctx context.Context, c *client.Client, is func(*v1alpha1.Failover) bool) (*v1alpha1.Failover, error) {

@@ -2,25 +2,25 @@ package command
 
 import (
 	"context"
-	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/backup"
 	"github.com/kubecell/kubectl-cell/pkg/lease"
 )
 
+// Holder is who holds a Lease, empty for nobody. Without the right to read it, it is who is recorded elsewhere.
+func (f *Federation) Holder(ctx context.Context, name, recorded string) (string, error) {
+	holder, err := lease.Holder(ctx, f.Kube, name, f.Clock.Now)
+	if apierrors.IsForbidden(err) {
+		return recorded, nil
+	}
+	return holder, err
+}
+
 // BackupDaemonRuns says whether some backup daemon works. Without the right to read its Lease nobody knows,
 // and the answer is no.
 func BackupDaemonRuns(ctx context.Context, fed *Federation) (bool, error) {
-	l, err := fed.Kube.CoordinationV1().Leases(v1alpha1.Namespace).Get(ctx, backup.LeaseName, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err), apierrors.IsForbidden(err):
-		return false, nil
-	case err != nil:
-		return false, fmt.Errorf("read lease of the backup daemon: %w", err)
-	}
-	return lease.Held(l, fed.Clock.Now()), nil
+	holder, err := fed.Holder(ctx, backup.LeaseName, "")
+	return holder != "", err
 }

@@ -132,10 +132,7 @@ func (o *statusOptions) Run(ctx context.Context) error {
 		}
 		return err
 	}
-	holder, err := rebalance.Holder(ctx, fed.Kube, fed.Clock.Now)
-	if apierrors.IsForbidden(err) {
-		holder, err = run.Status.Driver, nil
-	}
+	holder, err := fed.Holder(ctx, v1alpha1.RebalanceLease, run.Status.Driver)
 	if err != nil {
 		return err
 	}

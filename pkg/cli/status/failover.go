@@ -67,10 +67,7 @@ func (d *Data) addFailover(ctx context.Context, env *command.Env, fed *command.F
 	if err != nil || run == nil {
 		return err
 	}
-	holder, err := failover.Holder(ctx, fed.Kube, fed.Clock.Now)
-	if apierrors.IsForbidden(err) {
-		holder, err = run.Status.Driver, nil
-	}
+	holder, err := fed.Holder(ctx, v1alpha1.FailoverLease, run.Status.Driver)
 	if err != nil {
 		return err
 	}

@@ -55,10 +55,7 @@ func (d *Data) addRun(ctx context.Context, env *command.Env, fed *command.Federa
 		}
 		return nil
 	}
-	holder, err := rebalance.Holder(ctx, fed.Kube, fed.Clock.Now)
-	if apierrors.IsForbidden(err) {
-		holder, err = run.Status.Driver, nil
-	}
+	holder, err := fed.Holder(ctx, v1alpha1.RebalanceLease, run.Status.Driver)
 	if err != nil {
 		return err
 	}
