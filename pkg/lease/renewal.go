@@ -20,13 +20,19 @@ type Renewal struct {
 	Renewed time.Time `json:"renewed"`
 	// Stored is when the RCP has stored that, by the clock of the RCP, in whole seconds; zero where it does not say.
 	Stored time.Time `json:"-"`
+	// lasts is for how long it holds the Lease after a sign of life; zero where nobody holds it.
+	lasts time.Duration
 }
 
 // RenewalOf reads it off a Lease.
 func RenewalOf(lease *coordinationv1.Lease) Renewal {
 	var r Renewal
-	if lease.Spec.RenewTime != nil {
-		r.Renewed = lease.Spec.RenewTime.Time
+	s := lease.Spec
+	if s.RenewTime != nil {
+		r.Renewed = s.RenewTime.Time
+	}
+	if s.HolderIdentity != nil && *s.HolderIdentity != "" && s.LeaseDurationSeconds != nil {
+		r.lasts = time.Duration(*s.LeaseDurationSeconds) * time.Second
 	}
 	for _, f := range lease.ManagedFields {
 		if f.Time != nil && f.FieldsV1 != nil && strings.Contains(f.FieldsV1.GetRawString(), `"f:renewTime"`) && r.Stored.Before(f.Time.Time) {
@@ -45,11 +51,9 @@ func (r Renewal) Silence(now Moment) time.Duration {
 	return max(0, now.RCP.Sub(r.Stored))
 }
 
-// Held says whether somebody holds a Lease: it has a holder who has not been silent for longer than its duration.
-func Held(lease *coordinationv1.Lease, now Moment) bool {
-	s := lease.Spec
-	return s.HolderIdentity != nil && *s.HolderIdentity != "" && s.RenewTime != nil && s.LeaseDurationSeconds != nil &&
-		RenewalOf(lease).Silence(now) <= time.Duration(*s.LeaseDurationSeconds)*time.Second
+// Alive says whether somebody holds the Lease: it has a holder who has not been silent for longer than its duration.
+func (r Renewal) Alive(now Moment) bool {
+	return r.lasts > 0 && !r.Renewed.IsZero() && r.Silence(now) <= r.lasts
 }
 
 // Holder is who holds a Lease, empty for nobody: it was given up, or not renewed for its duration.
@@ -61,7 +65,7 @@ func Holder(ctx context.Context, kube kubernetes.Interface, name string, now fun
 	if err != nil {
 		return "", fmt.Errorf("read lease %s: %w", name, err)
 	}
-	if !Held(lease, now()) {
+	if !RenewalOf(lease).Alive(now()) {
 		return "", nil
 	}
 	return *lease.Spec.HolderIdentity, nil

@@ -41,8 +41,9 @@ func TestALeaseIsHeldByTheClockOfTheRCP(t *testing.T) {
 				entry(`{"f:metadata":{"f:labels":{}}}`, now.Add(time.Hour)),
 			}
 		}
-		if got := Held(l, test.at); got != test.want {
-			t.Errorf("%s: held %v after a silence of %s; want %v", name, got, RenewalOf(l).Silence(test.at), test.want)
+		renewal := RenewalOf(l)
+		if got := renewal.Alive(test.at); got != test.want {
+			t.Errorf("%s: held %v after a silence of %s; want %v", name, got, renewal.Silence(test.at), test.want)
 		}
 	}
 }

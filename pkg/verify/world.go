@@ -80,18 +80,14 @@ func (v *verifier) observe(ctx context.Context) (*world, error) {
 }
 
 func (v *verifier) observeBackup(ctx context.Context, b *backupState) error {
-	_, err := v.kube.CoordinationV1().Leases(v1alpha1.Namespace).Get(ctx, backup.LeaseName, metav1.GetOptions{})
+	held, err := v.kube.CoordinationV1().Leases(v1alpha1.Namespace).Get(ctx, backup.LeaseName, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read lease of the backup daemon: %w", err)
 	}
-	holder, err := lease.Holder(ctx, v.kube, backup.LeaseName, v.clock.Now)
-	if err != nil {
-		return err
-	}
-	b.on, b.working = true, holder != ""
+	b.on, b.working = true, lease.RenewalOf(held).Alive(v.clock.Now())
 	list, err := v.kube.CoreV1().ConfigMaps(v1alpha1.Namespace).List(ctx, metav1.ListOptions{LabelSelector: v1alpha1.LabelComponent + "=" + v1alpha1.ComponentMarks})
 	if err != nil {
 		return fmt.Errorf("read marks of the backup: %w", err)

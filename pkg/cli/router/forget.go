@@ -87,8 +87,9 @@ func (o *forgetOptions) Run(ctx context.Context) error {
 	if registered.Labels[v1alpha1.LabelComponent] != "router" {
 		return exit.Refusedf("the lease %s is not that of a router", printers.Clip(o.name)).WithHint("%s status", o.env.Program)
 	}
-	silence := printers.Age(lease.RenewalOf(registered).Silence(fed.Clock.Now()))
-	result := Forgotten{Name: o.name, Alive: lease.Held(registered, fed.Clock.Now()), DryRun: o.dryRun, Forgotten: !o.dryRun}
+	renewal, now := lease.RenewalOf(registered), fed.Clock.Now()
+	silence := printers.Age(renewal.Silence(now))
+	result := Forgotten{Name: o.name, Alive: renewal.Alive(now), DryRun: o.dryRun, Forgotten: !o.dryRun}
 	if result.Alive && !o.force {
 		return exit.Refusedf("router %s is alive: it renewed its registration %s ago", o.name, silence).
 			WithHint("end it or restart it; it says why it does not follow the ring in its log")

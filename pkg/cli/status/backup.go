@@ -31,11 +31,12 @@ func backupFindings(ctx context.Context, fed *command.Federation, program string
 
 // findBackup judges whether some daemon works. It is pure.
 func findBackup(program string, held *coordinationv1.Lease, now lease.Moment) []Finding {
-	if lease.Held(held, now) {
+	renewal := lease.RenewalOf(held)
+	if renewal.Alive(now) {
 		return nil
 	}
 	message := "no backup daemon runs"
-	if renewal := lease.RenewalOf(held); !renewal.Renewed.IsZero() {
+	if !renewal.Renewed.IsZero() {
 		message += ": the last sign of one was " + printers.Age(renewal.Silence(now)) + " ago"
 	}
 	return []Finding{{

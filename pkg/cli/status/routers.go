@@ -3,17 +3,14 @@ package status
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
-	"github.com/kubecell/kubectl-cell/pkg/lease"
 	"github.com/kubecell/kubectl-cell/pkg/printers"
+	"github.com/kubecell/kubectl-cell/pkg/routers"
 )
 
 // Router is a registered router.
@@ -29,39 +26,31 @@ type Router struct {
 	Alive bool `json:"alive"`
 }
 
-// routers reads the registered routers. Without the right to read Leases there are none to show.
-func routers(ctx context.Context, fed *command.Federation) ([]Router, error) {
-	list, err := fed.Kube.CoordinationV1().Leases(v1alpha1.Namespace).List(ctx, metav1.ListOptions{LabelSelector: v1alpha1.LabelComponent + "=router"})
+// listRouters reads the registered routers. Without the right to read Leases there are none to show.
+func listRouters(ctx context.Context, fed *command.Federation) ([]Router, error) {
+	registered, err := routers.List(ctx, fed.Kube)
 	if apierrors.IsForbidden(err) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("list routers: %w", err)
+		return nil, err
 	}
-	out := []Router{}
-	for i := range list.Items {
-		out = append(out, newRouter(&list.Items[i], fed.Clock.Now()))
+	out, now := make([]Router, len(registered)), fed.Clock.Now()
+	for i, r := range registered {
+		out[i] = Router{Name: r.Name, Epoch: r.Epoch, Renewed: r.Renewed, Silence: r.Silence(now), Alive: r.Alive(now)}
 	}
 	return out, nil
 }
 
-func newRouter(registered *coordinationv1.Lease, now lease.Moment) Router {
-	renewal := lease.RenewalOf(registered)
-	r := Router{Name: registered.Name, Renewed: renewal.Renewed, Silence: renewal.Silence(now), Alive: lease.Held(registered, now)}
-	// A number that is none is shown as unknown, not as an error of the whole status.
-	r.Epoch, _ = strconv.ParseInt(registered.Annotations[v1alpha1.AnnotationEpoch], 10, 64)
-	return r
-}
-
 // routerFindings are the routers that a rebalance waits for, or would: those that died and did not give their
 // registration up, and those that live and do not follow the ring. It is pure.
-func routerFindings(program string, routers []Router, ring *v1alpha1.Ring) []Finding {
+func routerFindings(program string, all []Router, ring *v1alpha1.Ring) []Finding {
 	var out []Finding
 	waits := "a rebalance would wait for it"
 	if ring.Status.Phase != v1alpha1.RingStable {
 		waits = "the rebalance waits for it"
 	}
-	for _, r := range routers {
+	for _, r := range all {
 		switch {
 		case !r.Alive:
 			seen := "never showed a sign of life"

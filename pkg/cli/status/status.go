@@ -95,7 +95,7 @@ func Look(ctx context.Context, env *command.Env, fed *command.Federation, r *v1a
 		Phase: r.Status.Phase, Epoch: r.Status.Epoch, Differs: ringchange.Differences(r),
 		Workloads: seen.Workloads, Cells: seen.Cells, Findings: find(env.Program, seen),
 	}
-	if data.Routers, err = routers(ctx, fed); err != nil {
+	if data.Routers, err = listRouters(ctx, fed); err != nil {
 		return data, seen, err
 	}
 	data.Findings = append(data.Findings, routerFindings(env.Program, data.Routers, r)...)
