@@ -131,11 +131,7 @@ func (p *progress) waiting(blocking []routers.Router) {
 	}
 	var names []string
 	for _, r := range blocking {
-		age := "never renewed"
-		if !r.Renewed.IsZero() {
-			age = "last seen " + r.Silence(p.c.clock.Now()).Round(time.Second).String() + " ago"
-		}
-		names = append(names, fmt.Sprintf("%s (epoch %d, %s)", r.Name, r.Epoch, age))
+		names = append(names, fmt.Sprintf("%s (epoch %d, %s)", r.Name, r.Epoch, r.Seen(p.c.clock.Now())))
 	}
 	p.condition(v1alpha1.ConditionRoutersAcknowledged, false, "RouterSilent",
 		"waiting for "+strings.Join(names, ", ")+"; forget what is dead: kubectl cell router forget NAME")

@@ -263,11 +263,7 @@ func (t *tracker) waiting(now lease.Moment, blocking []routers.Router) {
 	}
 	var names []string
 	for _, r := range blocking {
-		age := "never renewed"
-		if !r.Renewed.IsZero() {
-			age = "last seen " + r.Silence(now).Round(time.Second).String() + " ago"
-		}
-		names = append(names, fmt.Sprintf("%s (epoch %d, window %d, %s)", r.Name, r.Epoch, r.Window, age))
+		names = append(names, fmt.Sprintf("%s (epoch %d, window %d, %s)", r.Name, r.Epoch, r.Window, r.Seen(now)))
 	}
 	t.condition(v1alpha1.ConditionRoutersAcknowledged, false, "RouterSilent", "waiting for "+strings.Join(names, ", "))
 }

@@ -50,6 +50,14 @@ func routerOf(registered *coordinationv1.Lease) Router {
 		Renewal: lease.RenewalOf(registered), AdminURL: registered.Annotations[v1alpha1.AnnotationAdminURL]}
 }
 
+// Seen says in words when it last showed that it lives.
+func (r Router) Seen(now lease.Moment) string {
+	if r.Renewed.IsZero() {
+		return "never renewed"
+	}
+	return "last seen " + r.Silence(now).Round(time.Second).String() + " ago"
+}
+
 // number is 0 for what is no number: that acknowledges nothing.
 func number(registered *coordinationv1.Lease, annotation string) int64 {
 	n, err := strconv.ParseInt(registered.Annotations[annotation], 10, 64)
