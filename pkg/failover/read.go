@@ -66,10 +66,7 @@ func (c *connection) facts(ctx context.Context, cell string, ask bool) (*Facts, 
 	if err != nil {
 		return nil, err
 	}
-	f := &Facts{
-		Cell: cell, Ring: ring, Cells: map[string]*v1alpha1.Cell{},
-		Witnesses: make([]Witness, len(registered)), Survivors: survivors(ring, cell),
-	}
+	f := &Facts{Cell: cell, Ring: ring, Cells: map[string]*v1alpha1.Cell{}, Survivors: survivors(ring, cell)}
 	for name, a := range access {
 		f.Cells[name] = &a.Cell
 	}
@@ -82,9 +79,7 @@ func (c *connection) facts(ctx context.Context, cell string, ask bool) (*Facts, 
 	}
 	ways := newWays(access)
 	var asking sync.WaitGroup
-	for i, r := range registered {
-		asking.Go(func() { f.Witnesses[i] = askRouter(ctx, r, cell) })
-	}
+	asking.Go(func() { f.Witnesses = askRouters(ctx, registered, cell) })
 	for i := range f.Survivors {
 		asking.Go(func() { f.Survivors[i].list(ctx, ways, cell, snap, &c.opened) })
 	}
@@ -212,6 +207,17 @@ func (c *connection) mark(ctx context.Context, cell string) (mark *ledger.Mark, 
 		return &mark, complete.Epoch, unprotected, nil
 	}
 	return nil, 0, nil, nil
+}
+
+// askRouters asks all of them at once what they know of the cell. There is a Witness for each.
+func askRouters(ctx context.Context, all []routers.Router, cell string) []Witness {
+	out := make([]Witness, len(all))
+	var asking sync.WaitGroup
+	for i, r := range all {
+		asking.Go(func() { out[i] = askRouter(ctx, r, cell) })
+	}
+	asking.Wait()
+	return out
 }
 
 // askRouter asks what a router knows of the cell.

@@ -102,17 +102,14 @@ func (p *promoter) deletedSince(ctx context.Context) (map[types.UID]bool, error)
 	if err != nil {
 		return nil, err
 	}
+	registered = slices.DeleteFunc(registered, func(r routers.Router) bool { return slices.Contains(p.spec.IgnoreRouters, r.Name) })
 	var witnesses []Witness
-	for _, r := range registered {
-		if slices.Contains(p.spec.IgnoreRouters, r.Name) {
-			continue
-		}
-		for _, source := range p.sources {
-			w := askRouter(ctx, r, source)
-			if w.Err != nil {
-				return nil, fmt.Errorf("ask router %s what was deleted: %w", r.Name, w.Err)
-			}
-			witnesses = append(witnesses, w)
+	for _, source := range p.sources {
+		witnesses = append(witnesses, askRouters(ctx, registered, source)...)
+	}
+	for _, w := range witnesses {
+		if w.Err != nil {
+			return nil, fmt.Errorf("ask router %s what was deleted: %w", w.Name, w.Err)
 		}
 	}
 	out := deletions(witnesses)
