@@ -138,8 +138,8 @@ func (r *run) anyFlipped() bool {
 	return slices.ContainsFunc(r.items, (*item).half)
 }
 
-// isFlipped notes that an object is a tombstone, and whether its move has ended.
-func (r *run) isFlipped(i *item, arrived bool) {
+// setFlipped notes that an object is a tombstone, and whether its move has ended.
+func (r *run) setFlipped(i *item, arrived bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	i.flipped, i.arrived = true, arrived

@@ -24,7 +24,7 @@ func (r *run) flip(ctx context.Context, i *item) (again bool, err error) {
 	err = r.from.updateBlind(ctx, &i.Object, body)
 	switch {
 	case err == nil:
-		r.isFlipped(i, false)
+		r.setFlipped(i, false)
 		r.step(Flipped, &i.Object)
 		return false, nil
 	case apierrors.IsNotFound(err):

@@ -122,7 +122,7 @@ func (r *run) lookAtCopy(ctx context.Context, i *item) (err error) {
 	default:
 		r.learn(i)
 	}
-	r.isFlipped(i, !r.isCopy(i))
+	r.setFlipped(i, !r.isCopy(i))
 	return nil
 }
 
