@@ -52,7 +52,9 @@ func (wr *watchRequest) changes(ctx context.Context) <-chan stream.Change {
 			}
 			select {
 			case <-ctx.Done():
-				closeSources(change.Add)
+				for _, added := range change.Add {
+					added.Close()
+				}
 				return
 			case out <- change:
 			}
@@ -161,12 +163,6 @@ func (j *joined) Close() error {
 	err := j.ReadCloser.Close()
 	j.cancel()
 	return err
-}
-
-func closeSources(sources []stream.Source) {
-	for _, s := range sources {
-		_ = s.First.Close()
-	}
 }
 
 func sourcesOf(to route.Route) []string {

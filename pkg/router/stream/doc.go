@@ -58,8 +58,8 @@ type Source struct {
 	Open func(ctx context.Context, position int64) (io.ReadCloser, error)
 }
 
-// close ends the watch of a source that is not read.
-func (s *Source) close() {
+// Close ends the watch of a source that nobody reads.
+func (s *Source) Close() {
 	if s.First != nil {
 		_ = s.First.Close()
 	}

@@ -343,7 +343,7 @@ func (m *merger) expire() error {
 func (m *merger) change(c Change) error {
 	if c.Expire || slices.ContainsFunc(c.Add, m.hasLeft) {
 		for _, s := range c.Add {
-			s.close()
+			s.Close()
 		}
 		return m.expire()
 	}
@@ -354,7 +354,7 @@ func (m *merger) change(c Change) error {
 			continue
 		}
 		known.until = 0 // it has not left yet, and stays
-		s.close()
+		s.Close()
 	}
 	for slot, s := range m.sources {
 		until, leaves := c.Remove[s.Name]
