@@ -62,14 +62,20 @@ func founding() func(rcp *rest.Config, founders []federation.NewCell) error {
 // newBed runs a router for this test, on the federation that all share.
 func newBed(t *testing.T) *bed {
 	t.Helper()
-	newBedOn(t, planes.Configs(t), found).forgetRouters(t)
-	return newBedBeside(t)
+	b := newBedOn(t, planes.Configs(t), found)
+	b.forgetRouters(t)
+	return b.run(t)
 }
 
 // newBedBeside does so for a test that runs in parallel to others, whose routers have to keep their Leases.
 func newBedBeside(t *testing.T) *bed {
 	t.Helper()
-	b := newBedOn(t, planes.Configs(t), found)
+	return newBedOn(t, planes.Configs(t), found).run(t)
+}
+
+// run runs the bed's router until the test ends.
+func (b *bed) run(t *testing.T) *bed {
+	t.Helper()
 	b.stateDir = t.TempDir()
 	b.router = runRouter(t, b.rcp, b.stateDir)
 	return b

@@ -28,8 +28,7 @@ func newMovingBed(t *testing.T) *bed {
 	t.Helper()
 	b := newBedOn(t, movingPlanes.Configs(t), foundMoving)
 	b.forgetRouters(t)
-	b.router = runRouter(t, b.rcp, t.TempDir())
-	b.phase(t, v1alpha1.RingRebalancing)
+	b.run(t).phase(t, v1alpha1.RingRebalancing)
 	return b
 }
 
