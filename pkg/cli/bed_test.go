@@ -49,7 +49,7 @@ func TestScriptsWithCells(t *testing.T) {
 			testscript.Run(t, testscript.Params{
 				Files: []string{script}, Setup: b.setup, UpdateScripts: *update, RequireUniqueNames: true,
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"cell": runCell, "completes": completes, "repeat": repeat, "pick": pick, "ring": b.setRing, "create": b.create, "lease": b.lease, "crash": crash, "unzip": unzip, "event": b.event,
+					"cell": runCell, "completes": completes, "repeat": repeat, "retry": retry, "pick": pick, "ring": b.setRing, "create": b.create, "lease": b.lease, "crash": crash, "unzip": unzip, "event": b.event,
 					"contexts": contexts, "pretend": b.pretend, "failover": b.failover,
 				},
 			})
@@ -209,6 +209,15 @@ func (b *bed) event(ts *testscript.TestScript, _ bool, args []string) {
 	}}, metav1.CreateOptions{})
 	ts.Check(err)
 	ts.Defer(func() { ts.Check(events.Delete(ctx, name, metav1.DeleteOptions{})) })
+}
+
+// retry is the command of scripts that runs a program until it succeeds, for half a minute:
+//
+//	retry PROGRAM ARGUMENT…
+func retry(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(wait.PollUntilContextTimeout(context.Background(), 100*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
+		return ts.Exec(args[0], args[1:]...) == nil, nil
+	}))
 }
 
 // unzip is the command of scripts that extracts a zip file:

@@ -226,22 +226,10 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// log is where the mirrors of a test write to; it is shown where the test fails.
-type log struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
 // start runs a mirror with the newest ring. It ends with the returned function, or with the test.
 func (b *bed) start(snapshot *routing.Snapshot) (stop func()) {
 	b.t.Helper()
-	said := &log{}
+	said := &sandboxtest.Buffer{} // shown where the test fails
 	m, err := mirror.New(mirror.Config{
 		Ring: func(context.Context) (*v1alpha1.Ring, error) {
 			b.mu.Lock()
@@ -288,9 +276,7 @@ func (b *bed) start(snapshot *routing.Snapshot) (stop func()) {
 			b.t.Errorf("the mirror ended: %v", err)
 		}
 		if b.t.Failed() {
-			said.mu.Lock()
-			defer said.mu.Unlock()
-			b.t.Logf("the mirror said:\n%s", said.buf.String())
+			b.t.Logf("the mirror said:\n%s", said)
 		}
 	})
 	b.t.Cleanup(stop)

@@ -1,7 +1,6 @@
 package events
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"strings"
@@ -25,22 +24,7 @@ var planes = sandboxtest.NewPool(1)
 func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m, planes)) }
 
 // screen is what was printed so far.
-type screen struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (s *screen) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(p)
-}
-
-func (s *screen) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.String()
-}
+type screen struct{ sandboxtest.Buffer }
 
 // await waits until words are on the screen.
 func (s *screen) await(t *testing.T, words ...string) {

@@ -6,8 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -29,11 +29,10 @@ import (
 
 // process is a command that runs beside the test.
 type process struct {
+	sandboxtest.Buffer // what it has written
+
 	cmd   *exec.Cmd
 	ended chan struct{}
-
-	mu   sync.Mutex
-	text strings.Builder // what it has written, guarded by mu
 }
 
 // begin runs kubectl cell without a terminal, until it ends or the test does.
@@ -53,19 +52,6 @@ func (b *bed) begin(t *testing.T, args ...string) *process {
 		<-p.ended
 	})
 	return p
-}
-
-// Write implements io.Writer.
-func (p *process) Write(text []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.text.Write(text)
-}
-
-func (p *process) String() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.text.String()
 }
 
 // says waits until it has written all of the words.
@@ -111,23 +97,16 @@ func (b *bed) moving(t *testing.T, rate string) *process {
 func (b *bed) statusSays(t *testing.T, words ...string) {
 	t.Helper()
 	var status string
-	deadline := time.Now().Add(patience)
-	for {
+	defer func() {
+		if t.Failed() {
+			t.Logf("the status:\n%s", status)
+		}
+	}()
+	missing := func(word string) bool { return !strings.Contains(status, word) }
+	poll(t, fmt.Sprintf("the status to say %q", words), func(context.Context) (bool, error) {
 		status, _, _ = b.run(t, "rebalance", "status")
-		missing := ""
-		for _, word := range words {
-			if !strings.Contains(status, word) {
-				missing = word
-			}
-		}
-		if missing == "" {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the status has no %q:\n%s", missing, status)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+		return !slices.ContainsFunc(words, missing), nil
+	})
 }
 
 // writable waits until no item is closed to writes in any cell, and writes to some through the router.
