@@ -3,10 +3,7 @@ package cli_test
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
-	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	genericoptions "k8s.io/apiserver/pkg/server/options"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/rest"
@@ -23,7 +19,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/cli"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
-	"github.com/kubecell/kubectl-cell/pkg/router"
+	"github.com/kubecell/kubectl-cell/pkg/router/routertest"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
@@ -33,7 +29,7 @@ func TestCommandsFailSoonWithoutTheRCP(t *testing.T) {
 	rcp := planes.Configs(t)[0]
 	gate := sandboxtest.NewGate(t, rcp.Host)
 	rcp.Host = gate.URL()
-	through := routerOf(t, rcp)
+	through := routertest.Run(t, rcp).Config
 
 	gate.Hang()
 	wantFailures(t, rcp, "no answer within", command.AnswerWithin+5*time.Second)
@@ -74,44 +70,4 @@ func wantFailures(t *testing.T, config *rest.Config, why string, within time.Dur
 		})
 	}
 	asked.Wait()
-}
-
-// routerOf runs a router in this process until the test ends.
-func routerOf(t *testing.T, rcp *rest.Config) *rest.Config {
-	t.Helper()
-	dir := t.TempDir()
-	ca := filepath.Join(dir, "client-ca.crt")
-	if err := os.WriteFile(ca, rcp.CAData, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	serving := genericoptions.NewSecureServingOptions()
-	serving.BindAddress, serving.BindPort = net.IPv4(127, 0, 0, 1), 0
-	serving.ServerCert.CertDirectory, serving.ServerCert.PairName = filepath.Join(dir, "pki"), "router"
-	ctx, cancel := context.WithCancel(context.Background())
-	ready, ended := make(chan string, 1), make(chan error, 1)
-	go func() {
-		ended <- router.Run(ctx, router.Config{
-			RCP: rcp, Serving: serving, ClientCAFile: ca, StateDir: filepath.Join(dir, "state"),
-			Ready: func(url string) { ready <- url }, Logger: slog.New(slog.DiscardHandler),
-		})
-	}()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(fmt.Errorf("router: %w", err))
-		}
-	})
-	config := rest.CopyConfig(rcp)
-	select {
-	case config.Host = <-ready:
-	case err := <-ended:
-		ended <- nil
-		t.Fatal(err)
-	}
-	serverCA, err := os.ReadFile(filepath.Join(serving.ServerCert.CertDirectory, "router.crt"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.CAData = serverCA
-	return config
 }

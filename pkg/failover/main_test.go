@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,7 +20,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
-	genericoptions "k8s.io/apiserver/pkg/server/options"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/retry"
@@ -35,6 +32,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/router"
+	"github.com/kubecell/kubectl-cell/pkg/router/routertest"
 	"github.com/kubecell/kubectl-cell/pkg/routers"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
@@ -72,7 +70,7 @@ type bed struct {
 	router    kubernetes.Interface
 	namespace string
 	sealer    *envelope.Sealer
-	stop      func()
+	stop      func() error // stops the router
 }
 
 func newBed(t testing.TB) *bed {
@@ -224,42 +222,9 @@ func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)
 // startRouter runs a router in this process until the test ends.
 func (b *bed) startRouter() *rest.Config {
 	b.t.Helper()
-	dir := b.t.TempDir()
-	ca := filepath.Join(dir, "client-ca.crt")
-	b.must(os.WriteFile(ca, b.rcp.CAData, 0o600))
-	serving := genericoptions.NewSecureServingOptions()
-	serving.BindAddress, serving.BindPort = net.IPv4(127, 0, 0, 1), 0
-	serving.ServerCert.CertDirectory, serving.ServerCert.PairName = filepath.Join(dir, "pki"), "router"
-	ctx, cancel := context.WithCancel(context.Background())
-	ready, ended := make(chan string, 1), make(chan error, 1)
-	go func() {
-		ended <- router.Run(ctx, router.Config{
-			RCP: b.rcp, Serving: serving, ClientCAFile: ca, StateDir: filepath.Join(dir, "state"),
-			AdminListen: "127.0.0.1:0", Ready: func(url string) { ready <- url }, Logger: quiet(),
-		})
-	}()
-	var once sync.Once
-	b.stop = func() {
-		once.Do(func() {
-			cancel()
-			if err := <-ended; err != nil {
-				b.t.Errorf("router: %v", err)
-			}
-		})
-	}
-	b.t.Cleanup(func() { b.stop() })
-	select {
-	case url := <-ready:
-		serverCA, err := os.ReadFile(filepath.Join(serving.ServerCert.CertDirectory, "router.crt"))
-		b.must(err)
-		config := rest.CopyConfig(b.rcp)
-		config.Host, config.CAData = url, serverCA
-		return config
-	case err := <-ended:
-		ended <- nil
-		b.t.Fatalf("the router ended: %v", err)
-		return nil
-	}
+	running := routertest.Run(b.t, b.rcp, func(c *router.Config) { c.AdminListen = "127.0.0.1:0" })
+	b.stop = running.Stop
+	return running.Config
 }
 
 func (b *bed) ring() *v1alpha1.Ring {

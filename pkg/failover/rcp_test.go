@@ -70,7 +70,7 @@ func (b *bed) rcpThroughGate() *sandboxtest.Gate {
 	gate := sandboxtest.NewGate(b.t, b.rcp.Host)
 	b.rcp = rest.CopyConfig(b.rcp)
 	b.rcp.Host = gate.URL()
-	b.stop()
+	b.must(b.stop())
 	b.router = kubeOf(b.t, b.startRouter())
 	return gate
 }

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -18,7 +16,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
-	genericoptions "k8s.io/apiserver/pkg/server/options"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/retry"
@@ -27,7 +24,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
-	"github.com/kubecell/kubectl-cell/pkg/router"
+	"github.com/kubecell/kubectl-cell/pkg/router/routertest"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
@@ -36,7 +33,7 @@ import (
 var planes = sandboxtest.NewPool(4)
 
 // stage is what all tests share: the federation, and a router in this process.
-var stage = &sharedRouter{}
+var stage = &routertest.Shared{}
 
 func TestMain(m *testing.M) {
 	if name := os.Getenv(driveEnv); name != "" {
@@ -77,7 +74,7 @@ func newBed(t testing.TB, members ...v1alpha1.RingMember) *bed {
 		b.cells[name], b.configs[name] = kubeOf(t, configs[i+1]), configs[i+1]
 		founders = append(founders, federation.NewCell{Name: name, Kubeconfig: sandboxtest.Kubeconfig(t, configs[i+1]), Weight: 100})
 	}
-	b.router = kubeOf(t, stage.start(t, b.rcp, founders))
+	b.router = kubeOf(t, stage.Config(t, b.rcp, founders))
 	var err error
 	if b.client, err = client.New(b.rcp); err != nil {
 		t.Fatal(err)
@@ -99,73 +96,6 @@ func kubeOf(t testing.TB, config *rest.Config) kubernetes.Interface {
 		t.Fatal(err)
 	}
 	return c
-}
-
-// sharedRouter is started by the first test that needs it.
-type sharedRouter struct {
-	once   sync.Once
-	config *rest.Config
-	dir    string
-	stop   context.CancelFunc
-	ended  chan error
-	err    error
-}
-
-func (s *sharedRouter) start(t testing.TB, rcp *rest.Config, founders []federation.NewCell) *rest.Config {
-	t.Helper()
-	s.once.Do(func() {
-		if _, s.err = federation.Init(t.Context(), rcp, federation.InitOptions{Founders: founders}); s.err == nil {
-			s.err = s.run(rcp)
-		}
-	})
-	if s.err != nil {
-		t.Fatal(s.err)
-	}
-	return rest.CopyConfig(s.config)
-}
-
-func (s *sharedRouter) run(rcp *rest.Config) error {
-	var err error
-	if s.dir, err = os.MkdirTemp("", "kubecell-test-"); err != nil {
-		return err
-	}
-	ca := filepath.Join(s.dir, "client-ca.crt")
-	if err := os.WriteFile(ca, rcp.CAData, 0o600); err != nil {
-		return err
-	}
-	serving := genericoptions.NewSecureServingOptions()
-	serving.BindAddress, serving.BindPort = net.IPv4(127, 0, 0, 1), 0
-	serving.ServerCert.CertDirectory, serving.ServerCert.PairName = filepath.Join(s.dir, "pki"), "router"
-	ctx, cancel := context.WithCancel(context.Background())
-	s.stop, s.ended = cancel, make(chan error, 1)
-	ready := make(chan string, 1)
-	go func() {
-		s.ended <- router.Run(ctx, router.Config{
-			RCP: rcp, Serving: serving, ClientCAFile: ca, StateDir: filepath.Join(s.dir, "state"),
-			Ready: func(url string) { ready <- url }, Logger: quiet(),
-		})
-	}()
-	select {
-	case url := <-ready:
-		serverCA, err := os.ReadFile(filepath.Join(serving.ServerCert.CertDirectory, "router.crt"))
-		s.config = rest.CopyConfig(rcp)
-		s.config.Host, s.config.CAData = url, serverCA
-		return err
-	case err := <-s.ended:
-		s.ended <- nil
-		return fmt.Errorf("the router ended: %w", err)
-	}
-}
-
-// Close ends the router, and is called after the last test.
-func (s *sharedRouter) Close() {
-	if s.stop != nil {
-		s.stop()
-		if err := <-s.ended; err != nil {
-			fmt.Fprintln(os.Stderr, "router:", err)
-		}
-	}
-	_ = os.RemoveAll(s.dir)
 }
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }

@@ -3,17 +3,15 @@ package router_test
 import (
 	"context"
 	"fmt"
-	"io"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
-	genericoptions "k8s.io/apiserver/pkg/server/options"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -23,6 +21,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/router"
+	"github.com/kubecell/kubectl-cell/pkg/router/routertest"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
@@ -119,51 +118,23 @@ func runRouter(t *testing.T, rcp *rest.Config, stateDir string) *rest.Config {
 // startRouter runs a router until the test ends or stop is called, which returns when it has ended.
 func startRouter(t *testing.T, rcp *rest.Config, stateDir string, options ...func(*router.Config)) (config *rest.Config, stop func()) {
 	t.Helper()
-	ca := filepath.Join(t.TempDir(), "client-ca.crt")
-	if err := os.WriteFile(ca, rcp.CAData, 0o600); err != nil {
+	dir := t.TempDir()
+	writeCertificate(t, filepath.Join(dir, "pki"))
+	options = slices.Insert(options, 0, func(c *router.Config) { c.StateDir = stateDir })
+	running, err := routertest.Start(rcp, dir, options...)
+	if err != nil {
 		t.Fatal(err)
 	}
-	serving := genericoptions.NewSecureServingOptions()
-	serving.BindAddress = net.IPv4(127, 0, 0, 1)
-	serving.BindPort = 0
-	serving.ServerCert.CertDirectory = filepath.Join(t.TempDir(), "pki")
-	serving.ServerCert.PairName = "router"
-	writeCertificate(t, serving.ServerCert.CertDirectory)
-	ready := make(chan string, 1)
-	ended := make(chan error, 1)
-	ctx, cancel := context.WithCancel(context.Background())
-	running := router.Config{
-		RCP: rcp, Serving: serving, ClientCAFile: ca, StateDir: stateDir,
-		Ready:  func(url string) { ready <- url },
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
-	}
-	for _, option := range options {
-		option(&running)
-	}
-	go func() { ended <- router.Run(ctx, running) }()
+	config = running.Config
+	config.QPS = -1
 	stop = sync.OnceFunc(func() {
 		hangUp(t, config)
-		cancel()
-		if err := <-ended; err != nil {
+		if err := running.Stop(); err != nil {
 			t.Errorf("router: %v", err)
 		}
 	})
 	t.Cleanup(stop)
-	select {
-	case url := <-ready:
-		serverCA, err := os.ReadFile(filepath.Join(serving.ServerCert.CertDirectory, "router.crt"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		config = rest.CopyConfig(rcp)
-		config.Host, config.CAData = url, serverCA
-		config.QPS = -1
-		return config, stop
-	case err := <-ended:
-		ended <- nil
-		t.Fatalf("router ended before it was ready: %v", err)
-		return nil, nil
-	}
+	return config, stop
 }
 
 // certificate is that of all routers here: to make one takes longer than many a test.
@@ -193,9 +164,6 @@ func writeCertificate(t *testing.T, dir string) {
 // second for the client to do so.
 func hangUp(t *testing.T, config *rest.Config) {
 	t.Helper()
-	if config == nil {
-		return // it never was ready
-	}
 	transport, err := rest.TransportFor(config)
 	if err != nil {
 		t.Error(err)

@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
-	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,7 +16,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
-	genericoptions "k8s.io/apiserver/pkg/server/options"
 	"k8s.io/client-go/kubernetes"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
@@ -33,7 +29,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
-	"github.com/kubecell/kubectl-cell/pkg/router"
+	"github.com/kubecell/kubectl-cell/pkg/router/routertest"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 	"github.com/kubecell/kubectl-cell/pkg/verify"
@@ -43,7 +39,7 @@ import (
 var planes = sandboxtest.NewPool(4)
 
 // through is a router in this process.
-var through = &sharedRouter{}
+var through = &routertest.Shared{}
 
 func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m, through, planes)) }
 
@@ -87,7 +83,7 @@ func newBed(t testing.TB) *bed {
 		b.cells[name] = kubeOf(t, fence.AsMover(configs[i+1]))
 		founders = append(founders, federation.NewCell{Name: name, Kubeconfig: sandboxtest.Kubeconfig(t, configs[i+1]), Weight: 100})
 	}
-	b.router = through.start(t, b.rcp, founders)
+	b.router = through.Config(t, b.rcp, founders)
 	var err error
 	b.client, err = client.New(b.rcp)
 	b.must(err)
@@ -371,71 +367,3 @@ func (b *bed) await(what string, condition func() bool) {
 }
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
-
-// sharedRouter is started by the first test that needs it.
-type sharedRouter struct {
-	once   sync.Once
-	config *rest.Config
-	dir    string
-	stop   context.CancelFunc
-	ended  chan error
-	err    error
-}
-
-func (s *sharedRouter) start(t testing.TB, rcp *rest.Config, founders []federation.NewCell) *rest.Config {
-	t.Helper()
-	s.once.Do(func() {
-		if _, s.err = federation.Init(t.Context(), rcp, federation.InitOptions{Founders: founders}); s.err == nil {
-			s.err = s.run(rcp)
-		}
-	})
-	if s.err != nil {
-		t.Fatal(s.err)
-	}
-	return rest.CopyConfig(s.config)
-}
-
-func (s *sharedRouter) run(rcp *rest.Config) error {
-	var err error
-	if s.dir, err = os.MkdirTemp("", "kubecell-test-"); err != nil {
-		return err
-	}
-	ca := filepath.Join(s.dir, "client-ca.crt")
-	if err := os.WriteFile(ca, rcp.CAData, 0o600); err != nil {
-		return err
-	}
-	serving := genericoptions.NewSecureServingOptions()
-	serving.BindAddress, serving.BindPort = net.IPv4(127, 0, 0, 1), 0
-	serving.ServerCert.CertDirectory, serving.ServerCert.PairName = filepath.Join(s.dir, "pki"), "router"
-	ctx, cancel := context.WithCancel(context.Background())
-	s.stop, s.ended = cancel, make(chan error, 1)
-	ready := make(chan string, 1)
-	go func() {
-		s.ended <- router.Run(ctx, router.Config{
-			RCP: rcp, Serving: serving, ClientCAFile: ca, StateDir: filepath.Join(s.dir, "state"),
-			Ready: func(url string) { ready <- url }, Logger: quiet(),
-		})
-	}()
-	select {
-	case url := <-ready:
-		serverCA, err := os.ReadFile(filepath.Join(serving.ServerCert.CertDirectory, "router.crt"))
-		s.config = rest.CopyConfig(rcp)
-		s.config.Host, s.config.CAData = url, serverCA
-		s.config.QPS, s.config.Burst = -1, -1
-		return err
-	case err := <-s.ended:
-		s.ended <- nil
-		return fmt.Errorf("the router ended: %w", err)
-	}
-}
-
-// Close ends the router, and is called after the last test.
-func (s *sharedRouter) Close() {
-	if s.stop != nil {
-		s.stop()
-		if err := <-s.ended; err != nil {
-			fmt.Fprintln(os.Stderr, "router:", err)
-		}
-	}
-	_ = os.RemoveAll(s.dir)
-}
