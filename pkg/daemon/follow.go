@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"github.com/kubecell/kubectl-cell/pkg/pause"
 )
 
 // tailChunk is how much of a log is looked at in one go, from its end.
@@ -98,7 +100,7 @@ func Follow(ctx context.Context, w io.Writer, path string, offset int64) error {
 				continue
 			}
 		}
-		pause(ctx, followPause)
+		_ = pause.For(ctx, followPause)
 	}
 	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"github.com/kubecell/kubectl-cell/pkg/pause"
 )
 
 // Holder is what a lock file says about the process that holds it.
@@ -63,7 +65,7 @@ func AcquireLock(path string) (*Lock, error) {
 			holder, _ := readHolder(path)
 			return nil, &HeldError{Path: path, Holder: holder}
 		}
-		pause(context.Background(), 5*time.Millisecond)
+		_ = pause.For(context.Background(), 5*time.Millisecond)
 	}
 }
 
@@ -185,15 +187,4 @@ func readHolder(path string) (Holder, error) {
 		return Holder{}, nil
 	}
 	return h, nil
-}
-
-// pause waits for d or the end of ctx; the conditions awaited in this package, a lock and a line in
-// a file, cannot be selected on.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }

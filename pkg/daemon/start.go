@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/kubecell/kubectl-cell/pkg/pause"
 )
 
 // ReadyPrefix begins the line by which a daemon says that it can be used; a URL follows.
@@ -156,7 +158,7 @@ func (s Spec) poll(ctx context.Context, address string, alive func() error) erro
 		if err := alive(); err != nil {
 			return err
 		}
-		pause(ctx, poll)
+		_ = pause.For(ctx, poll)
 	}
 	return context.Cause(ctx)
 }
@@ -175,7 +177,7 @@ func awaitLine(ctx context.Context, log *logReader) (string, error) {
 		if ctx.Err() != nil {
 			return "", context.Cause(ctx)
 		}
-		pause(ctx, poll)
+		_ = pause.For(ctx, poll)
 	}
 }
 

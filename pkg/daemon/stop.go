@@ -5,9 +5,12 @@ import (
 	"errors"
 	"syscall"
 	"time"
+
+	"github.com/kubecell/kubectl-cell/pkg/pause"
 )
 
 const (
+	// poll is how often it is looked for what cannot be selected on: a lock, and a line in a file.
 	poll = 20 * time.Millisecond
 	// killPatience is how long the kernel gets to take a killed process away.
 	killPatience = 10 * time.Second
@@ -44,6 +47,6 @@ func awaitRelease(ctx context.Context, lockPath string, pid int) bool {
 		if ctx.Err() != nil {
 			return false
 		}
-		pause(ctx, poll)
+		_ = pause.For(ctx, poll)
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/lease"
+	"github.com/kubecell/kubectl-cell/pkg/pause"
 )
 
 // Attend takes over runs that nobody drives, until ctx ends. It is what a backup daemon does. A run is taken over when
@@ -27,7 +28,7 @@ func (d *Driver) Attend(ctx context.Context) error {
 		if err != nil && ctx.Err() == nil {
 			d.Logger.Warn("cannot attend to failovers, trying again", "err", err)
 		}
-		if pause(ctx, d.LeaseDuration/5) != nil {
+		if pause.For(ctx, d.LeaseDuration/5) != nil {
 			return nil
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/lease"
+	"github.com/kubecell/kubectl-cell/pkg/pause"
 )
 
 // again is the pause before something that did not answer is asked again.
@@ -91,27 +92,15 @@ func (d *Driver) Run(ctx context.Context, name string) (*v1alpha1.Failover, erro
 			return nil, context.Cause(ctx)
 		}
 		if errors.Is(err, errYield) {
-			if err := pause(ctx, d.LeaseDuration/5); err != nil {
+			if err := pause.For(ctx, d.LeaseDuration/5); err != nil {
 				return nil, err
 			}
 			continue
 		}
 		d.Logger.Warn("not driving the failover any more, trying again", "failover", name, "err", err)
-		if err := pause(ctx, again); err != nil {
+		if err := pause.For(ctx, again); err != nil {
 			return nil, err
 		}
-	}
-}
-
-// pause returns why it was cut short.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/pause"
 )
 
 const (
@@ -120,7 +121,7 @@ func (r *run) settled(ctx context.Context) (*Finding, error) {
 		case !facts.Answers && !facts.silent() || time.Since(began) > r.CatchUp:
 			return found, nil
 		}
-		if err := pause(ctx, again/2); err != nil {
+		if err := pause.For(ctx, again/2); err != nil {
 			return nil, err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/pause"
 )
 
 // knock is how often a cell that was failed over is asked whether it answers.
@@ -49,7 +50,7 @@ func (g *Guard) Watch(ctx context.Context) error {
 	defer g.looking.Wait()
 	for {
 		g.complain(ctx, g.look(ctx))
-		if pause(ctx, knock) != nil {
+		if pause.For(ctx, knock) != nil {
 			return nil
 		}
 	}

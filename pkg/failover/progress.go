@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/pause"
 	"github.com/kubecell/kubectl-cell/pkg/routers"
 )
 
@@ -139,7 +140,7 @@ func (p *progress) waiting(blocking []routers.Router) {
 
 // serve publishes until ctx ends.
 func (p *progress) serve(ctx context.Context, warn func(error)) {
-	for pause(ctx, again) == nil {
+	for pause.For(ctx, again) == nil {
 		if err := p.publish(ctx); err != nil && ctx.Err() == nil {
 			warn(err)
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/envelope"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/fence"
+	"github.com/kubecell/kubectl-cell/pkg/pause"
 	"github.com/kubecell/kubectl-cell/pkg/promotion"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
@@ -51,7 +52,7 @@ func (r *run) promoteAll(ctx context.Context, ring *v1alpha1.Ring) error {
 		if done {
 			break
 		}
-		if err := pause(ctx, again); err != nil {
+		if err := pause.For(ctx, again); err != nil {
 			return err
 		}
 	}
@@ -113,7 +114,7 @@ func (p *promoter) round(ctx context.Context) (done bool, err error) {
 	beside, stop := context.WithCancel(ctx)
 	var showing sync.WaitGroup
 	showing.Go(func() {
-		for pause(beside, again/2) == nil {
+		for pause.For(beside, again/2) == nil {
 			p.show()
 		}
 	})

@@ -12,6 +12,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
+	"github.com/kubecell/kubectl-cell/pkg/pause"
 	"github.com/kubecell/kubectl-cell/pkg/placement"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
@@ -64,7 +65,7 @@ func (r *returning) emptied(ctx context.Context, config *rest.Config) error {
 		r.progress.edit(func(s *v1alpha1.FailoverStatus) {
 			stepOf(s, StepThaw).Message = fmt.Sprintf("%d objects are still being deleted, such as %s", n, example)
 		})
-		if err := pause(ctx, again/4); err != nil {
+		if err := pause.For(ctx, again/4); err != nil {
 			return err
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/lease"
+	"github.com/kubecell/kubectl-cell/pkg/pause"
 	"github.com/kubecell/kubectl-cell/pkg/routers"
 )
 
@@ -94,7 +95,7 @@ func (r *run) toTheEnd(ctx context.Context) error {
 		}
 		r.logger.Warn("the failover cannot go on, trying again", "err", err)
 		r.progress.condition(v1alpha1.ConditionCellsUsable, false, "RequestFailed", err.Error())
-		if err := pause(ctx, again); err != nil {
+		if err := pause.For(ctx, again); err != nil {
 			return err
 		}
 	}
@@ -188,7 +189,7 @@ func (r *run) finish(ctx context.Context, ring *v1alpha1.Ring, phase v1alpha1.Fa
 			return nil
 		}
 		r.logger.Warn("cannot write how the failover ended, trying again", "err", err)
-		if err := pause(ctx, again); err != nil {
+		if err := pause.For(ctx, again); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/pause"
 )
 
 // errYield ends the work on a run for the benefit of its successor.
@@ -56,7 +57,7 @@ func (r *run) unlessSucceeded(ctx context.Context, work func(context.Context) er
 	watched := make(chan struct{})
 	go func() { // ends with the work
 		defer close(watched)
-		for pause(working, again) == nil {
+		for pause.For(working, again) == nil {
 			if err := r.yield(working); errors.Is(err, errYield) {
 				stop(errYield)
 				return

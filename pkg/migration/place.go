@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/pause"
 	"github.com/kubecell/kubectl-cell/pkg/placement"
 )
 
@@ -88,7 +89,7 @@ func (r *run) create(ctx context.Context, i *item) (*document, error) {
 		}
 		if err != nil && refused < tries && r.makeRoom(ctx, i, err) {
 			refused++
-			if pause(ctx, time.Duration(refused)*lookAgain) {
+			if pause.For(ctx, time.Duration(refused)*lookAgain) == nil {
 				continue // the apiserver sees a moment later that it may
 			}
 		}
@@ -105,18 +106,6 @@ func (r *run) create(ctx context.Context, i *item) (*document, error) {
 func (r *run) makeRoom(ctx context.Context, i *item, err error) bool {
 	return r.Room != nil && apierrors.IsForbidden(err) && strings.Contains(err.Error(), "exceeded quota: ") &&
 		r.Room(ctx, r.to.Name, i.Namespace, err)
-}
-
-// pause is false where ctx has ended.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }
 
 // reuse makes what is there the copy, or removes it. It fails where it is not ours.

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/request"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/pause"
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
 	"github.com/kubecell/kubectl-cell/pkg/router/wire"
@@ -294,13 +295,4 @@ func (m *moving) creates() bool {
 }
 
 // lookLater waits until one may look again. It is false where the client went away.
-func lookLater(r *http.Request) bool {
-	timer := time.NewTimer(lookPause)
-	defer timer.Stop()
-	select {
-	case <-r.Context().Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}
+func lookLater(r *http.Request) bool { return pause.For(r.Context(), lookPause) == nil }

@@ -4,13 +4,13 @@ import (
 	"context"
 	"slices"
 	"sync"
-	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/failover"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
+	"github.com/kubecell/kubectl-cell/pkg/pause"
 	"github.com/kubecell/kubectl-cell/pkg/placement"
 )
 
@@ -52,7 +52,7 @@ func (v *verifier) confirm(ctx context.Context) error {
 		if len(left) == 0 {
 			return nil
 		}
-		if err := pause(ctx, v.options.Lag); err != nil {
+		if err := pause.For(ctx, v.options.Lag); err != nil {
 			return err
 		}
 		again, now, err := v.lookAll(ctx, left)
@@ -65,17 +65,6 @@ func (v *verifier) confirm(ctx context.Context) error {
 		w, before = again, now
 	}
 	return nil
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
 }
 
 // agreed takes what two looks say alike. It is false where the later one says something else.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/envelope"
+	"github.com/kubecell/kubectl-cell/pkg/pause"
 )
 
 // entry is an envelope as it was seen last.
@@ -73,7 +74,7 @@ func (c *cell) followIndex(ctx context.Context) {
 			return
 		}
 		c.m.config.Logger.Warn("cannot follow the envelopes of a cell, trying again", "cell", c.name, "err", err)
-		if !pause(ctx, retry) {
+		if pause.For(ctx, retry) != nil {
 			return
 		}
 		retry = min(2*retry, lastRetry)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/kubecell/kubectl-cell/pkg/pause"
 )
 
 // Limits of a pace, in requests a second.
@@ -58,14 +60,10 @@ func (p *Pace) wait(ctx context.Context) error {
 	if delay == 0 {
 		return ctx.Err()
 	}
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
+	if pause.For(ctx, delay) != nil {
 		return ctx.Err()
-	case <-timer.C:
-		return nil
 	}
+	return nil
 }
 
 // observe learns from an answer.

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/pause"
 	"github.com/kubecell/kubectl-cell/pkg/placement"
 )
 
@@ -69,21 +70,10 @@ func (s *stream) run(ctx context.Context) {
 		if !errors.Is(err, errExpired) {
 			s.cell.m.config.Logger.Warn("cannot follow a resource, trying again", "cell", s.cell.name, "resource", s.resource.GroupResource().String(), "err", err)
 		}
-		if !pause(ctx, retry) {
+		if pause.For(ctx, retry) != nil {
 			return
 		}
 		retry = min(2*retry, lastRetry)
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubecell/kubectl-cell/pkg/envelope"
+	"github.com/kubecell/kubectl-cell/pkg/pause"
 	"github.com/kubecell/kubectl-cell/pkg/replication"
 )
 
@@ -80,7 +81,7 @@ func Verify(ctx context.Context, state *replication.State, options VerifyOptions
 	out := &Verified{}
 	found := first.findings(out)
 	if len(found) > 0 && options.Lag > 0 {
-		if !pause(ctx, options.Lag) {
+		if pause.For(ctx, options.Lag) != nil {
 			return nil, ctx.Err()
 		}
 		// What was on its way has arrived now. What is new on its way was not found before.

@@ -11,6 +11,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/watch"
 
+	"github.com/kubecell/kubectl-cell/pkg/pause"
 	"github.com/kubecell/kubectl-cell/pkg/router/version"
 	"github.com/kubecell/kubectl-cell/pkg/router/wire"
 )
@@ -109,7 +110,7 @@ func (s *source) run(ctx context.Context) {
 			}
 			s.deliver(ctx, &item{broken: true})
 			// Also where it could be opened: what ends each time at once must not be asked without a pause.
-			if !wait(ctx, delay/2+rand.N(delay)) {
+			if pause.For(ctx, delay/2+rand.N(delay)) != nil {
 				return
 			}
 			delay = min(2*delay, lastDelay)
@@ -130,21 +131,10 @@ func (s *source) run(ctx context.Context) {
 			continue
 		}
 		// Streams that lost the same control plane must not all come back at the same moment.
-		if !wait(ctx, delay/2+rand.N(delay)) {
+		if pause.For(ctx, delay/2+rand.N(delay)) != nil {
 			return
 		}
 		delay = min(2*delay, lastDelay)
-	}
-}
-
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }
 
