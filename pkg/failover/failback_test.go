@@ -2,7 +2,6 @@ package failover_test
 
 import (
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,6 +23,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
 // TestACellComesBack: what it has alone, was lost, or wrote after it was fenced off, is saved; all of it goes; then it is a member
@@ -84,7 +84,7 @@ func TestACellComesBack(t *testing.T) {
 		f := failback()
 		ctx, kill := contextWithTimeout(t, patience)
 		f.RCP = rest.CopyConfig(b.rcp)
-		f.RCP.Wrap(func(next http.RoundTripper) http.RoundTripper { return lifeline{ctx, next} })
+		f.RCP.Wrap(sandboxtest.Lifeline(ctx))
 		f.Step = func(s failover.StepName) {
 			if s == step {
 				kill()

@@ -3,11 +3,9 @@ package failover_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -432,7 +430,7 @@ func (b *bed) order(spec v1alpha1.FailoverSpec) *v1alpha1.Failover {
 func (b *bed) driver() (d *failover.Driver, ctx context.Context, kill context.CancelFunc) {
 	ctx, kill = context.WithCancel(context.Background())
 	b.t.Cleanup(kill)
-	cut := func(next http.RoundTripper) http.RoundTripper { return lifeline{ctx, next} }
+	cut := sandboxtest.Lifeline(ctx)
 	config := rest.CopyConfig(b.rcp)
 	config.Wrap(cut)
 	return &failover.Driver{
@@ -455,19 +453,6 @@ func (b *bed) carryOut(name string, want v1alpha1.FailoverPhase) *v1alpha1.Failo
 		b.t.Fatalf("failover %s ended %s, want %s: %+v", name, run.Status.Phase, want, run.Status)
 	}
 	return run
-}
-
-// lifeline is a connection that ends with a context.
-type lifeline struct {
-	alive context.Context
-	next  http.RoundTripper
-}
-
-func (l lifeline) RoundTrip(r *http.Request) (*http.Response, error) {
-	if l.alive.Err() != nil {
-		return nil, errors.New("the process is dead")
-	}
-	return l.next.RoundTrip(r)
 }
 
 // usable wants objects to be there with a value, to be writable, and the ring to be at rest without the cell.

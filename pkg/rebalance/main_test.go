@@ -2,11 +2,9 @@ package rebalance_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"os"
 	"sync"
 	"testing"
@@ -260,7 +258,7 @@ func (b *bed) driver(identity string) *driving {
 	d := &driving{events: &eventLog{}, result: make(chan result, 1)}
 	d.dead, d.kill = context.WithCancel(context.Background())
 	b.t.Cleanup(d.kill)
-	cut := func(rt http.RoundTripper) http.RoundTripper { return lifeline{d.dead, rt} }
+	cut := sandboxtest.Lifeline(d.dead)
 	config := rest.CopyConfig(b.rcp)
 	config.Wrap(cut)
 	d.Driver = &rebalance.Driver{
@@ -314,17 +312,4 @@ func (b *bed) accepted(spec v1alpha1.RebalanceSpec) *rebalance.Started {
 		b.t.Fatal("there was nothing to do")
 	}
 	return started
-}
-
-// lifeline is a connection that ends with a context.
-type lifeline struct {
-	alive context.Context
-	next  http.RoundTripper
-}
-
-func (l lifeline) RoundTrip(r *http.Request) (*http.Response, error) {
-	if l.alive.Err() != nil {
-		return nil, errors.New("the process is dead")
-	}
-	return l.next.RoundTrip(r)
 }
