@@ -1,7 +1,6 @@
 package router
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metainternalscheme "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme"
@@ -240,6 +238,12 @@ func (d *deletion) deleteWhere(ctx context.Context, s *listSource, path string, 
 	case was.Epoch != now.Epoch && !stillAt(d.info, now, s.plane.Name(), object):
 		return nil, nil, false
 	}
+	switch marked, err := d.marked(ctx, s, begun.State, object); {
+	case err != nil:
+		return nil, s.failure(err), true
+	case marked:
+		return nil, nil, false
+	}
 	done, f = s.delete(ctx, path, nil, options)
 	return done, f, !f.fenced()
 }
@@ -257,44 +261,27 @@ func stillAt(info *request.RequestInfo, snap *routing.Snapshot, source string, o
 	return to.Source == source || slices.Contains(to.Sources, source)
 }
 
+// marked says whether the object bears a mark of a move by now: what a move left keeps its UID, and not every cell has a
+// fence that refuses its deletion. A move that marks it later waits for the end of this write.
+func (d *deletion) marked(ctx context.Context, s *listSource, state *feed.State, object wire.Meta) (bool, error) {
+	info := deleting(d.info, object)
+	_, moves := route.Moves(info.APIGroup, info.Resource, info.Namespace, info.Name, state.Snapshot)
+	if !moves && d.state.Snapshot.Epoch == state.Snapshot.Epoch {
+		return false, nil
+	}
+	found, err := metadataIn(ctx, state, info, s.plane.Name())
+	if err != nil || found == nil {
+		return false, err
+	}
+	return statusOf(found) != "" && string(found.UID) == object.UID, nil
+}
+
 // gone tells a conflict of the UID from those that have other reasons, such as a webhook's: the object is not there any
 // more, or another one is in its place. It is false where that cannot be found out.
 func (d *deletion) gone(ctx context.Context, s *listSource, object wire.Meta) bool {
 	resource := schema.GroupVersionResource{Group: d.info.APIGroup, Version: d.info.APIVersion, Resource: d.info.Resource}
 	found, err := s.plane.Metadata().Resource(resource).Namespace(d.info.Namespace).Get(ctx, object.Name, metav1.GetOptions{})
 	return apierrors.IsNotFound(err) || err == nil && string(found.UID) != object.UID
-}
-
-// movingPatience is how long the deletion of an object waits for its move to end.
-const movingPatience = 10 * time.Second
-
-// deleteMoving deletes an object that may not be where it was listed, wherever it is when it can be written.
-func (d *deletion) deleteMoving(ctx context.Context, s *listSource, path string, object wire.Meta, options *metav1.DeleteOptions) *failedPart {
-	body, err := json.Marshal(options)
-	if err != nil {
-		return s.failure(err)
-	}
-	info := *d.info
-	info.Verb, info.Name, info.Path = "delete", object.Name, path
-	for start := time.Now(); ; {
-		out := d.r.Clone(ctx)
-		out.Method, out.URL = http.MethodDelete, &url.URL{Path: path}
-		out.Header = http.Header{"Accept": {runtime.ContentTypeJSON}, "Content-Type": {runtime.ContentTypeJSON}, "User-Agent": d.r.Header["User-Agent"]}
-		out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-		held := newHeldAnswer()
-		d.h.move(held, out, &info)
-		switch {
-		case ctx.Err() != nil:
-			return s.failure(ctx.Err())
-		case held.code < http.StatusMultipleChoices:
-			return nil
-		case held.code != http.StatusTooManyRequests || time.Since(start) > movingPatience:
-			answer := &http.Response{StatusCode: held.code, Status: http.StatusText(held.code), Header: held.header}
-			return &failedPart{source: s.plane.Name(), answer: answer, body: held.body.Bytes()}
-		case !lookLater(out):
-			return s.failure(ctx.Err())
-		}
-	}
 }
 
 // account puts a deletion that a cell has accepted into the ledger, and has the envelope of what is protected go with it.
@@ -346,10 +333,11 @@ func (s *listSource) delete(ctx context.Context, path string, query url.Values, 
 	return &done, nil
 }
 
-// afterDeleting is the answer where a source failed when part of the work was done.
+// afterDeleting is the answer where a source failed when part of the work was done. What is still on the move then is to
+// be deleted later: 429.
 func (f *failedPart) afterDeleting(deleted int64, total int) error {
 	so := fmt.Sprintf("deleted %d of %d objects", deleted, total)
-	if f.refusal() {
+	if f.refusal() || f.status() == http.StatusTooManyRequests {
 		refusal := &apierrors.StatusError{}
 		if json.Unmarshal(f.body, &refusal.ErrStatus) == nil && refusal.ErrStatus.Status == metav1.StatusFailure {
 			refusal.ErrStatus.Message = fmt.Sprintf("%s; %s: %s", so, f.source, refusal.ErrStatus.Message)

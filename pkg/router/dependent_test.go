@@ -77,17 +77,22 @@ func TestADependentIsFoundBehindItsTombstone(t *testing.T) {
 	}
 }
 
-// TestNobodyWritesADependentThatMoves, also where no fence keeps him from it, as in an old cell: it keeps nobody from a
-// Scale, nor the mover from anything.
+// unfenced is one whom no fence keeps from anything, as in an old cell: the mover.
+func unfenced(config *rest.Config) *rest.Config {
+	mover := fence.AsMover(config)
+	mover.Impersonate.Groups = append(mover.Impersonate.Groups, user.SystemPrivilegedGroup)
+	return mover
+}
+
+// TestNobodyWritesADependentThatMoves, also where no fence keeps him from it: it keeps nobody from a Scale, nor the mover
+// from anything.
 func TestNobodyWritesADependentThatMoves(t *testing.T) {
 	b := newMovingBed(t)
 	ns := b.namespace(t, "dependents-busy")
 	b.layDependent(t, "cell-1", ns, "x", v1alpha1.Migrating)
 	config := rest.CopyConfig(impatient(b.router))
 	admins := kube(t, config).CoreV1().ReplicationControllers(ns)
-	mover := fence.AsMover(config)
-	mover.Impersonate.Groups = append(mover.Impersonate.Groups, user.SystemPrivilegedGroup)
-	unfenced := kube(t, mover).CoreV1().ReplicationControllers(ns)
+	movers := kube(t, unfenced(config)).CoreV1().ReplicationControllers(ns)
 	config.Impersonate.UserName = "nobody"
 	nobodys := kube(t, config).CoreV1().ReplicationControllers(ns)
 	there := kube(t, b.cells["cell-1"]).CoreV1().ReplicationControllers(ns)
@@ -102,7 +107,7 @@ func TestNobodyWritesADependentThatMoves(t *testing.T) {
 	if _, err := nobodys.UpdateScale(t.Context(), "x", scale, metav1.UpdateOptions{}); !apierrors.IsForbidden(err) {
 		t.Errorf("update of its scale without any rights: %v; want forbidden", err)
 	}
-	if err := unfenced.Delete(t.Context(), "x", metav1.DeleteOptions{}); !apierrors.IsTooManyRequests(err) {
+	if err := movers.Delete(t.Context(), "x", metav1.DeleteOptions{}); !apierrors.IsTooManyRequests(err) {
 		t.Errorf("delete: %v; want 429", err)
 	}
 	if _, err := admins.GetScale(t.Context(), "x", metav1.GetOptions{}); err != nil {
