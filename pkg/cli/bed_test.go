@@ -50,7 +50,7 @@ func TestScriptsWithCells(t *testing.T) {
 				Files: []string{script}, Setup: b.setup, UpdateScripts: *update, RequireUniqueNames: true,
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"cell": runCell, "completes": completes, "repeat": repeat, "retry": retry, "pick": pick, "ring": b.setRing, "create": b.create, "lease": b.lease, "crash": crash, "unzip": unzip, "event": b.event,
-					"contexts": contexts, "pretend": b.pretend, "failover": b.failover,
+					"contexts": contexts, "pretend": b.pretend, "failover": b.failover, "drift": b.drift,
 				},
 			})
 		})
@@ -103,13 +103,14 @@ type bed struct {
 	client     *client.Client
 	kube       kubernetes.Interface
 	configs    map[string]*rest.Config // of rcp and the cells
+	files      map[string][]byte       // kubeconfigs of the cells
 	planes     map[string]dynamic.Interface
 }
 
 func newBed(t *testing.T) *bed {
 	t.Helper()
 	configs := planes.Configs(t)
-	b := &bed{kubeconfig: sandboxtest.Kubeconfig(t, configs[0]), planes: map[string]dynamic.Interface{}, configs: map[string]*rest.Config{}}
+	b := &bed{kubeconfig: sandboxtest.Kubeconfig(t, configs[0]), planes: map[string]dynamic.Interface{}, configs: map[string]*rest.Config{}, files: map[string][]byte{}}
 	b.ca = configs[0].CAData
 	var err error
 	if b.client, err = client.New(configs[0]); err != nil {
@@ -126,7 +127,8 @@ func newBed(t *testing.T) *bed {
 		}
 		b.configs[name] = config
 		if i > 0 {
-			founders = append(founders, federation.NewCell{Name: name, Kubeconfig: sandboxtest.Kubeconfig(t, config)})
+			b.files[name] = sandboxtest.Kubeconfig(t, config)
+			founders = append(founders, federation.NewCell{Name: name, Kubeconfig: b.files[name]})
 			config = fence.AsMover(config) // which may make objects in migration
 		}
 		if b.planes[name], err = dynamic.NewForConfig(config); err != nil {

@@ -126,7 +126,8 @@ func checkCell(ctx context.Context, access map[string]federation.Access, ring *v
 	case report.State == fence.Unsupported:
 		return fmt.Sprintf("cell %s has no fence: writes that bypass the routers are not refused while objects migrate", name), nil
 	case report.State != fence.Live:
-		return "", exit.Refusedf("the fence of cell %s is %s", name, report).WithHint("kubectl cell add %s   # repairs the fence", name)
+		return "", exit.Refusedf("the fence of cell %s is %s", name, report).
+			WithHint("kubectl cell add %s --kubeconfig FILE   # again; it repairs the fence", name)
 	}
 	return "", nil
 }

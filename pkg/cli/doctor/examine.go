@@ -16,6 +16,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/cli/status"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/fence"
 )
 
 const (
@@ -141,6 +142,14 @@ func (e *examination) cell(ctx context.Context, name string, access federation.A
 	if skew := health.Skew(here); skew > maxSkew {
 		c.Detail = fmt.Sprintf("its clock is %s off that of the router control plane", skew.Round(time.Second))
 		c.Fix = "timedatectl set-ntp true   # on the machines of both"
+		return c
+	}
+	if found, err := fence.Check(ctx, access.Config); err != nil {
+		c.Detail, c.Fix = fmt.Sprintf("its fence cannot be looked at: %v", err), again
+		return c
+	} else if found.State != fence.Live && found.State != fence.Unsupported { // a finding of the cell's own says that
+		c.Detail = fmt.Sprintf("its fence is %s: writes to a workload that moves may not be refused, and no rebalance begins", found)
+		c.Fix = fmt.Sprintf("%s add %s --kubeconfig FILE   # again; it repairs the fence", e.env.Program, name)
 		return c
 	}
 	c.State = OK
