@@ -1,8 +1,9 @@
 // Package lease lets one process at a time carry a run out: the one that holds a Lease in kubecell-system of the RCP.
 //
 // Not promised: that a holder which was cut off has stopped when the next one begins. It stops within the Lease's
-// duration, or, where its process was suspended, within a fifteenth of that after it goes on; whoever works under a Lease
-// writes under preconditions.
+// duration, or, where its process was suspended, within a fifteenth of that after it goes on. Its requests are refused by
+// [Guard] from the end of that duration; one that was on its way to the network when the process was suspended arrives, so
+// that whoever works under a Lease writes under preconditions.
 package lease
 
 import (
@@ -68,11 +69,16 @@ func Hold(ctx context.Context, config Config, work func(context.Context) error) 
 	case <-ended:
 	case leading := <-began:
 		// Not one of leading's own, whose end would be its cause before the one below is.
-		working, stop := context.WithCancelCause(context.WithoutCancel(leading))
+		working, stop := context.WithCancelCause(context.WithValue(context.WithoutCancel(leading), termKey{}, held))
 		defer stop(nil)
-		lost := func() { stop(ErrLost) }
+		end := func(why error) {
+			held.tell(time.Now())
+			stop(why)
+		}
+		lost := func() { end(ErrLost) }
+		held.look(time.Now())
 		defer context.AfterFunc(leading, lost)()
-		defer context.AfterFunc(ctx, func() { stop(context.Cause(ctx)) })()
+		defer context.AfterFunc(ctx, func() { end(context.Cause(ctx)) })()
 		go held.watch(working, lost) // ends with working
 		if err = work(working); err != nil && (leading.Err() != nil || errors.Is(context.Cause(working), ErrLost)) {
 			err = ErrLost

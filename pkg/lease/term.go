@@ -8,8 +8,12 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
-// looks is how often in a Lease's duration it is looked whether that has passed.
-const looks = 15
+const (
+	// looks is how often in a Lease's duration it is looked whether that has passed.
+	looks = 15
+	// napsLast is the part of a Lease's duration between two looks that only a process which was suspended lets pass.
+	napsLast = 3
+)
 
 // term is the time from the first write that takes a Lease to the last renewal of it. A process that was suspended for
 // longer than the Lease lasts finds it free when it goes on, and leader election would take it again as if nobody had held
@@ -28,6 +32,10 @@ type term struct {
 	ended       bool
 	// holder was read last.
 	holder string
+	// looked is when it was looked last, and slept whether the process was suspended between two looks since the last
+	// renewal; neither changes once the work was told of its end.
+	looked      time.Time
+	slept, told bool
 }
 
 // Get implements resourcelock.Interface.
@@ -78,19 +86,43 @@ func (t *term) write(ctx context.Context, record resourcelock.LeaderElectionReco
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.renewed, t.transitions = sent, record.LeaderTransitions
+	t.renewed, t.transitions, t.slept = sent, record.LeaderTransitions, false
 	return nil
 }
 
-// overdue says whether others may have taken the Lease. The wall clock tells of a machine that slept, which the monotonic
-// one does not count; the latter tells of it where the former was set back.
+// overdue says whether others may have taken the Lease.
 func (t *term) overdue(now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.renewed.IsZero() {
 		return false
 	}
-	return now.Sub(t.renewed) > t.duration || now.Round(0).Sub(t.renewed.Round(0)) > t.duration
+	return passed(t.renewed, now) > t.duration
+}
+
+// passed is the time between two moments by the clock that says more. The wall clock tells of a machine that slept, which
+// the monotonic one does not count; the latter tells of it where the former was set back.
+func passed(from, to time.Time) time.Duration {
+	return max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
+}
+
+// look says whether the process was suspended while it worked under the Lease.
+func (t *term) look(now time.Time) (slept bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.told {
+		t.slept = t.slept || !t.looked.IsZero() && passed(t.looked, now) > t.duration/napsLast
+		t.looked = now
+	}
+	return t.slept
+}
+
+// tell is called when the work is told of its end. How long it takes to clean up then does not count.
+func (t *term) tell(now time.Time) {
+	t.look(now)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.told = true
 }
 
 func (t *term) end() {
@@ -114,7 +146,8 @@ func (t *term) watch(ctx context.Context, lost func()) {
 			lost()
 			return
 		case <-tick.C:
-			if t.overdue(time.Now()) {
+			now := time.Now()
+			if t.look(now); t.overdue(now) {
 				t.end()
 			}
 		}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/kubecell/kubectl-cell/pkg/lease"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
 )
 
@@ -21,8 +22,14 @@ const (
 // letGo opens the units to writes again that were marked and have not moved, when this driver stops in the middle: there may
 // be no other one, and until the RCP answers none comes. Should one have come already, it marks them again. What is half
 // moved, and what this does not reach, is for the next driver.
+//
+// A driver that was suspended until its Lease was over leaves everything as it is: another one may have been at work for long,
+// and otherwise this one is the next.
 func (p *pass) letGo(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), letGoPatience)
+	if lease.Slept(ctx) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(lease.Unguarded(context.WithoutCancel(ctx)), letGoPatience)
 	defer cancel()
 	var begun []migration.Unit
 	for _, l := range p.lanes {

@@ -1,0 +1,52 @@
+package lease
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// termKey is that of the term in the context of the work.
+type termKey struct{}
+
+func termOf(ctx context.Context) *term {
+	t, _ := ctx.Value(termKey{}).(*term)
+	return t
+}
+
+// Overdue says whether the work in ctx, which [Hold] has begun, has outlived its Lease, so that somebody else may have it.
+func Overdue(ctx context.Context) bool {
+	t := termOf(ctx)
+	return t != nil && t.overdue(time.Now())
+}
+
+// Slept says whether the work in ctx has outlived its Lease in its sleep, as a process that was suspended does. One that was
+// cut off from the Lease's server did not, however long it takes to clean up.
+func Slept(ctx context.Context) bool {
+	t, now := termOf(ctx), time.Now()
+	return t != nil && t.overdue(now) && t.look(now)
+}
+
+// Unguarded is ctx for what has to be done even if the Lease ends meanwhile.
+func Unguarded(ctx context.Context) context.Context {
+	return context.WithValue(ctx, termKey{}, (*term)(nil))
+}
+
+// Guard has no request that changes something sent once its work has outlived its Lease: it fails with [ErrLost]. A process
+// that was suspended goes on where it was, and nothing else stops it between two requests. It is for
+// [k8s.io/client-go/rest.Config.Wrap].
+func Guard(next http.RoundTripper) http.RoundTripper { return guarded{next} }
+
+type guarded struct{ http.RoundTripper }
+
+// RoundTrip implements [http.RoundTripper].
+func (g guarded) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead && Overdue(r.Context()) {
+		termOf(r.Context()).end()
+		if r.Body != nil {
+			_ = r.Body.Close() // as a RoundTripper has to; nothing of it was sent
+		}
+		return nil, ErrLost
+	}
+	return g.RoundTripper.RoundTrip(r)
+}
