@@ -82,8 +82,8 @@ soak: build ## informers through two restarts of the router and the death of a c
 .PHONY: robustness
 robustness: build ## rebalances (SEEDS=3) and deaths of cells (DRILLS=3) under clients, every history judged: seven minutes each
 ifneq ($(SEEDS),0)
-	go test ./test/robustness -count=1 -v -timeout 3h -run TestRebalance -args -seed $(SEED) -seeds $(SEEDS) -steps 0 \
-		-stages join,leave,weights -faults kill,router,crash,stop,cell,pause,abort,direct,random,backup
+	go test ./test/robustness -count=1 -v -timeout 3h -run TestRebalance -args -seed $(SEED) -seeds $(SEEDS) -steps 0 -cells 3 \
+		-stages join,leave,weights -faults kill,suspend,router,crash,stop,cell,pause,abort,direct,random,backup
 endif
 ifneq ($(DRILLS),0)
 	go test ./test/robustness -count=1 -v -timeout 3h -run TestDrill -args -seed $(SEED) -drills $(DRILLS) \

@@ -64,7 +64,7 @@ func (p *proof) backUp() {
 // the next driver comes in.
 func (p *proof) handOver(run string) {
 	p.t.Helper()
-	if p.keeper == nil {
+	if p.keeper == nil || p.keeper.away {
 		return
 	}
 	p.await("the backup daemon to take "+run+" over", func() bool {

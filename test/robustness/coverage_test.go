@@ -4,9 +4,35 @@ import (
 	"fmt"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/kubecell/kubectl-cell/pkg/rebalance"
 )
 
-// coverage counts how often each fault happened at each named step.
+const (
+	allTheTime = "it is there at any time, and not drawn"
+	pastRecall = "the target is the current ring already: there is nothing to walk back from"
+	hasEnded   = "the run has ended, and its record stays as it is"
+)
+
+// impossible are the pairs that the protocol rules out, each with the reason. They are never planned, nor wanted.
+func impossible() map[string]map[fault]string {
+	return map[string]map[fault]string{
+		string(rebalance.StableWritten):      {abortRun: pastRecall},
+		string(rebalance.StableAcknowledged): {abortRun: pastRecall},
+		anyTime:                              {bypass: allTheTime},
+		string(rebalance.Finished):           {abortRun: hasEnded, pauseRun: hasEnded},
+	}
+}
+
+// possible says whether a fault can do anything at a step.
+func possible(step string, f fault) bool { return impossible()[step][f] == "" }
+
+// pairs is how many pairs of a step and a fault are possible.
+func pairs(steps []string, faults []fault) int {
+	return len(newCoverage().missing(steps, faults))
+}
+
+// coverage counts how often each fault happened at each named step, and did something.
 type coverage struct{ counts map[string]map[fault]int }
 
 func newCoverage() *coverage { return &coverage{counts: map[string]map[fault]int{}} }
@@ -27,12 +53,12 @@ func (c *coverage) merge(other *coverage) {
 	}
 }
 
-// missing are the pairs that have not happened.
+// missing are the possible pairs that have not happened.
 func (c *coverage) missing(steps []string, faults []fault) []string {
 	var out []string
 	for _, step := range steps {
 		for _, f := range faults {
-			if c.counts[step][f] == 0 {
+			if c.counts[step][f] == 0 && possible(step, f) {
 				out = append(out, fmt.Sprintf("%s at %s", f, step))
 			}
 		}
@@ -49,9 +75,9 @@ func (c *coverage) never(steps []string, faults []fault) []string {
 			out = append(out, step)
 		}
 	}
-	for _, counts := range c.counts {
+	for step, counts := range c.counts {
 		for f := range counts {
-			happened[f] = true
+			happened[f] = happened[f] || step != anyTime
 		}
 	}
 	for _, f := range faults {
@@ -62,7 +88,7 @@ func (c *coverage) never(steps []string, faults []fault) []string {
 	return out
 }
 
-// table has a line for each step, and a column for each fault.
+// table has a line for each step, and a column for each fault, with a dash where that is impossible.
 func (c *coverage) table(steps []string, faults []fault) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -73,7 +99,11 @@ func (c *coverage) table(steps []string, faults []fault) string {
 	for _, step := range steps {
 		fmt.Fprintf(w, "\n%s\t", step)
 		for _, f := range faults {
-			fmt.Fprintf(w, "%d\t", c.counts[step][f])
+			count := "-"
+			if possible(step, f) {
+				count = fmt.Sprint(c.counts[step][f])
+			}
+			fmt.Fprintf(w, "%s\t", count)
 		}
 	}
 	fmt.Fprintln(w)

@@ -176,7 +176,7 @@ func (d *drill) atStep(driver *child, line string) {
 		driver.kill()
 		return
 	}
-	driver.goOn()
+	driver.goOn(false)
 }
 
 // settleBackup has the backup daemon at work, whatever became of it.
@@ -272,7 +272,7 @@ func (d *drill) beginToMove() (moved func()) {
 		for d.ctx.Err() == nil && !d.phase(run).Final() {
 			driver := d.drive(run)
 			for range driver.lines {
-				driver.goOn()
+				driver.goOn(false)
 			}
 		}
 	}()

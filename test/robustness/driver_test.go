@@ -34,7 +34,11 @@ const (
 	// childPrefix begins the identity of such a driver.
 	childPrefix = "child-"
 	stepWord    = "step "
-	endWord     = "ended "
+	// scaleWord tells of the cell and the name of an object that can be scaled between its copy and its flip.
+	scaleWord = "scalable "
+	// againWord is the answer that wants to be told of the same step again.
+	againWord = "again"
+	endWord   = "ended "
 	// leaseDuration is short, so that little time is spent waiting for a driver that is dead.
 	leaseDuration = 3 * time.Second
 )
@@ -62,6 +66,7 @@ func driveAsChild(name string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	config.Wrap(tellWrites)
 	kube, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -71,8 +76,9 @@ func driveAsChild(name string) int {
 	driver := &rebalance.Driver{
 		RCP: config, Identity: fmt.Sprintf("%s%d", childPrefix, os.Getpid()), LeaseDuration: leaseDuration,
 		Settle:   backup.Settle(kube),
+		WrapCell: func(_ string, config *rest.Config) { config.Wrap(tellWrites) },
 		Step:     func(step rebalance.StepName) { asked.step(string(step)) },
-		UnitStep: func(step migration.Step) { asked.step(string(step.Name)) },
+		UnitStep: asked.unitStep,
 		Logger:   slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}
 	run, err := driver.Run(context.Background(), name)
@@ -84,7 +90,7 @@ func driveAsChild(name string) int {
 	return 0
 }
 
-// asker asks at each step that it has not asked at before.
+// asker asks at each step that it has not asked at before, or is to ask at again.
 type asker struct {
 	lines *bufio.Reader
 
@@ -92,17 +98,28 @@ type asker struct {
 	known map[string]bool // guarded by mu
 }
 
-func (a *asker) step(name string) {
+func (a *asker) step(name string) { a.ask(name, stepWord+name) }
+
+func (a *asker) unitStep(step migration.Step) {
+	a.step(string(step.Name))
+	if step.Name == migration.Verified && step.Object.Resource.GroupVersionResource == deployments {
+		a.ask(scaleWord, scaleWord+step.Unit.From+" "+step.Object.Name)
+	}
+}
+
+// ask tells of something, and again when it comes again only where that is asked for.
+func (a *asker) ask(what, line string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.known[name] {
+	if a.known[what] {
 		return
 	}
-	a.known[name] = true
-	fmt.Println(stepWord + name)
-	if _, err := a.lines.ReadString('\n'); err != nil {
+	fmt.Println(line)
+	answer, err := a.lines.ReadString('\n')
+	if err != nil {
 		os.Exit(1) // the parent is gone
 	}
+	a.known[what] = strings.TrimSpace(answer) != againWord
 }
 
 // child is such a driver, from outside.
@@ -142,10 +159,19 @@ func (b *bed) child(env, run string) *child {
 	return c
 }
 
-// goOn lets the child take its step. A child that was killed is past caring.
-func (c *child) goOn() { _, _ = io.WriteString(c.in, "\n") }
+// goOn lets the child take its step, and tell of it again. A child that was killed is past caring.
+func (c *child) goOn(again bool) {
+	answer := ""
+	if again {
+		answer = againWord
+	}
+	_, _ = io.WriteString(c.in, answer+"\n")
+}
 
-func (c *child) kill() { _ = c.cmd.Process.Kill() }
+func (c *child) identity() string { return fmt.Sprintf("%s%d", childPrefix, c.cmd.Process.Pid) }
+
+// kill is false for one that has ended.
+func (c *child) kill() bool { return c.cmd.Process.Kill() == nil }
 
 // stepIn is the step that a line names.
 func stepIn(line string) (string, bool) { return strings.CutPrefix(line, stepWord) }

@@ -32,6 +32,7 @@ func (p *proof) judge() {
 	p.report("writes that are not accounted for", validate.Conserved(record.Ops, final))
 	p.report("keys that two cells accept writes for", validate.OwnedOnce(record.Rounds))
 	p.report("objects that were changed while they moved", validate.Frozen(told(p.inCells)))
+	p.report("writes of drivers from whom others had taken over", validate.Silent(record.Suspensions))
 	owner, _ := p.owners()
 	p.report("objects that are not in their place", validate.Placed(p.readCells(), owner, final))
 	p.judgeBackup()
@@ -153,7 +154,7 @@ func (p *proof) sum(record history.Record) {
 			count[op.Outcome]++
 		}
 	}
-	bypassed, events, relisted := 0, 0, 0
+	bypassed, events, relisted, bookmarks := 0, 0, 0, 0
 	for _, op := range record.Ops {
 		if op.Client > lister && op.Outcome == history.OK {
 			bypassed++
@@ -161,15 +162,25 @@ func (p *proof) sum(record history.Record) {
 	}
 	for _, stream := range told(p.shown) {
 		for _, e := range stream.Events {
-			events++
-			if e.Type == history.Relisted {
+			switch {
+			case e.Key != "":
+				events++
+			case e.Type == history.Relisted:
 				relisted++
+			case e.Type == history.Bookmarked:
+				bookmarks++
 			}
 		}
 	}
-	p.t.Logf("%s: %d requests %v, %d of %d objects move, %d direct writes, %d events in %d watches, listed %d times, %d rounds of polls",
-		p.clock(), len(record.Ops), count, len(p.moving), len(p.keys), bypassed, events, len(p.shown), relisted, len(record.Rounds))
+	p.t.Logf("%s: %d requests %v, %d of %d objects move, %d direct writes, %v refused by the fence, %d scales carried over, %d drivers suspended, %d events and %d bookmarks in %d watches, listed %d times, %d rounds of polls",
+		p.clock(), len(record.Ops), count, len(p.moving), len(p.keys), bypassed, p.direct.fenced, p.direct.carried, len(record.Suspensions), events, bookmarks, len(p.shown), relisted, len(record.Rounds))
 	if count[history.OK] == 0 || len(p.moving) == 0 || slices.Contains(p.faults, bypass) && bypassed == 0 {
 		p.t.Error("nothing was written, or nothing moved")
+	}
+	if unseen := p.direct.unseen(); *stepsDisturbed == 0 && slices.Contains(p.faults, bypass) && len(unseen) > 0 {
+		p.t.Errorf("the fence had no %v to refuse", unseen)
+	}
+	if *stepsDisturbed == 0 && p.direct.carried == 0 {
+		p.t.Error("nothing was scaled while it was migrating")
 	}
 }

@@ -2,11 +2,6 @@ package robustness
 
 import (
 	"context"
-	"fmt"
-	"maps"
-	"math/rand/v2"
-	"slices"
-	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -122,64 +117,6 @@ func readCell(ctx context.Context, cell access) (history.Read, error) {
 		}
 	}
 	return read, nil
-}
-
-// keepBypassing writes directly into cells, as somebody who knows of no router: what it read there, in the version that
-// it read. It makes no objects, since it cannot know where one belongs.
-func (t *traffic) keepBypassing(ctx, stopping context.Context, seed uint64) {
-	random := rand.New(rand.NewPCG(seed, lister))
-	for stopping.Err() == nil {
-		cells := t.allCells()
-		cell, key := cells[random.IntN(len(cells))], t.keys[random.IntN(len(t.keys))]
-		t.bypass(ctx, cell, key, []history.Verb{history.Patch, history.Scale, history.Report}[random.IntN(3)])
-		sleep(stopping, thinking)
-	}
-}
-
-// bypassMoving writes once to an object of every tenth key that moves, in each cell.
-func (p *proof) bypassMoving() {
-	var writing sync.WaitGroup
-	defer writing.Wait()
-	for i, key := range slices.Sorted(maps.Keys(p.moving)) {
-		if i%10 != 0 {
-			continue
-		}
-		for _, cell := range p.allCells() {
-			writing.Go(func() {
-				p.bypass(p.ctx, cell, key, []history.Verb{history.Patch, history.Scale, history.Report}[i/10%3])
-			})
-		}
-	}
-}
-
-// bypass makes one write in a cell; what a kind has no subresource for becomes a Patch.
-func (t *traffic) bypass(ctx context.Context, cell access, key string, verb history.Verb) {
-	asking, cancel := context.WithTimeout(ctx, requestPatience)
-	defer cancel()
-	o, err := resourceOf(cell.client, key).Get(asking, nameOf(key), metav1.GetOptions{})
-	if err != nil || statusOf(o) != "" {
-		return
-	}
-	op := history.Op{Client: lister + 1, Via: cell.name, Key: key, Verb: history.Patch, Mark: fmt.Sprintf("direct-%d", t.marks.Add(1)), IfVersion: o.GetResourceVersion()}
-	switch {
-	case kindOf(key) != deployments:
-	case verb == history.Scale:
-		op.Verb, op.Replicas = verb, t.marks.Add(1)
-	case verb == history.Report:
-		op.Verb, op.Reported = verb, t.marks.Add(1)
-	}
-	op = t.record.Do(op, func(op *history.Op) {
-		seen, err := ask(asking, cell, op, nil)
-		answer(op, seen, err)
-		if op.Outcome == history.Conflict || op.Outcome == history.Absent {
-			op.Outcome = history.Refused // another life of the name, or the fence: nothing that routers would say
-		}
-		// The condition and the answer name the cell's version, which is not the one that routers show.
-		op.IfVersion, op.Seen.Version = "", ""
-	})
-	if op.Verb == history.Patch && op.Outcome == history.OK && op.Seen.Born == "" {
-		t.strange("%s: the answer is no object", op)
-	}
 }
 
 // keepBurying deletes tombstones whose grace is over, as a backup daemon does.

@@ -92,6 +92,9 @@ func fresh(key, mark string, replicas int64) *unstructured.Unstructured {
 	default:
 		o = newObject("v1", "ConfigMap", nameOf(key))
 	}
+	if isHeld(key) {
+		o.SetFinalizers([]string{finalizer})
+	}
 	o.SetAnnotations(map[string]string{born: mark})
 	if policy := protectionOf(key); policy != "" {
 		o.SetLabels(map[string]string{protectedBy: string(policy)})

@@ -16,14 +16,13 @@ var (
 	firstSeed      = flag.Uint64("seed", 0, "what is drawn in the first run; 0 draws it")
 	seeds          = flag.Int("seeds", 1, "how many runs, with seeds that follow one another")
 	stageNames     = flag.String("stages", "join", "changes of the ring, one after another: join, leave, weights")
-	faultNames     = flag.String("faults", "kill,router,direct", "what breaks: kill, router, crash, stop, cell, pause, abort, direct, random, backup")
+	faultNames     = flag.String("faults", "kill,suspend,router,direct", "what breaks: kill, suspend, router, crash, stop, cell, pause, abort, direct, random, backup")
 	stepsDisturbed = flag.Int("steps", 4, "at how many of the named steps something breaks; 0 for all")
+	firstCells     = flag.Int("cells", 2, "how many cells there are before one joins")
 	clients        = flag.Int("clients", 16, "how many write at once")
 	names          = flag.Int("names", 320, "how many names objects have")
 	rate           = flag.Int("rate", 15, "units that begin to move in a second")
 )
-
-const firstCells = 2
 
 // proof is one run.
 type proof struct {
@@ -32,6 +31,17 @@ type proof struct {
 	faults  []fault
 	moving  map[string]bool // keys that move at some time
 	done    *coverage
+	// reached are the steps that came in this run, here those that came in this change of the ring.
+	reached, here map[string]bool
+	schedule      *schedule
+	// obstacle is nil where none is in the way of a unit.
+	obstacle *obstacle
+	// spare is how often the run may still be aborted at random, in this change of the ring.
+	spare int
+	// aborted is the step at which the run took an abort, empty where it did not.
+	aborted string
+	// beside waits for the drivers that go on after others have taken over, and for routers that are stopped.
+	beside sync.WaitGroup
 	// keeper is nil where no backup daemon takes part.
 	keeper    *keeper
 	takenOver int // how often it took a run over
@@ -48,29 +58,38 @@ func TestRebalance(t *testing.T) {
 	if seed == 0 {
 		seed = uint64(rand.Uint32()) + 1
 	}
-	done := newCoverage()
+	plans := newSchedule()
+	done, all := plans.done, *stepsDisturbed == 0 && *seeds >= seedsToCoverAll
 	for n := range uint64(*seeds) {
 		t.Run(fmt.Sprint(seed+n), func(t *testing.T) {
-			t.Logf("to repeat: go test ./test/robustness -run TestRebalance -v -args -seed %d -stages %s -faults %q -steps %d -clients %d -names %d -rate %d",
-				seed+n, *stageNames, *faultNames, *stepsDisturbed, *clients, *names, *rate)
-			done.merge(prove(t, seed+n))
+			t.Logf("to repeat: go test ./test/robustness -run TestRebalance -v -args -seed %d -stages %s -faults %q -steps %d -cells %d -clients %d -names %d -rate %d",
+				seed+n, *stageNames, *faultNames, *stepsDisturbed, *firstCells, *clients, *names, *rate)
+			prove(t, seed+n, plans, all && n == uint64(*seeds)-1)
 		})
 	}
-	faults := stepFaults(parseFaults(*faultNames))
-	t.Logf("faults at steps:\n%s", done.table(stepNames(), faults))
-	if missing := done.missing(stepNames(), faults); *stepsDisturbed == 0 && len(missing) > 0 {
-		t.Logf("%d of %d pairs have not happened: %s", len(missing), len(stepNames())*len(faults), strings.Join(missing, ", "))
+	faults, moments := stepFaults(parseFaults(*faultNames)), stepNames()
+	if slices.Contains(parseFaults(*faultNames), random) {
+		moments = append(moments, anyTime)
+	}
+	t.Logf("faults at steps:\n%s", done.table(moments, faults))
+	if missing := done.missing(moments, faults); *stepsDisturbed == 0 && len(missing) > 0 {
+		tell := t.Logf
+		if all {
+			tell = t.Errorf
+		}
+		tell("%d of %d pairs have not happened: %s", len(missing), pairs(moments, faults), strings.Join(missing, ", "))
 	}
 }
 
-// prove says which faults happened at which steps.
-func prove(t *testing.T, seed uint64) *coverage {
-	b := newBed(t, firstCells)
+// prove carries one run out. The last one of many changes the ring until all that was planned has happened.
+func prove(t *testing.T, seed uint64, plans *schedule, last bool) {
+	b := newBed(t, *firstCells)
 	defer b.keep(seed)
 	ctx, cancel := context.WithCancel(t.Context())
 	p := &proof{
-		traffic: &traffic{bed: b, keys: allKeys(*names), reports: true}, moving: map[string]bool{}, ctx: ctx, faults: parseFaults(*faultNames),
+		traffic: &traffic{bed: b, keys: append(allKeys(*names), heldKeys()...), reports: true}, moving: map[string]bool{}, ctx: ctx, faults: parseFaults(*faultNames),
 		breaker: &breaker{bed: b, random: rand.New(rand.NewPCG(seed, 0))}, done: newCoverage(),
+		reached: map[string]bool{}, schedule: plans,
 	}
 	if slices.Contains(p.faults, backedUp) && seed%2 == 1 {
 		p.keeper = &keeper{spec: b.backupSpec(), away: true}
@@ -87,21 +106,28 @@ func prove(t *testing.T, seed uint64) *coverage {
 		for i, stage := range all {
 			p.stage(stage, p.plan(seed, len(all), i))
 		}
+		for n := 0; last && n < latecomers && plans.owes() && !t.Failed(); n++ {
+			p.stage("weights", plans.next(nil))
+		}
 	})
 	p.judge()
 	t.Logf("%s judged", p.clock())
 	if never := p.done.never(rebalanceSteps(), stepFaults(p.faults)); *stepsDisturbed == 0 && len(never) > 0 {
 		t.Errorf("never in this run: %s", strings.Join(never, ", "))
 	}
-	return p.done
+	for _, step := range stepNames() {
+		if *stepsDisturbed == 0 && !p.reached[step] {
+			t.Errorf("the run never came to %s", step)
+		}
+	}
 }
 
 // plan is that of the nth of so many changes of the ring. Those of seeds that follow one another do so as well.
-func (p *proof) plan(seed uint64, stages, n int) map[string]fault {
+func (p *proof) plan(seed uint64, stages, n int) faultPlan {
 	if *stepsDisturbed > 0 {
 		return shortPlan(rand.New(rand.NewPCG(seed, uint64(n)+1)), p.faults, *stepsDisturbed)
 	}
-	return planOf(p.faults, int(seed%(1<<16))*stages+n)
+	return p.schedule.next(planOf(p.faults, int(seed%(1<<16))*stages+n))
 }
 
 // follow watches all kinds in one place until the run has ended.

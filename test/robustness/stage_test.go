@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/migration"
 	"github.com/kubecell/kubectl-cell/pkg/placement"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
@@ -30,23 +32,34 @@ func stages() map[string]func(*proof) {
 		},
 		"weights": func(p *proof) {
 			members := p.ring().Status.Current.Members
-			_, err := federation.SetWeight(p.t.Context(), p.rcp, members[0].Cell, placement.DefaultWeight*2, federation.Options{})
-			p.must(err)
-			_, err = federation.SetWeight(p.t.Context(), p.rcp, members[len(members)-1].Cell, placement.DefaultWeight/2, federation.Options{})
-			p.must(err)
+			other := func(m v1alpha1.RingMember, weight int32) {
+				if m.Weight == weight {
+					weight = placement.DefaultWeight // an earlier stage has changed it
+				}
+				_, err := federation.SetWeight(p.t.Context(), p.rcp, m.Cell, weight, federation.Options{})
+				p.must(err)
+			}
+			other(members[0], placement.DefaultWeight*2)
+			other(members[len(members)-1], placement.DefaultWeight/2)
 		},
 	}
 }
 
 // stage changes the ring and has drivers carry it out, until data is where the ring wants it.
-func (p *proof) stage(name string, plan map[string]fault) {
+func (p *proof) stage(name string, plan faultPlan) {
 	p.t.Helper()
+	p.here, p.spare = map[string]bool{}, len(plan[anyTime])
 	stages()[name](p)
 	p.t.Logf("%s %s, with %v", p.clock(), name, plan)
 	for {
 		run := p.begin()
+		p.obstruct(plan)
 		phase := p.conduct(run, plan)
 		p.t.Logf("%s %s: %s is %s", p.clock(), name, run, phase)
+		if p.aborted != "" && phase != v1alpha1.RebalanceAborted {
+			p.t.Errorf("%s took an abort at %s, and is %s", run, p.aborted, phase)
+		}
+		p.aborted = ""
 		if phase == v1alpha1.RebalanceSucceeded {
 			break
 		}
@@ -54,10 +67,11 @@ func (p *proof) stage(name string, plan map[string]fault) {
 			p.t.Fatalf("%s ended %s", run, phase)
 		}
 	}
-	for _, step := range rebalanceSteps() {
+	p.schedule.leave(plan)
+	for _, step := range stepNames() {
 		// A daemon that has taken a run over does not wait at its steps.
-		if f, left := plan[step]; left && p.keeper == nil {
-			p.t.Errorf("%s: the run never came to %s, where %s was to be", name, step, f)
+		if *stepsDisturbed == 0 && !p.here[step] && p.keeper == nil {
+			p.t.Errorf("%s: the run never came to %s", name, step)
 		}
 	}
 }
@@ -97,14 +111,44 @@ func (p *proof) grace() *metav1.Duration {
 }
 
 // conduct has one driver after another at work until the run has ended, and breaks things as planned.
-func (p *proof) conduct(run string, plan map[string]fault) v1alpha1.RebalancePhase {
+func (p *proof) conduct(run string, plan faultPlan) v1alpha1.RebalancePhase {
 	p.t.Helper()
 	var mu sync.Mutex
-	driver := p.drive(run)
-	stop := p.disturb(func() {
+	driver, suspend := p.drive(run), make(chan struct{}, 1)
+	follow := func(next *child) {
 		mu.Lock()
 		defer mu.Unlock()
-		driver.kill()
+		driver = next
+	}
+	defer p.beside.Wait()
+	stop := p.disturb(map[fault]func() bool{
+		killDriver: func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return driver.kill()
+		},
+		suspendDriver: func() bool {
+			select {
+			case suspend <- struct{}{}:
+			default: // it is to be already
+			}
+			return false // not yet
+		},
+		pauseRun: func() bool {
+			if !p.breaker.pause(run) {
+				return false
+			}
+			sleep(p.t.Context(), pauseFor)
+			p.breaker.resume(run)
+			return true
+		},
+		abortRun: func() bool {
+			if p.spare == 0 || !p.breaker.abort(run) {
+				return false
+			}
+			p.spare--
+			return true
+		},
 	})
 	defer stop()
 	ctx, cancel := context.WithTimeout(p.t.Context(), runPatience)
@@ -115,16 +159,18 @@ func (p *proof) conduct(run string, plan map[string]fault) v1alpha1.RebalancePha
 			switch {
 			case running:
 				p.backUp()
-				p.answer(driver, run, line, plan)
+				follow(p.answer(driver, run, line, plan))
 			case p.phase(run).Final():
 				p.backUp()
 				return p.phase(run)
 			default:
 				p.handOver(run)
-				next := p.drive(run)
-				mu.Lock()
-				driver = next
-				mu.Unlock()
+				follow(p.drive(run))
+			}
+		case <-suspend:
+			next, suspended := p.suspend(run, driver)
+			if follow(next); suspended {
+				p.happened(anyTime, suspendDriver, 1)
 			}
 		case <-ctx.Done():
 			driver.kill()
@@ -133,51 +179,109 @@ func (p *proof) conduct(run string, plan map[string]fault) v1alpha1.RebalancePha
 	}
 }
 
-// disturb breaks things at random until the returned function is called.
-func (p *proof) disturb(kill func()) (stop func()) {
+// disturb breaks things at random until the returned function is called, which counts them. What takes more than a signal is
+// in hands.
+func (p *proof) disturb(hands map[fault]func() bool) (stop func()) {
 	ctx, cancel := context.WithCancel(p.t.Context())
 	var breaking sync.WaitGroup
+	happened := map[fault]int{} // breaking's, until that has ended
 	if slices.Contains(p.faults, random) {
-		faults := slices.DeleteFunc(slices.Clone(p.faults), func(f fault) bool {
-			return !slices.Contains([]fault{killDriver, restartRouter, crashRouter, stopRouter, restartCell}, f)
+		faults := slices.DeleteFunc(stepFaults(p.faults), func(f fault) bool {
+			return f == bypass || f == abortRun && p.spare == 0
 		})
-		breaking.Go(func() { p.breaker.atRandom(ctx, faults, kill) })
+		if len(faults) > 0 {
+			breaking.Go(func() { p.breaker.atRandom(ctx, faults, hands, happened) })
+		}
 	}
-	return func() { cancel(); breaking.Wait() }
+	return func() {
+		cancel()
+		breaking.Wait()
+		for f, times := range happened {
+			p.happened(anyTime, f, times)
+		}
+	}
 }
 
-// answer does at a step what is planned for it, once, and lets the driver go on: in the middle of what is broken for a
-// while.
-func (p *proof) answer(driver *child, run, line string, plan map[string]fault) {
+// answer does at a step what is planned for it, or what leads to others, and lets the driver go on: in the middle of what
+// is broken for a while. It returns the driver, which is another one where the first is suspended.
+func (p *proof) answer(driver *child, run, line string, plan faultPlan) *child {
+	if what, ok := strings.CutPrefix(line, scaleWord); ok {
+		p.scaleBetween(what)
+		driver.goOn(!p.here[string(migration.Updated)])
+		return driver
+	}
 	step, ok := stepIn(line)
 	if !ok {
-		return
+		return driver
 	}
-	f, planned := plan[step]
-	if !planned || f == abortRun && p.ring().Status.Aborting {
-		driver.goOn() // what walks back is aborted already; the next run comes here as well
-		return
+	p.reached[step], p.here[step] = true, true
+	p.stepAside(run)
+	if len(plan[step]) == 0 || plan[step][0] == abortRun && p.breaker.wish(run).Abort {
+		// What walks back is aborted already; the next run comes here as well.
+		if !p.lead(driver, step, plan) {
+			driver.goOn(p.wanted(step, plan))
+		}
+		return driver
 	}
-	delete(plan, step)
+	f := plan[step][0]
+	plan[step] = plan[step][1:]
+	next, happened := p.breakAt(step, f, driver, run, plan)
+	if happened {
+		p.happened(step, f, 1)
+	}
+	return next
+}
+
+// happened counts in the run and in all runs.
+func (p *proof) happened(at string, f fault, times int) {
+	p.done.add(at, f, times)
+	p.schedule.done.add(at, f, times)
+}
+
+// breakAt breaks something while the driver is at a step, and lets it go on. happened says that it did something; what did
+// nothing is planned again.
+func (p *proof) breakAt(step string, f fault, driver *child, run string, plan faultPlan) (next *child, happened bool) {
+	p.t.Helper()
 	p.t.Logf("%s at %s: %s", p.clock(), step, f)
-	p.done.add(step, f, 1)
+	goOn := func() { driver.goOn(p.wanted(step, plan)) }
+	happened = true
+	again := func() {
+		if !happened {
+			p.t.Logf("%s at %s: %s did nothing", p.clock(), step, f)
+			plan[step] = append(plan[step], f)
+		}
+	}
 	switch f {
 	case killDriver:
 		driver.kill()
+	case suspendDriver:
+		next, happened = p.suspend(run, driver)
+		again()
+		return next, happened
 	case abortRun:
-		p.breaker.abort(run)
-		driver.goOn()
+		if happened = p.breaker.abort(run); happened {
+			p.aborted = step
+		}
+		again()
+		goOn()
 	case pauseRun:
-		p.breaker.pause(run)
-		driver.goOn()
-		sleep(p.t.Context(), pauseFor)
-		p.breaker.resume(run)
+		happened = p.breaker.pause(run)
+		again()
+		goOn()
+		if happened {
+			sleep(p.t.Context(), pauseFor)
+			p.breaker.resume(run)
+		}
 	case bypass:
-		p.bypassMoving()
-		driver.goOn()
+		happened = p.bypassMoving() > 0
+		again()
+		goOn()
+	case stopRouter:
+		p.breaker.stopBeside(&p.beside, goOn)
 	default:
-		p.breaker.do(f, driver.goOn)
+		p.breaker.do(f, goOn)
 	}
+	return driver, happened
 }
 
 func (p *proof) run(name string) *v1alpha1.Rebalance {

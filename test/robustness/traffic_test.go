@@ -35,6 +35,8 @@ type traffic struct {
 	marks atomic.Int64
 	// reports has clients write status as well.
 	reports bool
+	// direct are the writes past the routers.
+	direct direct
 }
 
 // caller is one client: it asks for one thing at a time, through either router.
@@ -106,7 +108,7 @@ func (c *caller) next(ctx context.Context) {
 		c.do(ctx, history.Report, key)
 	case n < 72:
 		c.do(ctx, history.Patch, key)
-	case n < 80:
+	case n < 80 && !isHeld(key):
 		c.do(ctx, history.Delete, key)
 	default:
 		c.do(ctx, history.Create, key)

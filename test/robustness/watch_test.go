@@ -80,6 +80,7 @@ func (w *watcher) once(ctx context.Context) error {
 		return err
 	}
 	defer stream.Stop()
+	w.stream.Add(history.Event{Type: history.Opened})
 	if !w.exact {
 		w.stream.Add(history.Event{Type: history.Resumed})
 	}
@@ -109,6 +110,9 @@ func (w *watcher) told(kind watch.EventType, o *unstructured.Unstructured) {
 		return
 	}
 	w.position, w.exact = o.GetResourceVersion(), kind == watch.Bookmark
+	if w.exact {
+		w.stream.Add(history.Event{Type: history.Bookmarked, Position: w.position})
+	}
 	if key, ok := w.key(o); ok && !w.exact {
 		w.stream.Add(history.Event{Type: history.EventType(kind), Key: key, State: stateOf(key, o), Status: statusOf(o)})
 	}
@@ -119,7 +123,7 @@ func (w *watcher) begins(kind watch.EventType, o *unstructured.Unstructured) {
 	key, ok := w.key(o)
 	switch {
 	case kind == watch.Bookmark && o.GetAnnotations()[metav1.InitialEventsAnnotationKey] == "true":
-		w.stream.Add(history.Event{Type: history.Relisted, Items: w.initial})
+		w.stream.Add(history.Event{Type: history.Relisted, Items: w.initial, Position: o.GetResourceVersion()})
 		w.position, w.exact, w.initial = o.GetResourceVersion(), true, nil
 	case kind == watch.Deleted:
 		delete(w.initial, key)

@@ -14,6 +14,8 @@ type Recorder struct {
 	ops     []Op
 	streams []*Stream
 	rounds  []Round
+	// suspensions of drivers.
+	suspensions []Suspension
 }
 
 // NewRecorder starts the clock.
@@ -56,6 +58,13 @@ func (r *Recorder) AddRound(round Round) {
 	r.rounds = append(r.rounds, round)
 }
 
+// AddSuspension keeps what a driver did that was suspended.
+func (r *Recorder) AddSuspension(s Suspension) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.suspensions = append(r.suspensions, s)
+}
+
 // Stream makes a stream that is part of the record.
 func (r *Recorder) Stream(name string) *Stream {
 	s := &Stream{name: name, clock: r}
@@ -70,13 +79,15 @@ type Record struct {
 	Ops     []Op
 	Streams []Told
 	Rounds  []Round
+	// Suspensions are of drivers.
+	Suspensions []Suspension
 }
 
 // Record copies what there is.
 func (r *Recorder) Record() Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	out := Record{Ops: slices.Clone(r.ops), Rounds: slices.Clone(r.rounds)}
+	out := Record{Ops: slices.Clone(r.ops), Rounds: slices.Clone(r.rounds), Suspensions: slices.Clone(r.suspensions)}
 	for _, s := range r.streams {
 		out.Streams = append(out.Streams, s.Told())
 	}

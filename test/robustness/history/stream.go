@@ -8,7 +8,7 @@ import (
 // EventType is what a watch told.
 type EventType string
 
-// The first three are those of a watch. The others begin something anew and have no key.
+// The first three are those of a watch. The others have no key.
 const (
 	Added    EventType = "ADDED"
 	Modified EventType = "MODIFIED"
@@ -18,6 +18,10 @@ const (
 	// Resumed: the watch was opened again from an object's version, after which other cells' events may repeat. One that
 	// goes on from a list or a bookmark is exact, and not noted.
 	Resumed EventType = "RESUMED"
+	// Opened: a watch begins, wherever from. What it says of its position from here on is one sequence.
+	Opened EventType = "OPENED"
+	// Bookmarked: the watch says where it stands, and tells of no object.
+	Bookmarked EventType = "BOOKMARK"
 )
 
 // Event is one that a watcher was told.
@@ -29,6 +33,8 @@ type Event struct {
 	State State
 	// Status is the mark of the object, where a cell was watched directly.
 	Status Status `json:",omitempty"`
+	// Position is that of a bookmark, also of one that ends a list which was sent as a watch; empty where there was none.
+	Position string `json:",omitempty"`
 	// Items are what a list told, by key.
 	Items map[string]State `json:",omitempty"`
 }

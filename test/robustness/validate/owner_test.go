@@ -47,18 +47,23 @@ func TestFrozen(t *testing.T) {
 		events []history.Event
 		bad    bool
 	}{
-		"a move":                   {events: []history.Event{at("", "a", 1), at("migrating", "a", 1), at("migrated", "a", 1)}},
-		"written before":           {events: []history.Event{at("", "a", 1), at("", "b", 1), at("migrating", "b", 1)}},
-		"written while it moves":   {events: []history.Event{at("migrating", "a", 1), at("migrating", "b", 1)}, bad: true},
-		"flipped otherwise":        {events: []history.Event{at("migrating", "a", 1), at("migrated", "b", 1)}, bad: true},
-		"scaled before the copy":   {events: []history.Event{at("migrating", "a", 1), at("migrating", "a", 2), at("migrated", "a", 2)}},
-		"scaled when it is gone":   {events: []history.Event{at("migrated", "a", 1), at("migrated", "a", 2)}, bad: true},
-		"reported while it moves":  {events: []history.Event{at("migrating", "a", 1), early}, bad: true},
-		"reported at the flip":     {events: []history.Event{at("migrating", "a", 1), reported}, bad: true},
-		"reported when it is gone": {events: []history.Event{at("migrated", "a", 1), reported}, bad: true},
-		"a tombstone comes back":   {events: []history.Event{at("migrated", "a", 1), at("incoming", "b", 2), at("", "b", 2)}},
-		"read anew":                {events: []history.Event{at("migrating", "a", 1), {Type: history.Relisted}, at("migrating", "b", 1)}},
-		"deleted, and made again":  {events: []history.Event{at("migrated", "a", 1), {Type: history.Deleted, Key: key}, at("migrated", "b", 1)}},
+		"a move":                    {events: []history.Event{at("", "a", 1), at("migrating", "a", 1), at("migrated", "a", 1)}},
+		"written before":            {events: []history.Event{at("", "a", 1), at("", "b", 1), at("migrating", "b", 1)}},
+		"written while it moves":    {events: []history.Event{at("migrating", "a", 1), at("migrating", "b", 1)}, bad: true},
+		"flipped otherwise":         {events: []history.Event{at("migrating", "a", 1), at("migrated", "b", 1)}, bad: true},
+		"scaled before the copy":    {events: []history.Event{at("migrating", "a", 1), at("migrating", "a", 2), at("migrated", "a", 2)}},
+		"scaled when it is gone":    {events: []history.Event{at("migrated", "a", 1), at("migrated", "a", 2)}, bad: true},
+		"reported while it moves":   {events: []history.Event{at("migrating", "a", 1), early}, bad: true},
+		"reported at the flip":      {events: []history.Event{at("migrating", "a", 1), reported}, bad: true},
+		"reported when it is gone":  {events: []history.Event{at("migrated", "a", 1), reported}, bad: true},
+		"deleted while it moves":    {events: []history.Event{at("migrating", "a", 1), {Type: history.Deleted, Key: key}}, bad: true},
+		"deleted when it is gone":   {events: []history.Event{at("migrated", "a", 1), {Type: history.Deleted, Key: key}}},
+		"a copy is written":         {events: []history.Event{at("incoming", "a", 1), at("incoming", "b", 2), at("", "b", 2), at("", "c", 2)}},
+		"a copy is shown otherwise": {events: []history.Event{at("incoming", "a", 1), at("", "b", 1)}, bad: true},
+		"a copy is taken back":      {events: []history.Event{at("incoming", "a", 1), {Type: history.Deleted, Key: key}}},
+		"a tombstone comes back":    {events: []history.Event{at("migrated", "a", 1), at("incoming", "b", 2), at("", "b", 2)}},
+		"read anew":                 {events: []history.Event{at("migrating", "a", 1), {Type: history.Relisted}, at("migrating", "b", 1)}},
+		"deleted, and made again":   {events: []history.Event{at("migrated", "a", 1), {Type: history.Deleted, Key: key}, at("migrated", "b", 1)}},
 	} {
 		if problems := validate.Frozen([]history.Told{{Name: "x", Events: c.events}}); len(problems) > 0 != c.bad {
 			t.Errorf("%s: %q", name, problems)

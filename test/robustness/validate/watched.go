@@ -14,6 +14,8 @@ import (
 //     that is exact;
 //   - the deletion of an object that nobody deletes, or that somebody sees later, or that is there at the end;
 //   - an object after its deletion;
+//   - an object that is known as new, by ADDED: one that moves is changed, to whoever watches;
+//   - a position, by a bookmark, that is not beyond the one before in the same watch;
 //   - not the version that a write made, of a key that does not move: of one that does, what the old cell tells after
 //     the object has arrived is dropped;
 //   - something else, at the end, than final, which is all objects as routers show them.
@@ -75,6 +77,7 @@ type watcher struct {
 	told      map[string]bool   // key and version
 	listed    int64             // when the last list came
 	resumed   bool              // from an object's version: events of other cells may repeat
+	position  string            // of the last bookmark of this watch, empty where there was none
 	problems  []string
 }
 
@@ -84,8 +87,13 @@ func (w *watcher) say(format string, args ...any) {
 
 func (w *watcher) next(e history.Event) {
 	switch e.Type {
+	case history.Opened:
+		w.position = ""
+	case history.Bookmarked:
+		w.stands(e.Position)
 	case history.Relisted:
 		w.listed, w.resumed = e.At, false
+		w.stands(e.Position)
 		for _, key := range slices.Sorted(maps.Keys(e.Items)) {
 			w.object(key, e.Items[key], e)
 		}
@@ -113,6 +121,38 @@ func (w *watcher) object(key string, s history.State, e history.Event) {
 	case !w.resumed && e.Type != history.Relisted:
 		w.say("%s %s repeats %+v", e.Type, key, s)
 	}
+	// What repeats, or goes back, is judged above.
+	if known := w.view[key]; e.Type == history.Added && known.Born == s.Born && known.Version != s.Version {
+		w.say("ADDED %s %+v, which is known as %+v", key, s, known)
+	}
+}
+
+// stands takes a position that a bookmark tells. An empty one says nothing.
+func (w *watcher) stands(position string) {
+	if position == "" {
+		return
+	}
+	if w.position != "" && !beyond(position, w.position) {
+		w.say("BOOKMARK %s after %s", position, w.position)
+	}
+	w.position = position
+}
+
+// fieldDigits is how many digits a position has for each control plane, behind a leading 1. A cell's own is shorter than two
+// of them.
+const fieldDigits = 13
+
+// beyond says whether a position is further than another one: no control plane's part of it is less, and one is more.
+func beyond(now, before string) bool {
+	if !newer(now, before) || len(now) <= 2*fieldDigits || len(before) <= 2*fieldDigits {
+		return newer(now, before)
+	}
+	for i := 1; i < len(before); i += fieldDigits {
+		if now[i:min(i+fieldDigits, len(now))] < before[i:min(i+fieldDigits, len(before))] {
+			return false
+		}
+	}
+	return true
 }
 
 func (w *watcher) deleted(e history.Event) {

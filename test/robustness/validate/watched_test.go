@@ -24,7 +24,16 @@ func TestWatched(t *testing.T) {
 	deleted := op(5, 6, history.Delete, history.OK)
 	gone := state("a", "b", "30")
 	again := op(7, 8, history.Create, history.OK, mark("c"), seen(state("c", "c", "5")))
-	resumed := history.Event{Type: history.Resumed}
+	resumed, opened := history.Event{Type: history.Resumed}, history.Event{Type: history.Opened}
+	at := func(position string) history.Event {
+		return history.Event{Type: history.Bookmarked, Position: position}
+	}
+	streamed := func(position string) history.Event {
+		e := list(0)
+		e.Position = position
+		return e
+	}
+	one, two, across := "1"+"0000000000001"+"0000000000009", "1"+"0000000000002"+"0000000000009", "1"+"0000000000003"+"0000000000008"
 	for name, c := range map[string]struct {
 		events []history.Event
 		ops    []history.Op
@@ -50,6 +59,15 @@ func TestWatched(t *testing.T) {
 		"deleted too early":        {events: []history.Event{list(0), told(2, history.Added, a), told(4, history.Deleted, a)}, ops: []history.Op{made(), deleted}, bad: true},
 		"deleted twice":            {events: []history.Event{list(0), told(2, history.Added, a), told(6, history.Deleted, a), told(6, history.Deleted, a)}, ops: []history.Op{made(), deleted}, bad: true},
 		"told after its deletion":  {events: []history.Event{list(0), told(2, history.Added, a), told(6, history.Deleted, gone), told(7, history.Modified, state("a", "b", "40")), told(8, history.Deleted, state("a", "b", "50"))}, ops: []history.Op{made(), deleted, op(6, 7, history.Delete, history.OK)}, bad: true},
+		"a move is no addition":    {events: []history.Event{list(0), told(2, history.Added, a), told(4, history.Added, b)}, ops: []history.Op{made(), updated()}, final: b, moves: true, bad: true},
+		"nor when resumed":         {events: []history.Event{list(0), told(2, history.Added, a), resumed, told(4, history.Added, b)}, ops: []history.Op{made(), updated()}, final: b, moves: true, bad: true},
+		"added when resumed":       {events: []history.Event{list(0), told(2, history.Added, a), resumed, told(2, history.Added, a)}, ops: []history.Op{made()}, final: a},
+		"added after a list":       {events: []history.Event{list(0), told(2, history.Added, a), list(3), told(4, history.Added, b)}, ops: []history.Op{made(), updated()}, final: b, moves: true},
+		"bookmarks":                {events: []history.Event{opened, streamed(one), at(two), at(two + "0000000000001"), opened, at(one), opened, at("99"), at("100")}},
+		"a bookmark goes back":     {events: []history.Event{opened, streamed(two), at(one)}, bad: true},
+		"a bookmark repeats":       {events: []history.Event{opened, at(one), at(one)}, bad: true},
+		"one cell goes back":       {events: []history.Event{opened, at(one), at(across)}, bad: true},
+		"a cell is forgotten":      {events: []history.Event{opened, at(two + "0000000000001"), at(across)}, bad: true},
 		"something that is not":    {events: []history.Event{list(0), told(2, history.Added, a)}, bad: true},
 	} {
 		final := map[string]history.State{}
