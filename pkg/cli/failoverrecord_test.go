@@ -27,9 +27,10 @@ func (b *bed) failover(ts *testscript.TestScript, _ bool, args []string) {
 		Steps: []v1alpha1.FailoverStep{{Name: "fence", StartTime: &started, CompletionTime: ptr.To(started)}, {Name: "promote", StartTime: &started}},
 		Cells: []v1alpha1.FailoverCell{{Cell: "cell-1", Promoted: 1000, Total: 4000}, {Cell: "cell-2", Promoted: 500, Total: 3000}},
 	}
-	_, err = records.UpdateStatus(ctx, run, metav1.UpdateOptions{})
-	ts.Check(err)
 	if len(args) > 1 {
+		run.Status.Driver = args[1]
 		b.hold(ts, metav1.ObjectMeta{Name: v1alpha1.FailoverLease}, args[1], 0, 0)
 	}
+	_, err = records.UpdateStatus(ctx, run, metav1.UpdateOptions{})
+	ts.Check(err)
 }
