@@ -505,3 +505,39 @@ func TestInitialEventsEndWhenASourceLeaves(t *testing.T) {
 		c.expect("ADDED x 2001", "BOOKMARK 2 9999999999999 end")
 	})
 }
+
+// closing is a watch that knows whether it was closed.
+type closing struct {
+	io.Reader
+	closed bool
+}
+
+func (c *closing) Close() error {
+	c.closed = true
+	return nil
+}
+
+// A source that joins and is read already, or joins a stream that ends, was opened for nothing.
+func TestWhatIsNotReadIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newPlane(1)
+		c := run(t, Config{Bookmarks: true, Sources: []Source{a.source(t, 0)}})
+		synctest.Wait()
+		joins := func(slot int) (Source, *closing) {
+			first := &closing{Reader: strings.NewReader("")}
+			return Source{Name: fmt.Sprintf("cell-%d", slot), Slot: slot, Position: 1, First: first}, first
+		}
+		known, again := joins(1)
+		c.change <- Change{Add: []Source{known}}
+		synctest.Wait()
+		if !again.closed {
+			t.Error("a watch of a source that is read already stays open")
+		}
+		late, opened := joins(2)
+		c.change <- Change{Add: []Source{{Name: "cell-3", Slot: 3, Position: 1}, late}, Expire: true}
+		c.expect(`ERROR "reason":"Expired"`, "the end")
+		if !opened.closed {
+			t.Error("a watch that joins at the end stays open")
+		}
+	})
+}
