@@ -124,6 +124,43 @@ func (p *person) top(t *testing.T) {
 	}
 }
 
+// TestTablesOnANarrowTerminal wants what is a table elsewhere to be readable at 40 columns, and what is piped to be a table.
+func TestTablesOnANarrowTerminal(t *testing.T) {
+	p := newPerson(t, newBed(t))
+	const (
+		table  = "CELL    STATE  WEIGHT"
+		record = "CELL:       cell-3\nSTATE:      Ready\nWEIGHT:     100\nWORKLOADS:  "
+		folded = "\nrebalance   moves units until the data\n            is where the wanted ring\n            says\n"
+	)
+	for _, test := range []struct {
+		width                int
+		command, shows, code string
+	}{
+		{80, "get cells", table, "0"},
+		{40, "get cells", record, "0"},
+		{40, "get cells | cat", table, "0"},
+		{40, "get cells --no-headers", "\ncell-3  Ready  100", "0"},
+		{40, "status", record, "0"},
+		{40, "top --tui=never", record, "0"},
+		{40, "explain", folded, "0"},
+	} {
+		t.Run(fmt.Sprint(test.command, " at ", test.width), func(t *testing.T) {
+			screen := p.types(t, test.width, 60, "kubectl-cell "+test.command)
+			screen.AwaitText(test.shows)
+			text := wantLeft(t, screen, test.code)
+			if both := strings.Contains(text, "CELL: ") && strings.Contains(text, "CELL  "); both {
+				t.Errorf("a table and records:\n%s", text)
+			}
+		})
+	}
+	t.Run("get cells -w", func(t *testing.T) {
+		screen := p.types(t, 40, 60, "kubectl-cell get cells -w")
+		screen.AwaitText(record)
+		screen.Press(ctrlC)
+		wantLeft(t, screen, "130")
+	})
+}
+
 func (p *person) events(t *testing.T) {
 	p.event(t, "first")
 	screen := p.types(t, 60, 24, "kubectl-cell events -w -n events-terminal")

@@ -1,5 +1,8 @@
 package printers
 
+// uncolored ends what is in a colour.
+const uncolored = "\x1b[0m"
+
 // Style colours words for people. The zero Style writes plain text.
 type Style struct{ colored bool }
 
@@ -22,5 +25,5 @@ func (s Style) wrap(code, text string) string {
 	if !s.colored || text == "" {
 		return text
 	}
-	return "\x1b[" + code + "m" + text + "\x1b[0m"
+	return "\x1b[" + code + "m" + text + uncolored
 }

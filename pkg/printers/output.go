@@ -38,6 +38,13 @@ type Layout struct {
 	Wide bool
 	// NoHeaders leaves header lines out.
 	NoHeaders bool
+	// Columns of the terminal; 0 where there is none. See [Table].
+	Columns int
+}
+
+// Table is one with this layout, and without rows.
+func (l Layout) Table(header ...string) Table {
+	return Table{Header: header, NoHeader: l.NoHeaders, Columns: l.Columns}
 }
 
 // View is a command's result in every form that the user may ask for.
@@ -86,11 +93,16 @@ func (o Output) Printer() (*Printer, error) {
 // Text says whether people read what will be printed.
 func (p *Printer) Text() bool { return p.output.Format == "" || p.output.Format == "wide" }
 
+// layout is that of text which is written to w.
+func (p *Printer) layout(w io.Writer) Layout {
+	return Layout{Wide: p.output.Format == "wide", NoHeaders: p.output.NoHeaders, Columns: Columns(w)}
+}
+
 // Print writes the view to w.
 func (p *Printer) Print(w io.Writer, view View) error {
 	switch {
 	case p.Text():
-		return view.Text(w, Layout{Wide: p.output.Format == "wide", NoHeaders: p.output.NoHeaders})
+		return view.Text(w, p.layout(w))
 	case p.output.Format == "name":
 		for _, name := range view.Names() {
 			if _, err := fmt.Fprintln(w, name); err != nil {

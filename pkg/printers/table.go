@@ -3,9 +3,9 @@
 package printers
 
 import (
-	"bytes"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/charmbracelet/x/ansi"
 	"github.com/olekukonko/tablewriter"
@@ -17,43 +17,71 @@ import (
 const screen = 80
 
 // Table is rows under a header. Cells are printed as they are: left aligned, never wrapped, columns three spaces apart as
-// in kubectl's, or two where that many would not fit a screen.
+// in kubectl's, or two where that many would not fit a screen. See narrow for terminals that it does not fit at all.
 type Table struct {
 	Header []string
 	Rows   [][]string
-	// NoHeader leaves the header out, for scripts.
+	// NoHeader leaves the header out, for scripts. Such a table stays one on each terminal.
 	NoHeader bool
+	// Columns of the terminal that it is for; 0 where it may be as wide as it gets. See [Columns].
+	Columns int
 }
 
 // Write prints the table to w. A table without rows prints its header alone.
 func (t Table) Write(w io.Writer) error {
-	var text bytes.Buffer
-	if err := t.render(&text, "   "); err != nil {
+	text, err := t.layOut()
+	if err == nil && !t.NoHeader && !t.fits(text) {
+		text, err = t.narrow()
+	}
+	if err != nil {
 		return err
 	}
-	lines := bytes.SplitAfter(text.Bytes(), []byte("\n"))
-	if len(lines) > 0 && ansi.StringWidth(string(bytes.TrimSuffix(lines[0], []byte("\n")))) > screen {
-		// Spaces at the end count as well: a terminal wraps them into an empty line.
-		text.Reset()
-		if err := t.render(&text, "  "); err != nil {
-			return err
-		}
-		lines = bytes.SplitAfter(text.Bytes(), []byte("\n"))
-		for i, line := range lines {
-			if end, ok := bytes.CutSuffix(line, []byte("\n")); ok {
-				lines[i] = append(bytes.TrimRight(end, " "), '\n')
-			}
-		}
-	}
-	if _, err := w.Write(bytes.Join(lines, nil)); err != nil {
+	return write(w, text)
+}
+
+func write(w io.Writer, text string) error {
+	if _, err := io.WriteString(w, text); err != nil {
 		return fmt.Errorf("print table: %w", err)
 	}
 	return nil
 }
 
-// render lays the table out with a gap behind each column; all lines come out equally wide.
-func (t Table) render(w io.Writer, gap string) error {
-	out := tablewriter.NewTable(w,
+// layOut is the table with the widest gaps that fit.
+func (t Table) layOut() (string, error) {
+	text, err := t.render("   ")
+	if err != nil {
+		return "", err
+	}
+	most := screen
+	if t.Columns > 0 {
+		most = min(screen, t.Columns)
+	}
+	if header, _, _ := strings.Cut(text, "\n"); ansi.StringWidth(header) <= most {
+		return text, nil
+	}
+	// Spaces at the end count as well: a terminal wraps them into an empty line.
+	if text, err = t.render("  "); err != nil {
+		return "", err
+	}
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = trimmed(line)
+	}
+	return strings.Join(lines, "\n"), nil
+}
+
+// trimmed is a line without spaces at its end. Behind those that fill a cell up that has colours, tablewriter ends them.
+func trimmed(line string) string {
+	if text, ok := strings.CutSuffix(line, uncolored); ok {
+		return strings.TrimSuffix(strings.TrimRight(text, " "), uncolored) + uncolored
+	}
+	return strings.TrimRight(line, " ")
+}
+
+// render is the table with a gap behind each column; all lines are equally wide.
+func (t Table) render(gap string) (string, error) {
+	var text strings.Builder
+	out := tablewriter.NewTable(&text,
 		tablewriter.WithRenderer(renderer.NewBlueprint(tw.Rendition{
 			Borders: tw.BorderNone,
 			Settings: tw.Settings{
@@ -72,12 +100,12 @@ func (t Table) render(w io.Writer, gap string) error {
 		out.Header(t.Header)
 	}
 	if err := out.Bulk(t.Rows); err != nil {
-		return fmt.Errorf("lay out table: %w", err)
+		return "", fmt.Errorf("lay out table: %w", err)
 	}
 	if err := out.Render(); err != nil {
-		return fmt.Errorf("print table: %w", err)
+		return "", fmt.Errorf("lay out table: %w", err)
 	}
-	return nil
+	return text.String(), nil
 }
 
 func cellConfig(gap string) tw.CellConfig {

@@ -30,6 +30,46 @@ func TestAWideTable(t *testing.T) {
 	}
 }
 
+// TestATableOnANarrowTerminal has one that fits, ones whose messages are folded, and ones that are records.
+func TestATableOnANarrowTerminal(t *testing.T) {
+	const red, plain = "\x1b[31m", "\x1b[0m"
+	short := Table{Header: []string{"CELL", "STATE"}, Rows: [][]string{{"cell-1", "Ready"}, {"支付", "Down"}}}
+	message := Table{Header: []string{"CELL", "MESSAGE"}, Rows: [][]string{
+		{"cell-1", red + "it does not answer since yesterday" + plain}, {"支付", "支付 支付 支付 支付 支付 支付"},
+	}}
+	name := Table{Header: []string{"NAME", "MESSAGE"}, Rows: [][]string{
+		{"a-name-that-is-wider-than-that", "it does not answer since yesterday"}, {"b", ""},
+	}}
+	for _, tc := range []struct {
+		what    string
+		table   Table
+		columns int
+		want    string
+	}{
+		{"fits", short, 14, "CELL    STATE\ncell-1  Ready\n支付    Down\n"},
+		{"does not fit", short, 12, "CELL:  cell-1\nSTATE: Ready\n\nCELL:  支付\nSTATE: Down\n"},
+		{"folded", message, 32, "CELL    MESSAGE\ncell-1  " + red + "it does not answer since" + plain + "\n        " + red + "yesterday" + plain +
+			"\n支付    支付 支付 支付 支付 支付\n        支付\n"},
+		{"as records", name, 36, "NAME:    a-name-that-is-wider-than-that\nMESSAGE: it does not answer since\n" +
+			"         yesterday\n\nNAME:    b\nMESSAGE:\n"},
+		{"a word too long to fold", Table{Header: name.Header, Rows: [][]string{{"b", name.Rows[0][0]}}}, 34,
+			"NAME:    b\nMESSAGE: a-name-that-is-wider-than-that\n"},
+		{"without rows", Table{Header: name.Header}, 8, "NAME\nMESSAGE\n"},
+		{"without a header", Table{Header: short.Header, Rows: short.Rows, NoHeader: true}, 8, "cell-1  Ready\n支付    Down\n"},
+	} {
+		t.Run(tc.what, func(t *testing.T) {
+			tc.table.Columns = tc.columns
+			var out strings.Builder
+			if err := tc.table.Write(&out); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.want, out.String()); diff != "" {
+				t.Errorf("at %d columns (-want +got):\n%s", tc.columns, diff)
+			}
+		})
+	}
+}
+
 // TestATableOnAScreen has the widest row that keeps kubectl's three spaces, those behind the last column counted, and one
 // more.
 func TestATableOnAScreen(t *testing.T) {

@@ -142,7 +142,7 @@ func stateOf(ctx context.Context, fed *command.Federation, ring *v1alpha1.Ring) 
 
 func (o *verifyOptions) text(w io.Writer, layout printers.Layout, v *mirror.Verified) error {
 	if len(v.Findings) > 0 {
-		table := printers.Table{Header: []string{"PROBLEM", "OBJECT", "FROM", "IN", "MESSAGE"}, NoHeader: layout.NoHeaders}
+		table := layout.Table("PROBLEM", "OBJECT", "FROM", "IN", "MESSAGE")
 		for _, f := range v.Findings[:min(len(v.Findings), shownFindings)] {
 			table.Rows = append(table.Rows, []string{string(f.Problem), orDash(f.Object), orDash(f.Source), orDash(f.Cell), orDash(printers.Clip(f.Message))})
 		}

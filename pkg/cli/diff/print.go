@@ -27,11 +27,10 @@ func (o *options) text(r *report) func(io.Writer, printers.Layout) error {
 			_, err := fmt.Fprintln(w, "nothing is placed yet")
 			return err
 		}
-		table := matrix(p)
+		table := matrix(p, layout)
 		if o.perNamespace {
-			table = perNamespace(p)
+			table = perNamespace(p, layout)
 		}
-		table.NoHeader = layout.NoHeaders
 		if !o.summary && len(table.Rows) > 0 {
 			if err := table.Write(w); err != nil {
 				return err
@@ -63,7 +62,7 @@ func header(w io.Writer, r *report) error {
 }
 
 // matrix has one row for each cell that loses workloads and one column for each that gains some.
-func matrix(p *plan.Preview) printers.Table {
+func matrix(p *plan.Preview, layout printers.Layout) printers.Table {
 	var to []string
 	moves := map[[2]string]int64{}
 	for _, pair := range p.Pairs {
@@ -73,7 +72,7 @@ func matrix(p *plan.Preview) printers.Table {
 		}
 	}
 	slices.Sort(to)
-	table := printers.Table{Header: append(append([]string{`FROM \ TO`}, to...), "stays")}
+	table := layout.Table(slices.Concat([]string{`FROM \ TO`}, to, []string{"stays"})...)
 	for _, cell := range p.Cells {
 		if cell.Before == 0 {
 			continue
@@ -92,8 +91,8 @@ func matrix(p *plan.Preview) printers.Table {
 }
 
 // perNamespace has one row for each namespace that is concerned.
-func perNamespace(p *plan.Preview) printers.Table {
-	table := printers.Table{Header: []string{"NAMESPACE", "WORKLOADS", "MOVES", "BACKUPS RE-HOMED"}}
+func perNamespace(p *plan.Preview, layout printers.Layout) printers.Table {
+	table := layout.Table("NAMESPACE", "WORKLOADS", "MOVES", "BACKUPS RE-HOMED")
 	for _, n := range p.Namespaces {
 		if n.Moves+n.BackupsRehomed > 0 {
 			table.Rows = append(table.Rows, []string{

@@ -17,7 +17,7 @@ func (e Event) text() string {
 }
 
 func (o *options) table(found []Event, layout printers.Layout) printers.Table {
-	t := printers.Table{Header: []string{"LAST SEEN", "CELL", "TYPE", "REASON", "OBJECT", "MESSAGE"}, NoHeader: layout.NoHeaders}
+	t := layout.Table("LAST SEEN", "CELL", "TYPE", "REASON", "OBJECT", "MESSAGE")
 	if o.allNamespaces {
 		t.Header = append([]string{"NAMESPACE"}, t.Header...)
 	}

@@ -98,7 +98,7 @@ func (o *options) Run(context.Context) error {
 
 func (o *options) print(w io.Writer, layout printers.Layout) error {
 	if o.all {
-		table := printers.Table{Header: []string{"CONCEPT", "MEANING"}, NoHeader: layout.NoHeaders}
+		table := layout.Table("CONCEPT", "MEANING")
 		for _, c := range o.chosen {
 			table.Rows = append(table.Rows, []string{c.name, c.summary})
 		}

@@ -16,6 +16,9 @@ import (
 // watchInterval is how often -w looks again; each look asks all cells, as the command without -w does.
 const watchInterval = 2 * time.Second
 
+// between stands between columns.
+const between = "  "
+
 // row is one line of a list that is followed.
 type row struct {
 	name string
@@ -54,8 +57,11 @@ type follower struct {
 
 	seq    int64
 	widths []int
-	last   map[string]row
-	warned []string
+	// header and columns are of a terminal that the table does not fit at first: changes are records then.
+	header  []string
+	columns int
+	last    map[string]row
+	warned  []string
 }
 
 // watchable is a usage error for formats that have no stream.
@@ -112,7 +118,7 @@ func (f *follower) show(seen look) error {
 			rows = append(rows, r.text)
 		}
 		f.widen(rows)
-		if err := f.write(seen.header); err != nil {
+		if err := f.begin(seen.header); err != nil {
 			return err
 		}
 	}
@@ -150,6 +156,19 @@ func (f *follower) show(seen look) error {
 	return nil
 }
 
+// begin writes the header, unless the terminal is too narrow for a table.
+func (f *follower) begin(header []string) error {
+	wide := -len(between)
+	for _, width := range f.widths {
+		wide += width + len(between)
+	}
+	if columns := printers.Columns(f.env.Out); columns > 0 && wide > columns {
+		f.header, f.columns = header, columns
+		return nil
+	}
+	return f.write(header)
+}
+
 func sortedNames(rows map[string]row) []string {
 	out := make([]string, 0, len(rows))
 	for name := range rows {
@@ -168,8 +187,20 @@ func (f *follower) print(what string, r row) error {
 		_, err := fmt.Fprintln(f.env.Out, r.name)
 		return err
 	}
+	if f.header != nil {
+		return f.record(r)
+	}
 	f.widen([][]string{r.text})
 	return f.write(r.text)
+}
+
+// record writes a row with an empty line behind it.
+func (f *follower) record(r row) error {
+	if err := (printers.Table{Header: f.header, Rows: [][]string{r.text}, Columns: f.columns}).WriteRecords(f.env.Out); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(f.env.Out)
+	return err
 }
 
 // widen makes room for rows; columns never get narrower, so that most lines stand below one another.
@@ -191,7 +222,7 @@ func (f *follower) write(texts []string) error {
 			out += text
 			break
 		}
-		out += fmt.Sprintf("%-*s  ", f.widths[i], text)
+		out += fmt.Sprintf("%-*s%s", f.widths[i], text, between)
 	}
 	_, err := fmt.Fprintln(f.env.Out, out)
 	return err

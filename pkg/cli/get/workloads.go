@@ -126,7 +126,7 @@ func (o *workloadsOptions) look(ctx context.Context, fed *command.Federation, op
 	if err != nil {
 		return look{}, err
 	}
-	table := tableOf(found)
+	table := tableOf(found, printers.Layout{})
 	out := look{header: table.Header, warnings: errorTexts(missing)}
 	for _, cell := range missing {
 		out.silent = append(out.silent, cell.Cell)
@@ -137,8 +137,8 @@ func (o *workloadsOptions) look(ctx context.Context, fed *command.Federation, op
 	return out, nil
 }
 
-func tableOf(workloads []Workload) printers.Table {
-	table := printers.Table{Header: []string{"WORKLOAD", "CELL", "BACKUP", "STATE"}}
+func tableOf(workloads []Workload, layout printers.Layout) printers.Table {
+	table := layout.Table("WORKLOAD", "CELL", "BACKUP", "STATE")
 	for _, workload := range workloads {
 		backup := workload.BackupCell
 		if backup == "" {
@@ -201,9 +201,7 @@ func (o *workloadsOptions) print(epoch int64, workloads []Workload, missing []*f
 	return o.printer.Print(o.env.Out, printers.View{
 		Document: printers.NewDocument("WorkloadList", epoch, workloads, errorTexts(missing)...),
 		Text: func(w io.Writer, layout printers.Layout) error {
-			table := tableOf(workloads)
-			table.NoHeader = layout.NoHeaders
-			return table.Write(w)
+			return tableOf(workloads, layout).Write(w)
 		},
 		Names: func() []string {
 			names := make([]string, len(workloads))

@@ -159,10 +159,7 @@ func (o *options) text(w io.Writer, layout printers.Layout, entries []Entry) err
 		_, err := fmt.Fprintln(w, "nothing was moved yet: there was no rebalance and no failover")
 		return err
 	}
-	table := printers.Table{
-		Header:   []string{"NAME", "KIND", "PHASE", "EPOCH", "MOVED", "FAILED", "TOOK", "AGE", "BY"},
-		NoHeader: layout.NoHeaders,
-	}
+	table := layout.Table("NAME", "KIND", "PHASE", "EPOCH", "MOVED", "FAILED", "TOOK", "AGE", "BY")
 	if layout.Wide {
 		table.Header = append(table.Header, "DRIVER", "CHANGES", "REASON")
 	}

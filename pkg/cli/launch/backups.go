@@ -22,10 +22,7 @@ type Backup struct {
 }
 
 func backups(all []Backup, layout printers.Layout) printers.Table {
-	t := printers.Table{
-		Header:   []string{"FROM", "IN", "ENVELOPES", "LAG-P50", "LAG-P99", "PENDING", "UNPROTECTED"},
-		NoHeader: layout.NoHeaders,
-	}
+	t := layout.Table("FROM", "IN", "ENVELOPES", "LAG-P50", "LAG-P99", "PENDING", "UNPROTECTED")
 	for _, b := range all {
 		unprotected := printers.Count(b.Unprotected)
 		if b.Unprotected > 0 {

@@ -193,10 +193,7 @@ func (s Status) ready() string {
 }
 
 func table(s Status, layout printers.Layout, now time.Time) printers.Table {
-	t := printers.Table{
-		Header:   []string{"NAME", "STATE", "PID", "SINCE", "ADDRESS", "EPOCH", "READY", "VERSION"},
-		NoHeader: layout.NoHeaders,
-	}
+	t := layout.Table("NAME", "STATE", "PID", "SINCE", "ADDRESS", "EPOCH", "READY", "VERSION")
 	pid, since, epoch := "-", "-", "-"
 	if s.PID != 0 {
 		pid = strconv.Itoa(s.PID)

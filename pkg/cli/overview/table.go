@@ -10,10 +10,7 @@ import (
 
 // Table is the cells as people see them.
 func Table(cells []Cell, now time.Time, layout printers.Layout) printers.Table {
-	table := printers.Table{
-		Header:   []string{"CELL", "STATE", "WEIGHT", "WORKLOADS", "SHARE", "EXPECTED", "BACKUP-LAG", "APISERVER", "AGE"},
-		NoHeader: layout.NoHeaders,
-	}
+	table := layout.Table("CELL", "STATE", "WEIGHT", "WORKLOADS", "SHARE", "EXPECTED", "BACKUP-LAG", "APISERVER", "AGE")
 	if layout.Wide {
 		table.Header = append(table.Header, "VERSION", "SERVER", "PROBLEM")
 	}

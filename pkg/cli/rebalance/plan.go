@@ -81,7 +81,7 @@ func (p Plan) text(w io.Writer, layout printers.Layout, started *rebalance.Start
 		_, err := fmt.Fprintf(w, "epoch %d, wanted and current ring are the same; nothing to do\n", epoch)
 		return err
 	}
-	table := printers.Table{Header: []string{"UNIT", "FROM", "TO", "OBJECTS"}, NoHeader: layout.NoHeaders}
+	table := layout.Table("UNIT", "FROM", "TO", "OBJECTS")
 	for _, unit := range p.Units {
 		objects := strconv.Itoa(len(unit.Objects))
 		if layout.Wide {

@@ -194,7 +194,7 @@ func (o *statusOptions) text(w io.Writer, layout printers.Layout, r Record, hold
 	}
 	if len(r.Progress.Pairs) > 0 {
 		b.WriteString("\n")
-		table := printers.Table{Header: []string{"FROM", "TO", "TOTAL", "MOVED", "INFLIGHT", "FAILED"}, NoHeader: layout.NoHeaders}
+		table := layout.Table("FROM", "TO", "TOTAL", "MOVED", "INFLIGHT", "FAILED")
 		for _, p := range r.Progress.Pairs {
 			table.Rows = append(table.Rows, []string{
 				p.From, p.To, printers.Count(p.Total), printers.Count(p.Moved), printers.Count(p.InFlight), printers.Count(p.Failed),

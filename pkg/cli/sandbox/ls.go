@@ -74,7 +74,7 @@ func names(list []sandbox.Status) []string {
 }
 
 func table(list []sandbox.Status, layout printers.Layout, now time.Time) printers.Table {
-	t := printers.Table{Header: []string{"NAME", "STATE", "CELLS", "ROUTER", "AGE"}, NoHeader: layout.NoHeaders}
+	t := layout.Table("NAME", "STATE", "CELLS", "ROUTER", "AGE")
 	if layout.Wide {
 		t.Header = append(t.Header, "CONTEXT")
 	}

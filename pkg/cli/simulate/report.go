@@ -93,10 +93,7 @@ func (r report) print(w io.Writer, layout printers.Layout) error {
 
 // table has one row for each cell, for -o wide.
 func (r report) table(layout printers.Layout) printers.Table {
-	table := printers.Table{
-		Header:   []string{"CELL", "WEIGHT", "BEFORE", "AFTER", "OUT", "IN", "SHARE", "EXPECTED"},
-		NoHeader: layout.NoHeaders,
-	}
+	table := layout.Table("CELL", "WEIGHT", "BEFORE", "AFTER", "OUT", "IN", "SHARE", "EXPECTED")
 	for _, c := range r.Cells {
 		weight := strconv.Itoa(c.WeightBefore)
 		if c.WeightAfter != c.WeightBefore {

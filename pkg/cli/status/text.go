@@ -32,7 +32,7 @@ func (o *options) text(w io.Writer, data Data, layout printers.Layout) error {
 		}
 		b.WriteString("\n")
 	}
-	if err := o.writeRouters(&b, data); err != nil {
+	if err := o.writeRouters(&b, data, layout); err != nil {
 		return err
 	}
 	o.writeFindings(&b, data.Findings)
@@ -40,12 +40,12 @@ func (o *options) text(w io.Writer, data Data, layout printers.Layout) error {
 	return err
 }
 
-func (o *options) writeRouters(b *strings.Builder, data Data) error {
+func (o *options) writeRouters(b *strings.Builder, data Data, layout printers.Layout) error {
 	if len(data.Routers) == 0 {
 		b.WriteString("routers: none registered\n")
 		return nil
 	}
-	table := printers.Table{Header: []string{"ROUTER", "EPOCH", "SEEN"}}
+	table := layout.Table("ROUTER", "EPOCH", "SEEN")
 	for _, router := range data.Routers {
 		epoch, seen := "-", "-"
 		if router.Epoch > 0 {

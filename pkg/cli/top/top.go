@@ -141,7 +141,7 @@ func (o *options) look(ctx context.Context) (screen.Frame, error) {
 // text is a frame without a screen.
 func text(w io.Writer, f screen.Frame) error {
 	fmt.Fprintln(w, f.Title)
-	if err := (printers.Table{Header: f.Header, Rows: f.Rows}).Write(w); err != nil {
+	if err := (printers.Table{Header: f.Header, Rows: f.Rows, Columns: printers.Columns(w)}).Write(w); err != nil {
 		return err
 	}
 	for _, note := range f.Notes {

@@ -40,7 +40,7 @@ func (o *options) print(r *verify.Result) error {
 
 func (o *options) text(w io.Writer, layout printers.Layout, r *verify.Result) error {
 	if len(r.Findings) > 0 {
-		table := printers.Table{Header: []string{"CLASS", "CELL", "OBJECT", "REPAIR", "WHAT"}, NoHeader: layout.NoHeaders}
+		table := layout.Table("CLASS", "CELL", "OBJECT", "REPAIR", "WHAT")
 		for i := range r.Findings[:min(len(r.Findings), shown)] {
 			f := &r.Findings[i]
 			what := f.Message

@@ -16,10 +16,7 @@ const none = "-"
 // print writes the table and, with --why, the reasons below it.
 func (o *options) print(answers []Answer) func(io.Writer, printers.Layout) error {
 	return func(w io.Writer, layout printers.Layout) error {
-		table := printers.Table{
-			Header:   []string{"WORKLOAD", "CELL", "BACKUP", "STATE", "WRITES"},
-			NoHeader: layout.NoHeaders,
-		}
+		table := layout.Table("WORKLOAD", "CELL", "BACKUP", "STATE", "WRITES")
 		if layout.Wide {
 			table.Header = append(table.Header, "CLASS", "KEY", "POINT", "OLD", "NEW")
 		}
