@@ -131,12 +131,17 @@ func (o *options) print(result federation.InitResult) error {
 			return names
 		},
 	})
-	if err != nil || !o.printer.Text() || result.Founded {
+	if err != nil || !o.printer.Text() {
 		return err
 	}
-	if epoch == 0 {
+	switch {
+	case result.Founded && o.dryRun:
+	case result.Founded:
+		fmt.Fprintf(o.env.ErrOut, "undo: kubectl delete ring.kubecell.io %s ; %s init ; %[2]s remove CELL   # each founder, as long as it holds no workloads\n",
+			v1alpha1.RingName, o.env.Program)
+	case epoch == 0:
 		fmt.Fprintf(o.env.ErrOut, "next: %s init --founder cell-1=FILE   # the first cells\n", o.env.Program)
-	} else {
+	default:
 		fmt.Fprintf(o.env.ErrOut, "the federation was founded before; next: %s status   # a further cell: %[1]s add CELL --kubeconfig FILE\n", o.env.Program)
 	}
 	return nil
