@@ -301,7 +301,11 @@ func (b *bed) create(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	_, err = cell.Resource(configMaps).Namespace(namespace).Create(ctx, configMap, metav1.CreateOptions{})
 	ts.Check(err)
-	ts.Defer(func() {
-		ts.Check(cell.Resource(configMaps).Namespace(namespace).Delete(ctx, name, metav1.DeleteOptions{}))
+	ts.Defer(func() { // in whichever cells it is by then
+		for _, plane := range b.planes {
+			if err := plane.Resource(configMaps).Namespace(namespace).Delete(ctx, name, metav1.DeleteOptions{}); !apierrors.IsNotFound(err) {
+				ts.Check(err)
+			}
+		}
 	})
 }

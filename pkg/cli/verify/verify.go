@@ -4,6 +4,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -117,6 +118,9 @@ func (o *options) Run(ctx context.Context) error {
 	}
 	if err := o.print(result); err != nil {
 		return err
+	}
+	if o.printer.Text() && slices.ContainsFunc(result.Findings, func(f verify.Finding) bool { return f.Repaired }) {
+		fmt.Fprintf(o.env.ErrOut, "undo: none; only what nobody could want otherwise was written: %s explain verify\n", o.env.Program)
 	}
 	return o.verdict(result)
 }
