@@ -52,11 +52,7 @@ func TestCommandsInDocuments(t *testing.T) {
 // TestExamplesOfCommands wants the examples of each command to be ones that this program takes, and at least one of them
 // to show the command itself.
 func TestExamplesOfCommands(t *testing.T) {
-	var walk func(cmd *cobra.Command)
-	walk = func(cmd *cobra.Command) {
-		for _, child := range cmd.Commands() {
-			walk(child)
-		}
+	for _, cmd := range allCommands(newRoot()) {
 		lines, err := commandLines(cmd.Example)
 		if err != nil {
 			t.Errorf("%s: %v", cmd.CommandPath(), err)
@@ -72,7 +68,15 @@ func TestExamplesOfCommands(t *testing.T) {
 			t.Errorf("no example of %s shows it", cmd.CommandPath())
 		}
 	}
-	walk(newRoot())
+}
+
+// allCommands are a command and all below it.
+func allCommands(cmd *cobra.Command) []*cobra.Command {
+	out := []*cobra.Command{cmd}
+	for _, child := range cmd.Commands() {
+		out = append(out, allCommands(child)...)
+	}
+	return out
 }
 
 // TestCommandsOfTheK9sPlugin wants the command that a key of k9s runs to be one that this program takes.
@@ -133,6 +137,7 @@ type passage struct {
 	prose      bool   // between backquotes in a sentence
 	shell      bool   // a block of sh
 	excuse     string // why it is not run, where a comment before the block of sh says so
+	sandbox    bool   // run in a sandbox of its own, by such a comment
 	unlabelled bool   // commands in a block that does not say so
 }
 
@@ -154,6 +159,7 @@ func passages(page string) []passage {
 			if found := excuse.FindStringSubmatch(last); found != nil {
 				block.excuse = found[1]
 			}
+			block.sandbox = last == "<!-- run in a sandbox -->"
 		case marker != nil:
 			out, block = append(out, *block), nil
 		case block == nil:

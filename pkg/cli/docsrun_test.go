@@ -27,8 +27,8 @@ func played() [][]string {
 	return [][]string{{"operations.md", "runbooks/alerts.md"}, {"runbooks/router.md"}, {"runbooks/backup.md"}}
 }
 
-// TestBlocksOfDocuments wants each block of sh below docs to be run by TestDocumentsRun, or to say why it is not; and all
-// of them to be what any POSIX shell reads.
+// TestBlocksOfDocuments wants each block of sh below docs to be run by TestDocumentsRun or TestRehearsalsRun, or to say why
+// it is not; and all of them to be what any POSIX shell reads.
 func TestBlocksOfDocuments(t *testing.T) {
 	run, pages := 0, slices.Concat(played()...)
 	for _, path := range documents(t)[1:] { // after README
@@ -44,7 +44,7 @@ func TestBlocksOfDocuments(t *testing.T) {
 			}
 			switch isRun := slices.Contains(pages, page); {
 			case p.excuse != "":
-			case isRun:
+			case isRun || p.sandbox:
 				run++
 			default:
 				t.Errorf("%s: no test runs this block: add the page to played, or say why before it: <!-- not run: REASON -->", where)
@@ -56,10 +56,26 @@ func TestBlocksOfDocuments(t *testing.T) {
 	}
 }
 
-// TestPlainKubectlInDocuments wants what documents have kubectl itself do to be commands and flags that it has, also where
-// it is not run.
+// TestPlainKubectlInDocuments wants what documents and the examples of commands have kubectl itself do to be commands and
+// flags that it has, also where it is not run.
 func TestPlainKubectlInDocuments(t *testing.T) {
 	seen := map[string]bool{}
+	read := func(where, script string) {
+		for _, words := range plainKubectl(script) {
+			line := strings.Join(words, " ")
+			if seen[line] {
+				continue
+			}
+			seen[line] = true
+			if err := kubectlTakes(words); err != nil {
+				t.Errorf("%s: kubectl %s: %v", where, line, err)
+			}
+		}
+	}
+	for _, cmd := range allCommands(newRoot()) {
+		read(cmd.CommandPath(), cmd.Example)
+	}
+	ofExamples := len(seen)
 	for _, path := range documents(t) {
 		data, err := os.ReadFile(path)
 		if err != nil {
@@ -70,20 +86,11 @@ func TestPlainKubectlInDocuments(t *testing.T) {
 			if isRun || strings.Contains(p.excuse, "krew") {
 				continue
 			}
-			for _, words := range plainKubectl(p.text) {
-				line := strings.Join(words, " ")
-				if seen[line] {
-					continue
-				}
-				seen[line] = true
-				if err := kubectlTakes(words); err != nil {
-					t.Errorf("%s:%d: kubectl %s: %v", path, p.line, line, err)
-				}
-			}
+			read(fmt.Sprintf("%s:%d", path, p.line), p.text)
 		}
 	}
-	if len(seen) < 10 {
-		t.Errorf("found %d commands", len(seen))
+	if ofExamples < 3 || len(seen) < 10 {
+		t.Errorf("found %d commands, %d of them in examples", len(seen), ofExamples)
 	}
 }
 
@@ -119,14 +126,84 @@ func TestDocumentsRun(t *testing.T) {
 func playPage(t *testing.T, page, dir string, environ []string) {
 	t.Helper()
 	var script strings.Builder
-	script.WriteString("trap 'echo \"failed: docs/" + page + ":$block: $BASH_COMMAND\" >&2' ERR\n")
 	for _, p := range shellBlocks(t, page) {
-		if p.excuse == "" {
+		if p.excuse == "" && !p.sandbox {
 			fmt.Fprintf(&script, "block=%d\n%s", p.line, p.text)
 		}
 	}
-	if out, err := bash(t, dir, environ, script.String()); err != nil {
+	playScript(t, page, dir, environ, script.String())
+}
+
+// playScript runs commands of a page; the first that fails is named with its block.
+func playScript(t *testing.T, page, dir string, environ []string, script string) {
+	t.Helper()
+	trap := "trap 'echo \"failed: docs/" + page + ":$block: $BASH_COMMAND\" >&2' ERR\n"
+	if out, err := bash(t, dir, environ, trap+script); err != nil {
 		t.Fatalf("docs/%s: %v\n%s", page, err, out)
+	}
+}
+
+// rehearsalOf are what a page takes for granted that speaks of a sandbox.
+func rehearsalOf() map[string]string {
+	return map[string]string{
+		"failover.md": "",
+		// Four cells, of which one has left, and its kubeconfig.
+		"operations.md": `
+kubectl cell sandbox cell add cell-4
+kubectl cell drain cell-4
+kubectl cell remove cell-4 --yes
+kubectl config view --minify --flatten --context cell-sandbox-cell-4 >c4.yaml
+`,
+	}
+}
+
+// TestRehearsalsRun is a person with a sandbox who types what the pages say that are about one: first a bad day, then a
+// cell more.
+func TestRehearsalsRun(t *testing.T) {
+	work, err := os.MkdirTemp("", "docs-") // a socket's path must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(work) })
+	environ := rehearsalEnvironment(t, work)
+	t.Cleanup(func() {
+		if out, err := bash(t, work, environ, "kubectl cell sandbox down --all"); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+	})
+	before := rehearsalOf()
+	played := 0
+	for _, path := range documents(t)[1:] {
+		page, err := filepath.Rel("../../docs", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range shellBlocks(t, page) {
+			if p.sandbox {
+				played++
+				playScript(t, page, work, environ, fmt.Sprintf("block=%d\n%s%s", p.line, before[page], p.text))
+			}
+		}
+	}
+	if played != len(before) {
+		t.Errorf("%d blocks are run in a sandbox; want %d", played, len(before))
+	}
+}
+
+func rehearsalEnvironment(t *testing.T, work string) []string {
+	t.Helper()
+	plane, cell, err := sandboxtest.Binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	standIns, err := filepath.Abs("testdata/docs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []string{
+		"PATH=" + standIns + string(os.PathListSeparator) + os.Getenv("PATH"),
+		"HOME=" + work, "TMPDIR=" + work, "USER=you", "KUBECONFIG=" + filepath.Join(work, "kubeconfig"),
+		"KUBECELL_CONTROLPLANE=" + plane, "KUBECELL_BINARY=" + cell,
 	}
 }
 
