@@ -84,8 +84,8 @@ func setOrRemove(obj *unstructured.Unstructured, values map[string]string, path 
 	_ = unstructured.SetNestedStringMap(obj.Object, values, path...) // the path is there already
 }
 
-// Difference is a unified diff of the two, as YAML, from the federation's to the cell's.
-func Difference(here, there *unstructured.Unstructured) (string, error) {
+// difference is a unified diff of the two, as YAML, from the federation's to the cell's.
+func difference(here, there *unstructured.Unstructured) (string, error) {
 	var texts [2]string
 	for i, obj := range []*unstructured.Unstructured{there, here} {
 		if obj == nil {

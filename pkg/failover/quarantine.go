@@ -21,7 +21,7 @@ type quarantine struct{ dir string }
 
 // save writes both versions of an object and what differs. What an earlier run has saved of it is replaced.
 func (q quarantine) save(resource schema.GroupResource, here, there *unstructured.Unstructured) error {
-	diff, err := Difference(here, there)
+	diff, err := difference(here, there)
 	if err != nil {
 		return err
 	}

@@ -30,9 +30,9 @@ func FindCell(getenv func(string) string) (string, error) {
 	return path, nil
 }
 
-// FindControlPlane returns the path of cell-controlplane: what the environment names, else the one
+// findControlPlane returns the path of cell-controlplane: what the environment names, else the one
 // next to executable, else the one in the user's cache. The error names where it was looked for.
-func FindControlPlane(getenv func(string) string, executable string) (string, error) {
+func findControlPlane(getenv func(string) string, executable string) (string, error) {
 	hint := fmt.Sprintf("make build && export %s=$PWD/bin/%s", ControlPlaneEnv, ControlPlaneBinary)
 	if path := getenv(ControlPlaneEnv); path != "" {
 		abs, err := filepath.Abs(path)

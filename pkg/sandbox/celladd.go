@@ -24,7 +24,7 @@ type CellReport struct {
 // rebalance accepts that. An empty name means the next free one. When it fails, the control plane is
 // taken away again.
 func (m *Manager) CellAdd(ctx context.Context, sandbox, name string) (report CellReport, err error) {
-	binary, err := FindControlPlane(m.Getenv, m.Executable)
+	binary, err := findControlPlane(m.Getenv, m.Executable)
 	if err != nil {
 		return report, err
 	}

@@ -176,7 +176,7 @@ func (b *box) resume(ctx context.Context, cell string) (ChaosReport, error) {
 
 // restart leaves a partition as it is: the network does not come back because a machine does.
 func (b *box) restart(ctx context.Context, cell string) (ChaosReport, error) {
-	binary, err := FindControlPlane(b.m.Getenv, b.m.Executable)
+	binary, err := findControlPlane(b.m.Getenv, b.m.Executable)
 	if err != nil {
 		return ChaosReport{}, err
 	}

@@ -46,7 +46,7 @@ func (m *Manager) Up(ctx context.Context, o UpOptions) (status Status, err error
 	if err := o.check(); err != nil {
 		return Status{}, err
 	}
-	binary, err := FindControlPlane(m.Getenv, m.Executable)
+	binary, err := findControlPlane(m.Getenv, m.Executable)
 	if err != nil {
 		return Status{}, err
 	}
