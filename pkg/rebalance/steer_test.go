@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -112,6 +114,67 @@ func TestAbort(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAnAbortedRunLeavesAllAsItWas where a cell joins, and where one leaves, in the middle of Rebalancing.
+func TestAnAbortedRunLeavesAllAsItWas(t *testing.T) {
+	for name, c := range map[string]struct{ before, after []v1alpha1.RingMember }{
+		"join":  {[]v1alpha1.RingMember{member(1, 100), member(2, 100)}, []v1alpha1.RingMember{member(1, 100), member(2, 100), member(3, 100)}},
+		"leave": {[]v1alpha1.RingMember{member(1, 100), member(2, 100), member(3, 100)}, []v1alpha1.RingMember{member(1, 100), member(2, 100)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBed(t, c.before...)
+			before := b.fill(60)
+			ring, data, all := b.ring().Status, b.data(), b.versions()
+			b.want(c.after...)
+			started := b.accepted(v1alpha1.RebalanceSpec{Window: 3, Step: 2})
+			d := b.driver("it")
+			var mu sync.Mutex
+			touched := map[string]bool{}
+			d.UnitStep = func(s migration.Step) {
+				mu.Lock()
+				defer mu.Unlock()
+				touched[s.Unit.Key] = true
+			}
+			b.start(d, started.Run.Name)
+			b.awaitPaused(started.Run.Name)
+			if p := b.moved(started.Run.Name); p.Moved != 6 || p.Total <= 6 || b.ring().Status.Phase != v1alpha1.RingRebalancing {
+				t.Fatalf("the run is aborted with %+v, the ring %s; want it in the middle", p, b.ring().Status.Phase)
+			}
+			b.must(rebalance.Abort(t.Context(), b.client, started.Run.Name))
+			b.finish(d, v1alpha1.RebalanceAborted)
+			now := b.ring().Status
+			if diff := cmp.Diff(ring.Current, now.Current); diff != "" || now.Target != nil || now.Phase != v1alpha1.RingStable {
+				t.Errorf("the ring is %s, target %v, current (-before +now):\n%s", now.Phase, now.Target, diff)
+			}
+			for name, moved := range b.settled(before) {
+				if moved {
+					t.Errorf("%s is not where it was", name)
+				}
+			}
+			if diff := cmp.Diff(data, b.data()); diff != "" {
+				t.Errorf("data (-before +now):\n%s", diff)
+			}
+			b.onlyWritten(all, touched)
+			if len(touched) != 6 {
+				t.Errorf("%d units were touched; want the 6 that had moved", len(touched))
+			}
+		})
+	}
+}
+
+// data is that of the objects that count, by cell and name.
+func (b *bed) data() map[string]map[string]string {
+	b.t.Helper()
+	out := map[string]map[string]string{}
+	for name, cells := range b.copies() {
+		for cell, cm := range cells {
+			if cm.Labels[v1alpha1.LabelRebalanceStatus] == "" {
+				out[cell+" "+name] = cm.Data
+			}
+		}
+	}
+	return out
 }
 
 // counts sums the units that have moved.

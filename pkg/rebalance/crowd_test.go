@@ -1,0 +1,109 @@
+package rebalance_test
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/fence"
+	"github.com/kubecell/kubectl-cell/pkg/migration"
+	"github.com/kubecell/kubectl-cell/pkg/rebalance"
+)
+
+// crowd has the apiserver of a cell answer 429 to whatever the mover asks, by its own priority and fairness, until the
+// returned function is called.
+func (b *bed) crowd(cell string) (leave func()) {
+	b.t.Helper()
+	api, none := b.cells[cell].FlowcontrolV1(), int32(0)
+	_, err := api.PriorityLevelConfigurations().Create(b.t.Context(), &flowcontrolv1.PriorityLevelConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: b.namespace},
+		Spec: flowcontrolv1.PriorityLevelConfigurationSpec{
+			Type: flowcontrolv1.PriorityLevelEnablementLimited,
+			Limited: &flowcontrolv1.LimitedPriorityLevelConfiguration{
+				NominalConcurrencyShares: &none, BorrowingLimitPercent: &none,
+				LimitResponse: flowcontrolv1.LimitResponse{Type: flowcontrolv1.LimitResponseTypeReject},
+			},
+		},
+	}, metav1.CreateOptions{})
+	b.must(err)
+	leave = func() {
+		_ = api.FlowSchemas().Delete(context.Background(), b.namespace, metav1.DeleteOptions{})
+		_ = api.PriorityLevelConfigurations().Delete(context.Background(), b.namespace, metav1.DeleteOptions{})
+	}
+	b.t.Cleanup(leave)
+	all := []string{flowcontrolv1.ResourceAll}
+	_, err = api.FlowSchemas().Create(b.t.Context(), &flowcontrolv1.FlowSchema{
+		ObjectMeta: metav1.ObjectMeta{Name: b.namespace},
+		Spec: flowcontrolv1.FlowSchemaSpec{
+			PriorityLevelConfiguration: flowcontrolv1.PriorityLevelConfigurationReference{Name: b.namespace},
+			MatchingPrecedence:         10,
+			Rules: []flowcontrolv1.PolicyRulesWithSubjects{{
+				Subjects: []flowcontrolv1.Subject{{
+					Kind: flowcontrolv1.SubjectKindGroup, Group: &flowcontrolv1.GroupSubject{Name: v1alpha1.GroupMovers},
+				}},
+				ResourceRules: []flowcontrolv1.ResourcePolicyRule{{
+					Verbs: all, APIGroups: all, Resources: all, ClusterScope: true, Namespaces: all,
+				}},
+			}},
+		},
+	}, metav1.CreateOptions{})
+	b.must(err)
+	mover := kubeOf(b.t, fence.AsMover(b.configs[cell])).CoreV1().RESTClient()
+	b.await("the cell to be crowded", func() bool {
+		err := mover.Get().Namespace(b.namespace).Resource("configmaps").MaxRetries(0).Do(b.t.Context()).Error()
+		return apierrors.IsTooManyRequests(err)
+	})
+	return leave
+}
+
+// TestTheWindowFollowsACellThatAnswers429 has a cell become crowded in the middle of a run, and empty again.
+func TestTheWindowFollowsACellThatAnswers429(t *testing.T) {
+	const window = 2
+	b, before := growing(t, 40)
+	name := b.accepted(v1alpha1.RebalanceSpec{Window: window}).Run.Name
+	d := b.driver("it")
+	var n atomic.Int32
+	var holding atomic.Bool
+	reached, crowded, recovered := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	d.UnitStep = func(s migration.Step) {
+		if s.Name != migration.Created {
+			return
+		}
+		if n.Add(1) == 3 {
+			close(reached)
+			<-crowded
+		}
+		if holding.Load() {
+			<-recovered // the run must not end before
+		}
+	}
+	b.start(d, name)
+	<-reached
+	leave := b.crowd("cell-3")
+	close(crowded)
+	speed := func(want metav1.ConditionStatus, reason string, window int32) func() bool {
+		return func() bool {
+			s := b.rebalance(name).Status
+			c := apimeta.FindStatusCondition(s.Conditions, v1alpha1.ConditionFullSpeed)
+			return c != nil && c.Status == want && c.Reason == reason && s.Window == window &&
+				(want == metav1.ConditionTrue || strings.Contains(c.Message, "cell cell-3 answered 429"))
+		}
+	}
+	b.await("the window to shrink", speed(metav1.ConditionFalse, rebalance.ReasonTooManyRequests, 1))
+	holding.Store(true)
+	leave()
+	b.await("the window to recover", speed(metav1.ConditionTrue, rebalance.ReasonFullSpeed, window))
+	close(recovered)
+	run := b.finish(d, v1alpha1.RebalanceSucceeded)
+	if p := rebalance.ProgressOf(&run.Status); p.Moved != p.Total || p.Failed != 0 {
+		t.Errorf("progress is %+v", p)
+	}
+	b.settled(before)
+}
