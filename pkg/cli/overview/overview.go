@@ -59,11 +59,13 @@ type Cell struct {
 	// BackupLagSeconds is the age of the oldest write that is not in the backup cell yet.
 	BackupLagSeconds *float64 `json:"backupLagSeconds"`
 	// LatencySeconds of a small request; Problem says why there is none.
-	LatencySeconds *float64  `json:"latencySeconds"`
-	Problem        string    `json:"problem,omitempty"`
-	Version        string    `json:"version,omitempty"`
-	Server         string    `json:"server,omitempty"`
-	Created        time.Time `json:"created"`
+	LatencySeconds *float64 `json:"latencySeconds"`
+	Problem        string   `json:"problem,omitempty"`
+	// Unasked says that there was no way to ask the cell, as for want of its credentials.
+	Unasked bool      `json:"-"`
+	Version string    `json:"version,omitempty"`
+	Server  string    `json:"server,omitempty"`
+	Created time.Time `json:"created"`
 
 	// Object is the Cell; nil for a member of the ring without one.
 	Object *v1alpha1.Cell `json:"-"`
@@ -106,7 +108,7 @@ func newCell(name string, object *v1alpha1.Cell, access federation.Access) Cell 
 		cell.BackupLagSeconds = &seconds
 	}
 	if access.Err != nil {
-		cell.Problem = access.Err.Error()
+		cell.Problem, cell.Unasked = access.Err.Error(), true
 	} else {
 		cell.Server = access.Config.Host
 	}

@@ -45,6 +45,8 @@ func find(program string, seen *overview.Overview) []Finding {
 		switch {
 		case cell.State == overview.Unreachable && cell.Object == nil:
 			out = append(out, Finding{Cell: cell.Name, Message: "cell " + cell.Name + " is in the ring, but there is no such Cell", Next: fmt.Sprintf("%s add %s --kubeconfig FILE", program, cell.Name)})
+		case cell.State == overview.Unreachable && cell.Unasked:
+			out = append(out, Finding{Cell: cell.Name, Message: "cell " + cell.Name + " cannot be asked: " + cell.Problem, Next: program + " status " + cell.Name})
 		case cell.State == overview.Unreachable:
 			out = append(out, Finding{Cell: cell.Name, Message: "cell " + cell.Name + " does not answer: " + cell.Problem, Next: program + " status " + cell.Name})
 		case cell.State == overview.Idle:

@@ -26,20 +26,20 @@ type Router struct {
 	Alive bool `json:"alive"`
 }
 
-// listRouters reads the registered routers. Without the right to read Leases there are none to show.
-func listRouters(ctx context.Context, fed *command.Federation) ([]Router, error) {
+// listRouters reads the registered routers. hidden says why there are none to show: the right to read Leases is missing.
+func listRouters(ctx context.Context, fed *command.Federation) (all []Router, hidden string, err error) {
 	registered, err := routers.List(ctx, fed.Kube)
 	if apierrors.IsForbidden(err) {
-		return nil, nil
+		return nil, err.Error(), nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	out, now := make([]Router, len(registered)), fed.Clock.Now()
 	for i, r := range registered {
 		out[i] = Router{Name: r.Name, Epoch: r.Epoch, Renewed: r.Renewed, Silence: r.Silence(now), Alive: r.Alive(now)}
 	}
-	return out, nil
+	return out, "", nil
 }
 
 // routerFindings are the routers that a rebalance waits for, or would: those that died and did not give their

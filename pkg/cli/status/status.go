@@ -35,6 +35,8 @@ type Data struct {
 	Workloads int64           `json:"workloads"`
 	Cells     []overview.Cell `json:"cells"`
 	Routers   []Router        `json:"routers"`
+	// RoutersHidden says why the routers cannot be shown; absent where they are.
+	RoutersHidden string `json:"routersHidden,omitempty"`
 	// Rebalance is the run that has not ended; absent where there is none.
 	Rebalance *Run `json:"rebalance,omitempty"`
 	// Failover is the one that has not ended; absent where there is none.
@@ -95,7 +97,7 @@ func Look(ctx context.Context, env *command.Env, fed *command.Federation, r *v1a
 		Phase: r.Status.Phase, Epoch: r.Status.Epoch, Differs: ringchange.Differences(r),
 		Workloads: seen.Workloads, Cells: seen.Cells, Findings: find(env.Program, seen),
 	}
-	if data.Routers, err = listRouters(ctx, fed); err != nil {
+	if data.Routers, data.RoutersHidden, err = listRouters(ctx, fed); err != nil {
 		return data, seen, err
 	}
 	data.Findings = append(data.Findings, routerFindings(env.Program, data.Routers, r)...)

@@ -41,6 +41,10 @@ func (o *options) text(w io.Writer, data Data, layout printers.Layout) error {
 }
 
 func (o *options) writeRouters(b *strings.Builder, data Data, layout printers.Layout) error {
+	if data.RoutersHidden != "" {
+		b.WriteString("routers: not shown: " + data.RoutersHidden + "\n")
+		return nil
+	}
 	if len(data.Routers) == 0 {
 		b.WriteString("routers: none registered\n")
 		return nil
