@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/migration"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
@@ -102,9 +103,11 @@ func phases(d *driving) []v1alpha1.RebalancePhase {
 	return out
 }
 
-// TestAKilledDriverIsFollowedByAnother cuts a driver off at each named step, and wants another one to bring
-// the run to the same end as one that nobody disturbs.
+// TestAKilledDriverIsFollowedByAnother kills the process of a driver at each named step, of the run and of its units, and
+// wants another one to bring the run to the same end as one that nobody disturbs.
 func TestAKilledDriverIsFollowedByAnother(t *testing.T) {
+	// Config maps have no status, and nothing lies in their way.
+	elsewhere := []migration.StepName{migration.Kept, migration.Updated, migration.Stated, migration.Released, migration.Discarded, migration.Unmarked}
 	var undisturbed map[string]traces
 	t.Run("undisturbed", func(t *testing.T) {
 		b := newBed(t, member(1, 100), member(2, 100))
@@ -115,22 +118,22 @@ func TestAKilledDriverIsFollowedByAnother(t *testing.T) {
 		b.finish(d, v1alpha1.RebalanceSucceeded)
 		undisturbed = b.left(before)
 	})
+	var steps []string
 	for _, step := range rebalance.StepNames() {
-		t.Run(string(step), func(t *testing.T) {
+		steps = append(steps, string(step))
+	}
+	for _, step := range migration.StepNames() {
+		if !slices.Contains(elsewhere, step) {
+			steps = append(steps, string(step))
+		}
+	}
+	for _, step := range steps {
+		t.Run(step, func(t *testing.T) {
 			b := newBed(t, member(1, 100), member(2, 100))
 			before := b.fill(few)
 			b.want(member(2, 100), member(3, 100))
 			name := b.accepted(v1alpha1.RebalanceSpec{}).Run.Name
-			first := b.driver("first")
-			reached := make(chan struct{})
-			first.Step = func(at rebalance.StepName) {
-				if at == step && first.dead.Err() == nil {
-					first.kill()
-					close(reached)
-				}
-			}
-			b.start(first, name)
-			<-reached
+			b.killAt(name, step)
 			b.forgetLease()
 			second := b.driver("second")
 			b.start(second, name)

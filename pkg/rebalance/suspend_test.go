@@ -1,9 +1,11 @@
 package rebalance_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,14 +19,17 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	holding "github.com/kubecell/kubectl-cell/pkg/lease"
+	"github.com/kubecell/kubectl-cell/pkg/migration"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
-// The environment that makes a driver of this test binary, so that a test can suspend it.
+// The environment that makes a driver of this test binary, so that a test can suspend or kill it. At the step that stepEnv
+// names, of the run or of a unit, it says so and goes no further.
 const (
 	driveEnv = "REBALANCE_TEST_DRIVE"
 	kubeEnv  = "REBALANCE_TEST_KUBECONFIG"
+	stepEnv  = "REBALANCE_TEST_STEP"
 )
 
 // driveAsChild drives a run to its end.
@@ -32,6 +37,8 @@ func driveAsChild(name string) int {
 	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv(kubeEnv))
 	if err == nil {
 		d := &rebalance.Driver{RCP: config, Identity: "child", LeaseDuration: lease, Logger: quiet()}
+		d.Step = func(s rebalance.StepName) { haltAt(string(s)) }
+		d.UnitStep = func(s migration.Step) { haltAt(string(s.Name)) }
 		_, err = d.Run(context.Background(), name)
 	}
 	if err != nil {
@@ -41,20 +48,40 @@ func driveAsChild(name string) int {
 	return 0
 }
 
-// child starts a driver in a process of its own.
-func (b *bed) child(name string) *exec.Cmd {
+func haltAt(step string) {
+	if step == os.Getenv(stepEnv) {
+		fmt.Println(step)
+		select {}
+	}
+}
+
+// child starts a driver in a process of its own, which halts at a step unless that is "".
+func (b *bed) child(name, step string) (cmd *exec.Cmd, out io.Reader) {
 	b.t.Helper()
 	kubeconfig := filepath.Join(b.t.TempDir(), "kubeconfig")
 	b.must(os.WriteFile(kubeconfig, sandboxtest.Kubeconfig(b.t, b.rcp), 0o600))
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), driveEnv+"="+name, kubeEnv+"="+kubeconfig)
+	cmd = exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), driveEnv+"="+name, kubeEnv+"="+kubeconfig, stepEnv+"="+step)
 	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	b.must(err)
 	b.must(cmd.Start())
 	b.t.Cleanup(func() {
 		_ = cmd.Process.Kill() // it has ended, unless the test has failed
 		_ = cmd.Wait()
 	})
-	return cmd
+	return cmd, out
+}
+
+// killAt has a driver in a process of its own come to a step, and ends it there by SIGKILL.
+func (b *bed) killAt(name, step string) {
+	b.t.Helper()
+	cmd, out := b.child(name, step)
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		b.t.Fatalf("the driver did not come to %s: %v", step, err)
+	}
+	b.must(cmd.Process.Kill())
+	_ = cmd.Wait() // which says how it ended
 }
 
 // TestASuspendedDriverLeavesAnEndedRunAsItIs suspends a driver until others have ended its run and another one, and a ring
@@ -63,7 +90,7 @@ func TestASuspendedDriverLeavesAnEndedRunAsItIs(t *testing.T) {
 	b, before := growing(t, few)
 	forget := b.silentRouter()
 	name := b.accepted(v1alpha1.RebalanceSpec{}).Run.Name
-	first := b.child(name)
+	first, _ := b.child(name, "")
 	b.await("the first driver to wait for the router", func() bool {
 		run := b.rebalance(name)
 		return run.Status.Driver == "child" && run.Status.StartTime != nil && run.Status.Phase == v1alpha1.RebalancePreparing
