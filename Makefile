@@ -75,6 +75,11 @@ test: build ## run all tests, with real control planes, and short versions of th
 race: build ## run the tests of what is concurrent under the race detector
 	CGO_ENABLED=$(if $(RACE),1,0) go test $(RACE) $(TESTFLAGS) $(RACED)
 
+.PHONY: race-all
+race-all: RACED = ./pkg/...
+race-all: TESTFLAGS = -p 2 -timeout 60m
+race-all: race ## run the tests of all packages under the race detector: hours on two cores
+
 .PHONY: soak
 soak: build ## informers through two restarts of the router and the death of a cell: three minutes
 	go test ./test/soak -count=1 -v -timeout 20m -args -duration $(SOAK) -rate $(SOAK_RATE) $(SOAK_FLAGS)
