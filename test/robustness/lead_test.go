@@ -145,12 +145,13 @@ func (p *proof) cell(name string) access {
 	return all[i]
 }
 
-// lead does what leads to other steps, where they have not come yet. done says that the driver is dead.
-func (p *proof) lead(driver *child, step string, plan faultPlan) (done bool) {
+// lead does what leads to other steps, where they have not come yet. done says that the driver is dead. What walks back
+// keeps no copies.
+func (p *proof) lead(driver *child, run, step string, plan faultPlan) (done bool) {
 	p.t.Helper()
 	switch step {
 	case string(migration.Verified):
-		if len(plan[step]) > 0 || p.here[string(migration.Kept)] {
+		if len(plan[step]) > 0 || p.here[string(migration.Kept)] || p.breaker.wish(run).Abort {
 			return false
 		}
 		p.t.Logf("%s the driver is killed, so that its successor keeps a copy", p.clock())

@@ -218,7 +218,7 @@ func (p *proof) answer(driver *child, run, line string, plan faultPlan) *child {
 	p.stepAside(run)
 	if len(plan[step]) == 0 || plan[step][0] == abortRun && p.breaker.wish(run).Abort {
 		// What walks back is aborted already; the next run comes here as well.
-		if !p.lead(driver, step, plan) {
+		if !p.lead(driver, run, step, plan) {
 			driver.goOn(p.wanted(step, plan))
 		}
 		return driver
