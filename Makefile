@@ -34,7 +34,7 @@ RACE ?= $(if $(shell command -v gcc cc clang 2>/dev/null),-race)
 # Real control planes share this machine: two packages at a time keep it busy, more starve each other.
 TESTFLAGS ?= -p 2 -timeout 20m
 # Packages in which goroutines share memory. The router of the soak is a process of its own, without the detector.
-RACED ?= ./pkg/router/... ./pkg/configuration/... ./pkg/replication/... ./pkg/backup/... ./pkg/federation/...
+RACED ?= ./pkg/router/... ./pkg/configuration/... ./pkg/replication/... ./pkg/backup/... ./pkg/federation/... ./pkg/lease/...
 
 # All packages of test/conformance but the one that compiles Kubernetes' specs, which takes minutes.
 CONFORMANCE_LIGHT := ./cmd/... ./compare ./result ./selection
