@@ -32,9 +32,12 @@ DRILL_RATE ?= 100
 # The race detector needs a C compiler; without one the tests run all the same.
 RACE ?= $(if $(shell command -v gcc cc clang 2>/dev/null),-race)
 # Real control planes share this machine: two packages at a time keep it busy, more starve each other.
-TESTFLAGS ?= -p 2 -timeout 20m
-# Packages in which goroutines share memory. The router of the soak is a process of its own, without the detector.
-RACED ?= ./pkg/router/... ./pkg/configuration/... ./pkg/replication/... ./pkg/backup/... ./pkg/federation/... ./pkg/lease/...
+TESTFLAGS ?= -p 2 -timeout 30m
+# Packages in which goroutines share memory, whose tests run under the race detector. The router of the soak is a process of
+# its own, without it.
+RACED ?= ./pkg/router/... ./pkg/configuration/... ./pkg/replication/... ./pkg/backup/... ./pkg/federation/... \
+	./pkg/lease/... ./pkg/promotion/... ./pkg/migration/...
+UNRACED = $(filter-out $(shell go list $(RACED)),$(shell go list ./...))
 
 # All packages of test/conformance but the one that compiles Kubernetes' specs, which takes minutes.
 CONFORMANCE_LIGHT := ./cmd/... ./compare ./result ./selection
@@ -63,8 +66,8 @@ demo: build ## play the main job end to end on real cells, narrated, and clean u
 	@scripts/demo.sh
 
 .PHONY: test
-test: build ## run all tests, with real control planes, and short versions of the long proofs
-	go test $(TESTFLAGS) ./...
+test: build race ## run all tests, with real control planes, and short versions of the long proofs
+	go test $(TESTFLAGS) $(UNRACED)
 	cd $(CONTROL) && go test $(TESTFLAGS) ./...
 	cd test/conformance && go test $(CONFORMANCE_LIGHT)
 	cd test/monitoring && go test ./...
@@ -72,7 +75,7 @@ test: build ## run all tests, with real control planes, and short versions of th
 	scripts/conformance.sh --short
 
 .PHONY: race
-race: build ## run the tests of what is concurrent under the race detector
+race: build ## run the tests of what is concurrent under the race detector: a part of make test
 	CGO_ENABLED=$(if $(RACE),1,0) go test $(RACE) $(TESTFLAGS) $(RACED)
 
 .PHONY: race-all
