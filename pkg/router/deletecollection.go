@@ -35,8 +35,8 @@ const deleteWorkers = 8
 // deletion is one client's deletion of a collection: of the objects that a list with the same selectors shows, and of
 // nothing else that the cells hold.
 //
-// Each object is deleted by itself, as the user, with its UID for a precondition. So the user needs the rights to list
-// and to delete beside that to delete collections.
+// Each object is deleted by itself, as the user, with its UID for a precondition, or with that of its copy where it has
+// moved; see [trail]. So the user needs the rights to list and to delete beside that to delete collections.
 type deletion struct {
 	*listing
 	options metav1.DeleteOptions
@@ -201,10 +201,7 @@ func (d *deletion) deleteOne(ctx context.Context, s *listSource, object wire.Met
 	path := strings.TrimSuffix(d.r.URL.Path, "/") + "/" + object.Name
 	done, f, stays := d.deleteWhere(ctx, s, path, object, options)
 	if !stays {
-		if ours {
-			options.Preconditions = nil // it has another UID where it moves to
-		}
-		f = d.deleteMoving(ctx, s, path, object, options)
+		f = d.deleteMoving(ctx, s, path, object, options, ours)
 	}
 	var unprotected error
 	if done != nil {
@@ -215,7 +212,7 @@ func (d *deletion) deleteOne(ctx context.Context, s *listSource, object wire.Met
 		return s.failure(unprotected)
 	case f == nil:
 		d.deleted.Add(1)
-	case f.status() == http.StatusNotFound, f.status() == http.StatusConflict && ours && d.gone(ctx, s, object):
+	case f.status() == http.StatusNotFound, f.status() == http.StatusConflict && ours && stays && d.gone(ctx, s, object):
 		return nil
 	}
 	return f

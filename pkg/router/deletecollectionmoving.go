@@ -11,43 +11,76 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apiserver/pkg/endpoints/request"
 
+	"github.com/kubecell/kubectl-cell/pkg/pause"
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
 	"github.com/kubecell/kubectl-cell/pkg/router/wire"
 )
 
-// movingPatience is how long the deletion of an object waits for its move to end.
+// movingPatience is the default of Config.MovingPatience.
 const movingPatience = 10 * time.Second
 
-// deleteMoving deletes an object that may not be where it was listed, wherever it is when it can be written.
-func (d *deletion) deleteMoving(ctx context.Context, s *listSource, path string, object wire.Meta, options *metav1.DeleteOptions) *failedPart {
-	body, err := json.Marshal(options)
-	if err != nil {
-		return s.failure(err)
-	}
-	info := *d.info
-	info.Verb, info.Name, info.Path = "delete", object.Name, path
+// deleteMoving deletes an object that may not be where it was listed, wherever it is when it can be written. Where it is
+// gone, also where another one has taken its name meanwhile, that is a failure with the status 404.
+//
+// Unless the client has preconditions of its own, the UID is one here too: each look follows the object's trail.
+func (d *deletion) deleteMoving(ctx context.Context, s *listSource, path string, object wire.Meta, options *metav1.DeleteOptions, ours bool) *failedPart {
+	info := deleting(d.info, object)
+	info.Path = path
+	t := trail{types.UID(object.UID)}
+	var conflict *failedPart
 	for start := time.Now(); ; {
-		out := d.r.Clone(ctx)
-		out.Method, out.URL = http.MethodDelete, &url.URL{Path: path}
-		out.Header = http.Header{"Accept": {runtime.ContentTypeJSON}, "Content-Type": {runtime.ContentTypeJSON}, "User-Agent": d.r.Header["User-Agent"]}
-		out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-		held := newHeldAnswer()
-		d.deleteAnywhere(held, out, &info)
+		if ours {
+			tried := t.last()
+			sight, err := d.follow(ctx, s, info, &t)
+			switch {
+			case err != nil:
+				return s.failure(err)
+			case sight == taken:
+				return &failedPart{source: s.plane.Name(), answer: &http.Response{StatusCode: http.StatusNotFound}}
+			case conflict != nil && sight == shown && t.last() == tried:
+				return conflict // it is of another kind, such as a webhook's
+			}
+			options.Preconditions = metav1.NewUIDPreconditions(string(t.last()))
+		}
+		held, err := d.tryAnywhere(ctx, path, info, options)
 		switch {
-		case ctx.Err() != nil:
-			return s.failure(ctx.Err())
+		case err != nil:
+			return s.failure(err)
 		case held.code < http.StatusMultipleChoices:
 			return nil
-		case held.code != http.StatusTooManyRequests || time.Since(start) > movingPatience:
-			answer := &http.Response{StatusCode: held.code, Status: http.StatusText(held.code), Header: held.header}
-			return &failedPart{source: s.plane.Name(), answer: answer, body: held.body.Bytes()}
-		case !lookLater(out):
-			return s.failure(ctx.Err())
+		}
+		answer := &http.Response{StatusCode: held.code, Status: http.StatusText(held.code), Header: held.header}
+		f := &failedPart{source: s.plane.Name(), answer: answer, body: held.body.Bytes()}
+		conflict = nil
+		switch late := time.Since(start) > d.h.movingPatience; {
+		case ours && held.code == http.StatusConflict && !late:
+			conflict = f
+		case held.code != http.StatusTooManyRequests || late:
+			return f
+		}
+		if err := pause.For(ctx, lookPause); err != nil {
+			return s.failure(err)
 		}
 	}
+}
+
+// tryAnywhere sends the deletion once. It fails where the client went away.
+func (d *deletion) tryAnywhere(ctx context.Context, path string, info *request.RequestInfo, options *metav1.DeleteOptions) (*heldAnswer, error) {
+	body, err := json.Marshal(options)
+	if err != nil {
+		return nil, err
+	}
+	out := d.r.Clone(ctx)
+	out.Method, out.URL = http.MethodDelete, &url.URL{Path: path}
+	out.Header = http.Header{"Accept": {runtime.ContentTypeJSON}, "Content-Type": {runtime.ContentTypeJSON}, "User-Agent": d.r.Header["User-Agent"]}
+	out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	held := newHeldAnswer()
+	d.deleteAnywhere(held, out, info)
+	return held, ctx.Err()
 }
 
 // deleteAnywhere looks once for the object by the newest configuration, and deletes it where it can be written.

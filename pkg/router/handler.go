@@ -44,6 +44,8 @@ type handler struct {
 	aloneSince func() (time.Time, bool)
 	// slowClient is how long one write to a watching client may take.
 	slowClient time.Duration
+	// movingPatience is how long the deletion of an object of a collection waits for its move to end.
+	movingPatience time.Duration
 	// stopping is done when the router is asked to stop, and leaving a moment later: watches say goodbye then.
 	stopping, leaving context.Context
 	// streams says which requests may last for ever.

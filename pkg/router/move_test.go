@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admission/v1"
@@ -21,14 +22,17 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/fence"
+	"github.com/kubecell/kubectl-cell/pkg/router"
 )
 
 // newMovingBed runs a router for a federation in which every key moves from cell-1 to cell-2.
-func newMovingBed(t *testing.T) *bed {
+func newMovingBed(t *testing.T, options ...func(*router.Config)) *bed {
 	t.Helper()
 	b := newBedOn(t, movingPlanes.Configs(t), foundMoving)
 	b.forgetRouters(t)
-	b.run(t).phase(t, v1alpha1.RingRebalancing)
+	b.stateDir = t.TempDir()
+	b.router, _ = startRouter(t, b.rcp, b.stateDir, options...)
+	b.phase(t, v1alpha1.RingRebalancing)
 	return b
 }
 
@@ -386,7 +390,7 @@ func TestAWatchFollowsAMove(t *testing.T) {
 
 // TestACollectionIsDeletedThroughAMove deletes objects in all states, one of which arrives meanwhile.
 func TestACollectionIsDeletedThroughAMove(t *testing.T) {
-	b := newMovingBed(t)
+	b := newMovingBed(t, waitingFor(5*time.Minute))
 	ns := b.namespace(t, "collection")
 	for _, o := range []struct{ name, old, now string }{
 		{"a-gone", "migrated", "absent"},

@@ -67,6 +67,8 @@ type Config struct {
 	StateDir string
 	// SlowClient is how long one write to a watching client may take before its watch is dropped; 30 s where zero.
 	SlowClient time.Duration
+	// MovingPatience is how long the deletion of a collection waits for one object whose move has to end; 10 s where zero.
+	MovingPatience time.Duration
 	// AdminListen is the host and port of health, metrics and profiles, which need no credentials; "" means none.
 	AdminListen string
 	// AdminURL is how others reach that port; where it is empty, by the address on which it listens.
@@ -194,7 +196,8 @@ func newHandler(stopping context.Context, config Config) (*handler, error) {
 	}
 	return &handler{
 		codecs: codecs(), stopping: stopping, leaving: leave(stopping), slowClient: cmp.Or(config.SlowClient, slowClient), streams: streaming(),
-		inFlight: inFlight{limits: config.Limits}, ledger: ledger.New(ledger.DefaultLimit), sealer: sealer,
+		movingPatience: cmp.Or(config.MovingPatience, movingPatience),
+		inFlight:       inFlight{limits: config.Limits}, ledger: ledger.New(ledger.DefaultLimit), sealer: sealer,
 	}, nil
 }
 

@@ -41,7 +41,8 @@ const (
 	minWatch = 30 * time.Minute
 	// sourceOutlasts is how much longer a source may go on than the watch.
 	sourceOutlasts = time.Minute
-	// lookTimeout is how long a stream waits to hear of an object elsewhere; then clients have to list again.
+	// lookTimeout is how long a stream waits to hear of an object elsewhere; then clients have to list again. The deletion of
+	// one waits as long.
 	lookTimeout = 5 * time.Second
 	// slowClient is the default of Config.SlowClient.
 	slowClient = 30 * time.Second
