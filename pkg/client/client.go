@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/lease"
 )
 
 // Resource is the client of one kind. *T is the object, *L its list. Errors are those of client-go;
@@ -50,8 +51,10 @@ func New(config *rest.Config) (*Client, error) {
 }
 
 // Connect returns the clients of one server, for Kubernetes' own kinds and for those of this group, over the same
-// connections. It makes no request.
+// connections, which [lease.Guard] guards. It makes no request.
 func Connect(config *rest.Config) (kubernetes.Interface, *Client, error) {
+	config = rest.CopyConfig(config)
+	config.Wrap(lease.Guard)
 	httpClient, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, nil, fmt.Errorf("build HTTP client: %w", err)

@@ -11,6 +11,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/cells"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/lease"
 )
 
 // Access is a cell and how to reach it.
@@ -64,7 +65,12 @@ func (c *connection) access(ctx context.Context, cell *v1alpha1.Cell) Access {
 		out.Err = err
 		return out
 	}
-	out.Config, out.Endpoints, out.Err = cells.Ways(cell, kubeconfig)
+	if out.Config, out.Endpoints, out.Err = cells.Ways(cell, kubeconfig); out.Err != nil {
+		return out
+	}
+	for _, config := range append(out.Endpoints, out.Config) {
+		config.Wrap(lease.Guard)
+	}
 	return out
 }
 

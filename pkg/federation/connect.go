@@ -13,6 +13,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/lease"
 )
 
 // connection is the clients of one control plane over shared connections.
@@ -28,6 +29,7 @@ func connect(config *rest.Config) (*connection, error) {
 	config = rest.CopyConfig(config)
 	// An operation makes a few dozen requests and ends: the server's own fairness is enough.
 	config.QPS, config.Burst = -1, -1
+	config.Wrap(lease.Guard)
 	httpClient, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("build HTTP client: %w", err)

@@ -20,11 +20,17 @@ func Overdue(ctx context.Context) bool {
 	return t != nil && t.overdue(time.Now())
 }
 
-// Slept says whether the work in ctx has outlived its Lease in its sleep, as a process that was suspended does. One that was
-// cut off from the Lease's server did not, however long it takes to clean up.
-func Slept(ctx context.Context) bool {
-	t, now := termOf(ctx), time.Now()
-	return t != nil && t.overdue(now) && t.look(now)
+// TakenOver says whether the work in ctx has outlived its Lease, and somebody else has the Lease, or has had it since. It is
+// false where that cannot be found out in a third of the Lease's duration.
+func TakenOver(ctx context.Context) bool {
+	t := termOf(ctx)
+	if !Overdue(ctx) {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.duration/3)
+	defer cancel()
+	taken, err := t.takenOver(ctx)
+	return err == nil && taken
 }
 
 // Unguarded is ctx for what has to be done even if the Lease ends meanwhile.

@@ -55,34 +55,3 @@ func TestNothingIsWrittenOnceTheLeaseIsOver(t *testing.T) {
 		t.Error("the work is not told that its lease is over")
 	}
 }
-
-// TestWhoWasAwakeDidNotSleep, however late the end was told, and however long it takes to clean up after that.
-func TestWhoWasAwakeDidNotSleep(t *testing.T) {
-	for name, test := range map[string]struct {
-		looks []time.Duration // after the Lease was taken, which lasts a minute
-		told  bool
-		slept bool
-	}{
-		"cut off":                            {[]time.Duration{20 * time.Second, 40 * time.Second, 59 * time.Second, 70 * time.Second}, true, false},
-		"suspended":                          {[]time.Duration{20 * time.Second, 2 * time.Minute}, true, true},
-		"suspended, and awake when told":     {[]time.Duration{2 * time.Minute, 2*time.Minute + time.Second}, true, true},
-		"suspended, and asks before a look":  {[]time.Duration{20 * time.Second}, false, true},
-		"suspended while it could not write": {[]time.Duration{20 * time.Second, 40 * time.Second, 59 * time.Second, 65 * time.Second, 10 * time.Minute}, true, true},
-	} {
-		began := time.Now().Add(-time.Hour)
-		held := &term{duration: time.Minute, renewed: began, over: make(chan struct{})}
-		held.look(began)
-		for _, look := range test.looks {
-			held.look(began.Add(look))
-		}
-		if test.told {
-			held.tell(began.Add(test.looks[len(test.looks)-1]))
-		}
-		if got := Slept(context.WithValue(t.Context(), termKey{}, held)); got != test.slept {
-			t.Errorf("%s: slept is %v", name, got)
-		}
-	}
-	if Slept(t.Context()) {
-		t.Error("work without a Lease has slept")
-	}
-}

@@ -1,9 +1,9 @@
 // Package lease lets one process at a time carry a run out: the one that holds a Lease in kubecell-system of the RCP.
 //
 // Not promised: that a holder which was cut off has stopped when the next one begins. It stops within the Lease's
-// duration, or, where its process was suspended, within a fifteenth of that after it goes on. Its requests are refused by
-// [Guard] from the end of that duration; one that was on its way to the network when the process was suspended arrives, so
-// that whoever works under a Lease writes under preconditions.
+// duration, or, where its process was suspended, within a fifteenth of that after it goes on. [Guard], which the clients of
+// the RCP and of cells have, refuses its requests from the end of that duration; one that was on its way to the network when
+// the process was suspended arrives, so that whoever works under a Lease writes under preconditions.
 package lease
 
 import (
@@ -31,8 +31,8 @@ type Config struct {
 	Kube kubernetes.Interface
 	// Name of the Lease, and Identity of who wants it.
 	Name, Identity string
-	// Duration is how long others wait for a holder that is silent. Work ends after two thirds of it without a
-	// renewal.
+	// Duration is how long others wait for a holder that is silent. Work ends once a renewal was tried for two thirds of
+	// it.
 	Duration time.Duration
 	// Leaving, once closed, ends the wait with nil work done and ErrLeft; nil for never.
 	Leaving <-chan struct{}
@@ -52,8 +52,8 @@ func Hold(ctx context.Context, config Config, work func(context.Context) error) 
 	if err != nil {
 		return err
 	}
-	holding, giveUp := context.WithCancel(context.WithoutCancel(ctx))
-	defer giveUp()
+	holding, renewNoMore := context.WithCancel(context.WithoutCancel(ctx))
+	defer renewNoMore()
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -71,21 +71,17 @@ func Hold(ctx context.Context, config Config, work func(context.Context) error) 
 		// Not one of leading's own, whose end would be its cause before the one below is.
 		working, stop := context.WithCancelCause(context.WithValue(context.WithoutCancel(leading), termKey{}, held))
 		defer stop(nil)
-		end := func(why error) {
-			held.tell(time.Now())
-			stop(why)
-		}
-		lost := func() { end(ErrLost) }
-		held.look(time.Now())
+		lost := func() { stop(ErrLost) }
 		defer context.AfterFunc(leading, lost)()
-		defer context.AfterFunc(ctx, func() { end(context.Cause(ctx)) })()
+		defer context.AfterFunc(ctx, func() { stop(context.Cause(ctx)) })()
 		go held.watch(working, lost) // ends with working
 		if err = work(working); err != nil && (leading.Err() != nil || errors.Is(context.Cause(working), ErrLost)) {
 			err = ErrLost
 		}
 	}
-	giveUp()
+	renewNoMore()
 	<-ended
+	held.giveUp(ctx)
 	return err
 }
 
@@ -96,15 +92,18 @@ func (c Config) elector(began chan<- context.Context) (*leaderelection.LeaderEle
 	if err != nil {
 		return nil, nil, fmt.Errorf("make lease: %w", err)
 	}
-	held := &term{Interface: lock, duration: c.Duration, over: make(chan struct{})}
+	held := &term{
+		Interface: lock, leases: c.Kube.CoordinationV1().Leases(v1alpha1.Namespace), name: c.Name,
+		duration: c.Duration, over: make(chan struct{}),
+	}
 	tell := c.Holder
 	if tell == nil {
 		tell = func(string) {}
 	}
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock: held, Name: c.Name, ReleaseOnCancel: true,
-		// 15 s, 10 s and 3 s: others wait for so long, work ends after so long without a renewal, and a
-		// renewal is tried so often.
+		Lock: held, Name: c.Name, // it is given up by Hold, once the work has ended
+		// 15 s, 10 s and 3 s: others wait for so long, work ends when a renewal was tried for so long, and one is tried
+		// so often.
 		LeaseDuration: c.Duration, RenewDeadline: c.Duration * 2 / 3, RetryPeriod: c.Duration / 5,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(ctx context.Context) { began <- ctx },

@@ -5,15 +5,13 @@ import (
 	"sync"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
-const (
-	// looks is how often in a Lease's duration it is looked whether that has passed.
-	looks = 15
-	// napsLast is the part of a Lease's duration between two looks that only a process which was suspended lets pass.
-	napsLast = 3
-)
+// looks is how often in a Lease's duration it is looked whether that has passed.
+const looks = 15
 
 // term is the time from the first write that takes a Lease to the last renewal of it. A process that was suspended for
 // longer than the Lease lasts finds it free when it goes on, and leader election would take it again as if nobody had held
@@ -21,6 +19,8 @@ const (
 // by any clock, or when it would have to be taken anew.
 type term struct {
 	resourcelock.Interface
+	leases   coordinationv1.LeaseInterface
+	name     string
 	duration time.Duration
 	// over is closed when the term has ended.
 	over chan struct{}
@@ -30,23 +30,6 @@ type term struct {
 	renewed     time.Time
 	transitions int
 	ended       bool
-	// holder was read last.
-	holder string
-	// looked is when it was looked last, and slept whether the process was suspended between two looks since the last
-	// renewal; neither changes once the work was told of its end.
-	looked      time.Time
-	slept, told bool
-}
-
-// Get implements resourcelock.Interface.
-func (t *term) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
-	record, raw, err := t.Interface.Get(ctx)
-	if err == nil {
-		t.mu.Lock()
-		t.holder = record.HolderIdentity
-		t.mu.Unlock()
-	}
-	return record, raw, err
 }
 
 // Create implements resourcelock.Interface.
@@ -56,17 +39,7 @@ func (t *term) Create(ctx context.Context, record resourcelock.LeaderElectionRec
 
 // Update implements resourcelock.Interface.
 func (t *term) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
-	if record.HolderIdentity == t.Identity() {
-		return t.write(ctx, record, t.Interface.Update, false)
-	}
-	// It is given up: leader election reads it before, and would give up what somebody else holds.
-	t.mu.Lock()
-	others := t.holder != t.Identity()
-	t.mu.Unlock()
-	if others {
-		return ErrLost
-	}
-	return t.Interface.Update(ctx, record)
+	return t.write(ctx, record, t.Interface.Update, false)
 }
 
 // write takes or renews the Lease, unless that would be another term. anew says that there is no Lease.
@@ -86,7 +59,7 @@ func (t *term) write(ctx context.Context, record resourcelock.LeaderElectionReco
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.renewed, t.transitions, t.slept = sent, record.LeaderTransitions, false
+	t.renewed, t.transitions = sent, record.LeaderTransitions
 	return nil
 }
 
@@ -104,25 +77,6 @@ func (t *term) overdue(now time.Time) bool {
 // the monotonic one does not count; the latter tells of it where the former was set back.
 func passed(from, to time.Time) time.Duration {
 	return max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
-}
-
-// look says whether the process was suspended while it worked under the Lease.
-func (t *term) look(now time.Time) (slept bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.told {
-		t.slept = t.slept || !t.looked.IsZero() && passed(t.looked, now) > t.duration/napsLast
-		t.looked = now
-	}
-	return t.slept
-}
-
-// tell is called when the work is told of its end. How long it takes to clean up then does not count.
-func (t *term) tell(now time.Time) {
-	t.look(now)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.told = true
 }
 
 func (t *term) end() {
@@ -146,10 +100,43 @@ func (t *term) watch(ctx context.Context, lost func()) {
 			lost()
 			return
 		case <-tick.C:
-			now := time.Now()
-			if t.look(now); t.overdue(now) {
+			if t.overdue(time.Now()) {
 				t.end()
 			}
 		}
 	}
+}
+
+// giveUp lets others have the Lease at once, where it is still held. One that is out of reach runs out. Nobody renews it by
+// now.
+func (t *term) giveUp(ctx context.Context) {
+	if !t.taken() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.duration*2/3)
+	defer cancel()
+	if record, _, err := t.Get(ctx); err == nil && record.HolderIdentity == t.Identity() {
+		now := metav1.Now()
+		_ = t.Interface.Update(ctx, resourcelock.LeaderElectionRecord{
+			LeaseDurationSeconds: 1, LeaderTransitions: record.LeaderTransitions, AcquireTime: now, RenewTime: now,
+		})
+	}
+}
+
+func (t *term) taken() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !t.renewed.IsZero()
+}
+
+// takenOver asks whether somebody else has the Lease, or has had it. It is read apart from those who renew it.
+func (t *term) takenOver(ctx context.Context) (bool, error) {
+	lease, err := t.leases.Get(ctx, t.name, metav1.GetOptions{})
+	if err != nil {
+		return false, err
+	}
+	record := resourcelock.LeaseSpecToLeaderElectionRecord(&lease.Spec)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return record.LeaderTransitions != t.transitions || record.HolderIdentity != "" && record.HolderIdentity != t.Identity(), nil
 }

@@ -73,7 +73,6 @@ func (d *Driver) Run(ctx context.Context, name string) (*v1alpha1.Rebalance, err
 	config := rest.CopyConfig(d.RCP)
 	config.QPS, config.Burst = -1, -1
 	d.rcp = &lease.Clock{}
-	config.Wrap(lease.Guard)
 	config.Wrap(d.rcp.Watch)
 	kube, kubecell, err := client.Connect(config)
 	if err != nil {

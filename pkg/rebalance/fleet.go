@@ -16,7 +16,6 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/fence"
-	"github.com/kubecell/kubectl-cell/pkg/lease"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
 )
 
@@ -98,7 +97,6 @@ func (f *fleet) connectOne(name string, access map[string]federation.Access) (*m
 	}
 	config := fence.AsMover(a.Config)
 	config.Timeout = cellTimeout
-	config.Wrap(lease.Guard)
 	if f.wrap != nil {
 		f.wrap(name, config)
 	}

@@ -23,10 +23,10 @@ const (
 // be no other one, and until the RCP answers none comes. Should one have come already, it marks them again. What is half
 // moved, and what this does not reach, is for the next driver.
 //
-// A driver that was suspended until its Lease was over leaves everything as it is: another one may have been at work for long,
-// and otherwise this one is the next.
+// A driver that was suspended until another one took over leaves everything as it is: that one may have been at work for
+// long.
 func (p *pass) letGo(ctx context.Context) {
-	if lease.Slept(ctx) {
+	if lease.TakenOver(ctx) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(lease.Unguarded(context.WithoutCancel(ctx)), letGoPatience)

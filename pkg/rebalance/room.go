@@ -9,6 +9,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/lease"
 	"github.com/kubecell/kubectl-cell/pkg/quota"
 	"github.com/kubecell/kubectl-cell/pkg/replication"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
@@ -39,7 +40,9 @@ func (r *run) makeRoom(ctx context.Context, cell, namespace string, refused quot
 	if err != nil {
 		return err
 	}
-	rcp, err := dynamic.NewForConfig(r.fleet.rcp)
+	config := rest.CopyConfig(r.fleet.rcp)
+	config.Wrap(lease.Guard)
+	rcp, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return fmt.Errorf("build client of the RCP: %w", err)
 	}

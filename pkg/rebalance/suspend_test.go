@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -25,7 +26,7 @@ import (
 )
 
 // The environment that makes a driver of this test binary, so that a test can suspend or kill it. At the step that stepEnv
-// names, of the run or of a unit, it says so and goes no further.
+// names, of the run or of a unit, it says so, and waits for a line; then it leaves the run to others.
 const (
 	driveEnv = "REBALANCE_TEST_DRIVE"
 	kubeEnv  = "REBALANCE_TEST_KUBECONFIG"
@@ -36,7 +37,14 @@ const (
 func driveAsChild(name string) int {
 	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv(kubeEnv))
 	if err == nil {
-		d := &rebalance.Driver{RCP: config, Identity: "child", LeaseDuration: lease, Logger: quiet()}
+		leaving := make(chan struct{})
+		halt := sync.OnceFunc(func() { waitForParent(leaving) })
+		haltAt := func(step string) {
+			if step == os.Getenv(stepEnv) {
+				halt()
+			}
+		}
+		d := &rebalance.Driver{RCP: config, Identity: "child", LeaseDuration: lease, Logger: quiet(), Leaving: leaving}
 		d.Step = func(s rebalance.StepName) { haltAt(string(s)) }
 		d.UnitStep = func(s migration.Step) { haltAt(string(s.Name)) }
 		_, err = d.Run(context.Background(), name)
@@ -48,40 +56,56 @@ func driveAsChild(name string) int {
 	return 0
 }
 
-func haltAt(step string) {
-	if step == os.Getenv(stepEnv) {
-		fmt.Println(step)
-		select {}
-	}
+// waitForParent says that the step has come, and returns when the parent wants the driver to leave.
+func waitForParent(leaving chan<- struct{}) {
+	fmt.Println(os.Getenv(stepEnv))
+	_, _ = bufio.NewReader(os.Stdin).ReadString('\n') // whoever is killed instead reads nothing
+	close(leaving)
+}
+
+// child is a driver in a process of its own.
+type child struct {
+	*exec.Cmd
+	in  io.Writer
+	out *bufio.Reader
 }
 
 // child starts a driver in a process of its own, which halts at a step unless that is "".
-func (b *bed) child(name, step string) (cmd *exec.Cmd, out io.Reader) {
+func (b *bed) child(name, step string) *child {
 	b.t.Helper()
 	kubeconfig := filepath.Join(b.t.TempDir(), "kubeconfig")
 	b.must(os.WriteFile(kubeconfig, sandboxtest.Kubeconfig(b.t, b.rcp), 0o600))
-	cmd = exec.Command(os.Args[0])
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), driveEnv+"="+name, kubeEnv+"="+kubeconfig, stepEnv+"="+step)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
+	b.must(err)
+	in, err := cmd.StdinPipe()
 	b.must(err)
 	b.must(cmd.Start())
 	b.t.Cleanup(func() {
 		_ = cmd.Process.Kill() // it has ended, unless the test has failed
 		_ = cmd.Wait()
 	})
-	return cmd, out
+	return &child{cmd, in, bufio.NewReader(out)}
+}
+
+// childAt is one that has come to a step.
+func (b *bed) childAt(name, step string) *child {
+	b.t.Helper()
+	c := b.child(name, step)
+	if _, err := c.out.ReadString('\n'); err != nil {
+		b.t.Fatalf("the driver did not come to %s: %v", step, err)
+	}
+	return c
 }
 
 // killAt has a driver in a process of its own come to a step, and ends it there by SIGKILL.
 func (b *bed) killAt(name, step string) {
 	b.t.Helper()
-	cmd, out := b.child(name, step)
-	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-		b.t.Fatalf("the driver did not come to %s: %v", step, err)
-	}
-	b.must(cmd.Process.Kill())
-	_ = cmd.Wait() // which says how it ended
+	c := b.childAt(name, step)
+	b.must(c.Process.Kill())
+	_ = c.Wait() // which says how it ended
 }
 
 // TestASuspendedDriverLeavesAnEndedRunAsItIs suspends a driver until others have ended its run and another one, and a ring
@@ -90,7 +114,7 @@ func TestASuspendedDriverLeavesAnEndedRunAsItIs(t *testing.T) {
 	b, before := growing(t, few)
 	forget := b.silentRouter()
 	name := b.accepted(v1alpha1.RebalanceSpec{}).Run.Name
-	first, _ := b.child(name, "")
+	first := b.child(name, "")
 	b.await("the first driver to wait for the router", func() bool {
 		run := b.rebalance(name)
 		return run.Status.Driver == "child" && run.Status.StartTime != nil && run.Status.Phase == v1alpha1.RebalancePreparing
@@ -118,6 +142,35 @@ func TestASuspendedDriverLeavesAnEndedRunAsItIs(t *testing.T) {
 	if now := b.ring(); now.Status.Epoch != ring.Status.Epoch || now.Status.Target != nil {
 		t.Errorf("the ring went from epoch %d to %d, target %v: nobody asked for that", ring.Status.Epoch, now.Status.Epoch, now.Status.Target)
 	}
+}
+
+// TestASuspendedDriverThatNobodyFollowsOpensWhatItHasMarked, and leaves. It was suspended for longer than its Lease lasts.
+func TestASuspendedDriverThatNobodyFollowsOpensWhatItHasMarked(t *testing.T) {
+	b, before := growing(t, few)
+	name := b.accepted(v1alpha1.RebalanceSpec{}).Run.Name
+	first := b.childAt(name, string(migration.Marked))
+	if len(b.closed()) == 0 {
+		t.Error("a driver that has marked units left nothing closed")
+	}
+	b.must(first.Process.Signal(syscall.SIGSTOP))
+	clock := &holding.Clock{}
+	b.await("the Lease to be over", func() bool {
+		holder, err := rebalance.Holder(t.Context(), b.kube, clock.Now)
+		return err == nil && holder == ""
+	})
+	b.must(first.Process.Signal(syscall.SIGCONT))
+	_, err := io.WriteString(first.in, "\n")
+	b.must(err)
+	if err := first.Wait(); err == nil {
+		t.Error("the driver was not to end the run")
+	}
+	if closed := b.closed(); len(closed) > 0 {
+		t.Errorf("%v refuse writes, and nobody is there to move them", closed)
+	}
+	next := b.driver("next")
+	b.start(next, name)
+	b.finish(next, v1alpha1.RebalanceSucceeded)
+	b.settled(before)
 }
 
 // TestARunThatHasBegunDoesNotBeginAgain has the Ring in nobody's hands, and a record that says that its run has begun.
