@@ -21,7 +21,7 @@ SOAK_RATE ?= 200
 SOAK_FLAGS ?=
 # How many rebalances and how many kill drills make robustness runs, and the seed of the first of each; 0 draws one. A
 # number of 0 leaves one of them out.
-SEEDS ?= 3
+SEEDS ?= 5
 DRILLS ?= 3
 SEED ?= 0
 # What else a drill may draw, of how many names its 5,000 objects are, and how many writes a second it must reach while
@@ -88,7 +88,7 @@ soak: build ## informers through two restarts of the router and the death of a c
 	go test ./test/soak -count=1 -v -timeout 20m -args -duration $(SOAK) -rate $(SOAK_RATE) $(SOAK_FLAGS)
 
 .PHONY: robustness
-robustness: build ## rebalances (SEEDS=3) and deaths of cells (DRILLS=3) under clients, every history judged: seven minutes each
+robustness: build ## rebalances (SEEDS=5) and deaths of cells (DRILLS=3) under clients, every history judged: seven minutes each
 ifneq ($(SEEDS),0)
 	go test ./test/robustness -count=1 -v -timeout 3h -run TestRebalance -args -seed $(SEED) -seeds $(SEEDS) -steps 0 -cells 3 \
 		-stages join,leave,weights -faults kill,suspend,router,crash,stop,cell,pause,abort,direct,random,backup

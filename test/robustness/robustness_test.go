@@ -62,8 +62,9 @@ func TestRebalance(t *testing.T) {
 	done, all := plans.done, *stepsDisturbed == 0 && *seeds >= seedsToCoverAll
 	for n := range uint64(*seeds) {
 		t.Run(fmt.Sprint(seed+n), func(t *testing.T) {
-			t.Logf("to repeat: go test ./test/robustness -run TestRebalance -v -args -seed %d -stages %s -faults %q -steps %d -cells %d -clients %d -names %d -rate %d",
-				seed+n, *stageNames, *faultNames, *stepsDisturbed, *firstCells, *clients, *names, *rate)
+			first, count := toRepeat(seed, n, *stepsDisturbed)
+			t.Logf("to repeat: go test ./test/robustness -run TestRebalance -v -args -seed %d -seeds %d -stages %s -faults %q -steps %d -cells %d -clients %d -names %d -rate %d",
+				first, count, *stageNames, *faultNames, *stepsDisturbed, *firstCells, *clients, *names, *rate)
 			prove(t, seed+n, plans, all && n == uint64(*seeds)-1)
 		})
 	}
@@ -79,6 +80,15 @@ func TestRebalance(t *testing.T) {
 		}
 		tell("%d of %d pairs have not happened: %s", len(missing), pairs(moments, faults), strings.Join(missing, ", "))
 	}
+}
+
+// toRepeat is the first seed and how many that draw what the nth after first drew. With all steps disturbed its plans have
+// what is owed by those before.
+func toRepeat(first, n uint64, steps int) (from, count uint64) {
+	if steps == 0 {
+		return first, n + 1
+	}
+	return first + n, 1
 }
 
 // prove carries one run out. The last one of many changes the ring until all that was planned has happened.
