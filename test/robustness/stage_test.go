@@ -68,6 +68,11 @@ func (p *proof) stage(name string, plan faultPlan) {
 		}
 	}
 	p.schedule.leave(plan)
+	for step, left := range plan {
+		if *stepsDisturbed > 0 && p.keeper == nil && len(left) > 0 {
+			p.t.Errorf("%s: %v at %s was planned, and has not happened", name, left, step)
+		}
+	}
 	for _, step := range stepNames() {
 		// A daemon that has taken a run over does not wait at its steps.
 		if *stepsDisturbed == 0 && !p.here[step] && p.keeper == nil {
