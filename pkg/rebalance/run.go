@@ -372,15 +372,12 @@ func (r *run) end(ctx context.Context, phase v1alpha1.RebalancePhase) error {
 	r.tracker.phase(phase)
 	for {
 		err := r.publish.publish(ctx)
-		if err == nil {
+		if err == nil || errors.Is(err, errEnded) { // as where progress was written meanwhile
 			r.Driver.step(Finished)
-			return nil
+			return err
 		}
 		if gone := deleted(r.name, err); gone != nil {
 			return gone
-		}
-		if errors.Is(err, errEnded) {
-			return err
 		}
 		r.logger.Warn("cannot write how the rebalance ended, trying again", "err", err)
 		select {
