@@ -53,8 +53,7 @@ func New(config *rest.Config) (*Client, error) {
 // Connect returns the clients of one server, for Kubernetes' own kinds and for those of this group, over the same
 // connections, which [lease.Guard] guards. It makes no request.
 func Connect(config *rest.Config) (kubernetes.Interface, *Client, error) {
-	config = rest.CopyConfig(config)
-	config.Wrap(lease.Guard)
+	config = lease.Guarded(config)
 	httpClient, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, nil, fmt.Errorf("build HTTP client: %w", err)

@@ -26,10 +26,9 @@ type connection struct {
 
 // connect builds the clients; it makes no request.
 func connect(config *rest.Config) (*connection, error) {
-	config = rest.CopyConfig(config)
+	config = lease.Guarded(config)
 	// An operation makes a few dozen requests and ends: the server's own fairness is enough.
 	config.QPS, config.Burst = -1, -1
-	config.Wrap(lease.Guard)
 	httpClient, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("build HTTP client: %w", err)

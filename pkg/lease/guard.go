@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"time"
+
+	"k8s.io/client-go/rest"
 )
 
 // termKey is that of the term in the context of the work.
@@ -40,8 +42,15 @@ func Unguarded(ctx context.Context) context.Context {
 
 // Guard has no request that changes something sent once its work has outlived its Lease: it fails with [ErrLost]. A process
 // that was suspended goes on where it was, and nothing else stops it between two requests. It is for
-// [k8s.io/client-go/rest.Config.Wrap].
+// [rest.Config.Wrap]; see [Guarded].
 func Guard(next http.RoundTripper) http.RoundTripper { return guarded{next} }
+
+// Guarded is a copy of config whose clients [Guard] guards.
+func Guarded(config *rest.Config) *rest.Config {
+	out := rest.CopyConfig(config)
+	out.Wrap(Guard)
+	return out
+}
 
 type guarded struct{ http.RoundTripper }
 

@@ -40,9 +40,7 @@ func (r *run) makeRoom(ctx context.Context, cell, namespace string, refused quot
 	if err != nil {
 		return err
 	}
-	config := rest.CopyConfig(r.fleet.rcp)
-	config.Wrap(lease.Guard)
-	rcp, err := dynamic.NewForConfig(config)
+	rcp, err := dynamic.NewForConfig(lease.Guarded(r.fleet.rcp))
 	if err != nil {
 		return fmt.Errorf("build client of the RCP: %w", err)
 	}
