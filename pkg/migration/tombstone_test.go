@@ -192,3 +192,44 @@ func TestACopyThatIsTouchedWhileItIsKept(t *testing.T) {
 		})
 	}
 }
+
+// TestATombstoneThatCannotBecomeTheCopyMakesRoom: the Secret was deleted in the new cell, and made anew there with other
+// data. Its old tombstone is immutable.
+func TestATombstoneThatCannotBecomeTheCopyMakesRoom(t *testing.T) {
+	b := newBed(t)
+	const secret = `{metadata: {name: a, finalizers: [example.com/hold]}, immutable: true, data: {is: %s}}`
+	first := b.make(b.old, secrets, fmt.Sprintf(secret, "Zmlyc3Q="))
+	b.move(b.unit(b.found(secrets, first)), migration.Moved)
+	tomb := b.get(b.old, secrets, "a")
+	b.patch(b.new, secrets, "a", `{"metadata":{"finalizers":null}}`)
+	b.delete(b.new, secrets, "a")
+	second := b.make(b.new, secrets, fmt.Sprintf(secret, "c2Vjb25k"))
+
+	unit := b.unit(b.found(secrets, second))
+	unit.From, unit.To = "new", "old"
+	var steps []migration.StepName
+	mover := b.mover()
+	mover.Step = func(s migration.Step) { steps = append(steps, s.Name) }
+	if result := mover.Move(t.Context(), unit); result.Outcome != migration.Moved {
+		t.Fatalf("%+v", result)
+	}
+	want := []migration.StepName{
+		migration.Marked, migration.Discarded, migration.Created, migration.Verified, migration.Flipped, migration.Revealed,
+	}
+	if diff := cmp.Diff(want, steps); diff != "" {
+		t.Errorf("steps (-want +got):\n%s", diff)
+	}
+	after := b.get(b.old, secrets, "a")
+	if diff := same(second, after); diff != "" {
+		t.Errorf("moved (-new +old):\n%s", diff)
+	}
+	if immutable, _, _ := unstructured.NestedBool(after.Object, "immutable"); !immutable || after.GetUID() == tomb.GetUID() {
+		t.Errorf("immutable %t, UID %s; want an immutable one that is not the tombstone %s", immutable, after.GetUID(), tomb.GetUID())
+	}
+	if now := b.get(b.new, secrets, "a"); b.found(secrets, now).Status != v1alpha1.Migrated || len(now.GetFinalizers()) > 0 {
+		t.Errorf("left in the new cell is %v; want a tombstone", now.Object["metadata"])
+	}
+	if found := b.units(snapshot(t, []string{"new"}, []string{"old"})); len(found.Units)+len(found.Strays)+len(found.Leftovers) > 0 {
+		t.Errorf("left are %+v; want nothing that is on its way", found)
+	}
+}
