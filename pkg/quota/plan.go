@@ -55,8 +55,17 @@ type Next struct {
 //
 // A cell gets what it uses, what it needs, and by weight a share of what is left. While each has at least half of
 // that share nothing is moved. What was needed is held for [HoldFor] from now, unless it is needed elsewhere: the write
-// that was refused has still to come.
+// that was refused has still to come. Where a limit lacks what is needed, none is moved: the write stays refused.
 func Plan(uid types.UID, hard corev1.ResourceList, newest *Record, cells []Cell, need *Need, now time.Time) Next {
+	next := plan(uid, hard, newest, cells, need, now)
+	if lacking := next.Lacking; len(lacking) > 0 {
+		next = plan(uid, hard, newest, cells, nil, now)
+		next.Lacking = lacking
+	}
+	return next
+}
+
+func plan(uid types.UID, hard corev1.ResourceList, newest *Record, cells []Cell, need *Need, now time.Time) Next {
 	if newest == nil || newest.UID != uid {
 		newest = &Record{UID: uid}
 	}
@@ -79,7 +88,7 @@ func Plan(uid types.UID, hard corev1.ResourceList, newest *Record, cells []Cell,
 		limits = append(limits, one)
 	}
 	granted := need
-	if need != nil && (need.Moving || len(out.Lacking) > 0) {
+	if need != nil && need.Moving {
 		granted = nil
 	}
 	for _, one := range limits {
@@ -172,13 +181,7 @@ func (l *limit) divide() (waits, lacking bool) {
 		l.release()
 		free = l.free()
 	}
-	if free < 0 && l.needs() {
-		lacking = true
-		for i := range l.cells {
-			l.cells[i].need = 0
-		}
-		free = l.free()
-	}
+	lacking = free < 0 && l.needs()
 	l.aim(free)
 	return l.move(), lacking
 }

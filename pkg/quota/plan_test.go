@@ -92,6 +92,36 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// TestAWriteThatIsRefusedMovesNothing of the other limits, and holds nothing.
+func TestAWriteThatIsRefusedMovesNothing(t *testing.T) {
+	amounts := func(count, cpu string) corev1.ResourceList {
+		return corev1.ResourceList{"pods": resource.MustParse(count), "requests.cpu": resource.MustParse(cpu)}
+	}
+	hard := amounts("1", "1")
+	count := func(record *quota.Record) []quota.Cell {
+		cells := []quota.Cell{{Name: "a", Used: amounts("1", "500m")}, {Name: "b", Used: amounts("0", "0")}, {Name: "c", Used: amounts("0", "0")}}
+		for i := range cells {
+			c := &cells[i]
+			c.Weight, c.Reached = 100, true
+			if record != nil {
+				c.Generation, c.Enforced = record.Of(c.Name).Generation, record.Of(c.Name).Limit
+			}
+		}
+		return cells
+	}
+	var record *quota.Record
+	for range 3 {
+		record = quota.Plan("uid", hard, record, count(record), nil, now()).Record
+	}
+	next := quota.Plan("uid", hard, record, count(record), &quota.Need{Cell: "b", Requested: amounts("1", "500m")}, now())
+	if !slices.Equal(next.Lacking, []corev1.ResourceName{"pods"}) {
+		t.Errorf("lacking is %v; want pods", next.Lacking)
+	}
+	if !next.Record.Equal(record) {
+		t.Errorf("the record was %+v, and is to be %+v", record, next.Record)
+	}
+}
+
 // TestALoweredWhole is divided by use: nothing more is admitted anywhere until enough is gone.
 func TestALoweredWhole(t *testing.T) {
 	record := quota.Plan("uid", pods(9), nil, seen(nil, limited, "0", "0", "0"), nil, now()).Record

@@ -33,8 +33,9 @@ const (
 	// up to slowestRoomPause: an apiserver admits by a watch of its quotas.
 	roomPause        = 10 * time.Millisecond
 	slowestRoomPause = 320 * time.Millisecond
-	// totalTimeout bounds the question what all cells use, before a quota is shown as the RCP has it.
-	totalTimeout = time.Second
+	// totalTimeout bounds the question what all cells use, before a quota is shown as the RCP has it: perhaps as used by what
+	// is in the RCP alone. It is longer than any cell is waited for.
+	totalTimeout = 3 * time.Second
 )
 
 // quotaLocks lets one request after the other make room in the same quota: at once they would only disturb each
