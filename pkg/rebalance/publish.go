@@ -62,27 +62,45 @@ func (p *publisher) saw(run *v1alpha1.Rebalance) {
 	}
 }
 
-// publish writes the status if it is another one. A run that another driver has ended stays as that one has written it: the
-// error is errEnded.
+// publish writes the status if it is another one, and not any more once the run has ended. Where another driver has ended
+// it, the error is errEnded.
 func (p *publisher) publish(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	next := p.run.DeepCopy()
 	next.Status = p.tracker.snapshot(time.Now())
-	if p.run.Status.Phase.Final() && !next.Status.Phase.Final() {
+	if p.run.Status.Phase.Final() && !sameEnd(&p.run.Status, &next.Status) {
 		return errEnded
 	}
+	if !next.Status.Phase.Final() { // which is told even where it cannot be written
+		p.changed(ctx, next)
+	}
+	if err := p.write(ctx, next); err != nil {
+		return err
+	}
+	p.changed(ctx, next)
+	return nil
+}
+
+// changed tells and records what is new.
+func (p *publisher) changed(ctx context.Context, next *v1alpha1.Rebalance) {
 	changes := Changes(p.told, next)
 	for _, e := range changes {
 		p.tell.add(e)
 	}
 	p.record.changes(ctx, p.told, next, changes)
 	p.told = next
+}
+
+func (p *publisher) write(ctx context.Context, next *v1alpha1.Rebalance) error {
 	for ctx.Err() == nil {
 		if equality.Semantic.DeepEqual(p.run.Status, next.Status) {
 			return nil
 		}
 		if p.run.Status.Phase.Final() {
+			if sameEnd(&p.run.Status, &next.Status) {
+				return nil
+			}
 			return errEnded
 		}
 		written, err := p.client.Rebalances().UpdateStatus(ctx, next, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})
@@ -104,4 +122,9 @@ func (p *publisher) publish(ctx context.Context) error {
 		next.Status = status
 	}
 	return ctx.Err()
+}
+
+// sameEnd says whether two states tell of one end, which one driver has brought about.
+func sameEnd(a, b *v1alpha1.RebalanceProgress) bool {
+	return a.Phase == b.Phase && a.Driver == b.Driver && a.CompletionTime.Equal(b.CompletionTime)
 }

@@ -145,7 +145,7 @@ func (r *run) toTheEnd(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case ended:
+		case ended && err == nil:
 			return nil
 		case errors.As(err, &final):
 			return final
@@ -366,14 +366,15 @@ func (r *run) finish(ctx context.Context) error {
 }
 
 func (r *run) end(ctx context.Context, phase v1alpha1.RebalancePhase) error {
-	// To the second, as the record has it: what has been written beside is known again.
-	now := metav1.Now().Rfc3339Copy()
-	r.tracker.edit(func(p *v1alpha1.RebalanceProgress) { p.CompletionTime = &now })
-	r.tracker.phase(phase)
+	now := toTheSecond()
+	r.tracker.edit(func(p *v1alpha1.RebalanceProgress) { p.Phase, p.CompletionTime = phase, &now })
 	for {
 		err := r.publish.publish(ctx)
-		if err == nil || errors.Is(err, errEnded) { // as where progress was written meanwhile
+		if err == nil {
 			r.Driver.step(Finished)
+			return nil
+		}
+		if errors.Is(err, errEnded) {
 			return err
 		}
 		if gone := deleted(r.name, err); gone != nil {

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
@@ -24,7 +23,7 @@ func (b *bed) left(before map[string]placed) map[string]traces {
 		at, _ := snap.Table.LookupKey(b.namespace + "/" + name)
 		var is traces
 		for cell, cm := range copies[name] {
-			trace := traceOf(cm)
+			trace := append([]string{"data " + strings.Join(slices.Sorted(maps.Keys(cm.Data)), ",")}, traceOf(cm)...)
 			switch cell {
 			case at.Old():
 				is.Owner = trace
@@ -46,16 +45,15 @@ func (b *bed) left(before map[string]placed) map[string]traces {
 	return out
 }
 
-// traceOf names all that an object has; of annotations, whose values tell of this run, only the names.
-func traceOf(cm *corev1.ConfigMap) []string {
-	out := []string{"data " + strings.Join(slices.Sorted(maps.Keys(cm.Data)), ",")}
-	for _, name := range slices.Sorted(maps.Keys(cm.Annotations)) {
+// traceOf names all marks that an object has; of annotations, whose values tell of this run, only the names.
+func traceOf(o metav1.Object) (out []string) {
+	for _, name := range slices.Sorted(maps.Keys(o.GetAnnotations())) {
 		out = append(out, "annotation "+name)
 	}
-	for _, name := range slices.Sorted(maps.Keys(cm.Labels)) {
-		out = append(out, "label "+name+"="+cm.Labels[name])
+	for _, name := range slices.Sorted(maps.Keys(o.GetLabels())) {
+		out = append(out, "label "+name+"="+o.GetLabels()[name])
 	}
-	for _, finalizer := range cm.Finalizers {
+	for _, finalizer := range o.GetFinalizers() {
 		out = append(out, "finalizer "+finalizer)
 	}
 	return out

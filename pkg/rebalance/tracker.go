@@ -74,6 +74,9 @@ func (t *tracker) edit(change func(*v1alpha1.RebalanceProgress)) {
 	t.urge()
 }
 
+// toTheSecond is the time as a record keeps it. With a finer one, a status would never be the one that was written.
+func toTheSecond() metav1.Time { return metav1.Now().Rfc3339Copy() }
+
 func (t *tracker) urge() {
 	select {
 	case t.kick <- struct{}{}:
@@ -107,7 +110,7 @@ func (t *tracker) started(ring *v1alpha1.RingStatus) {
 	if t.base.StartTime != nil {
 		return
 	}
-	now := metav1.Now()
+	now := toTheSecond()
 	if t.base.StartTime = &now; ring.Phase == v1alpha1.RingPreparing && !ring.Aborting {
 		t.base.FromEpoch = ring.Epoch - 1
 	}
@@ -115,7 +118,7 @@ func (t *tracker) started(ring *v1alpha1.RingStatus) {
 }
 
 func (t *tracker) condition(kind string, good bool, reason, message string) {
-	c := metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: reason, Message: message}
+	c := metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: reason, Message: message, LastTransitionTime: toTheSecond()}
 	if !good {
 		c.Status = metav1.ConditionFalse
 	}
