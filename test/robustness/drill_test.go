@@ -76,7 +76,7 @@ func TestDrill(t *testing.T) {
 			b := newDrillBed(t)
 			for ; seed < end && !t.Failed(); seed++ {
 				t.Run(fmt.Sprint(seed), func(t *testing.T) {
-					t.Logf("to repeat: go test ./test/robustness -run TestDrill -v -args -seed %d -drill-names %d -drill-kills %d -drill-extras %q -clients %d",
+					t.Logf("to repeat: go test ./test/robustness -run TestDrill -v -timeout 3h -args -seed %d -drill-names %d -drill-kills %d -drill-extras %q -clients %d",
 						seed, *drillNames, *drillKills, *drillExtras, *clients)
 					done.merge(b.rehearse(t, seed))
 				})

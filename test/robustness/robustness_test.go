@@ -63,7 +63,7 @@ func TestRebalance(t *testing.T) {
 	for n := range uint64(*seeds) {
 		t.Run(fmt.Sprint(seed+n), func(t *testing.T) {
 			first, count := toRepeat(seed, n, *stepsDisturbed)
-			t.Logf("to repeat: go test ./test/robustness -run TestRebalance -v -args -seed %d -seeds %d -stages %s -faults %q -steps %d -cells %d -clients %d -names %d -rate %d",
+			t.Logf("to repeat: go test ./test/robustness -run TestRebalance -v -timeout 3h -args -seed %d -seeds %d -stages %s -faults %q -steps %d -cells %d -clients %d -names %d -rate %d",
 				first, count, *stageNames, *faultNames, *stepsDisturbed, *firstCells, *clients, *names, *rate)
 			prove(t, seed+n, plans, all && n == uint64(*seeds)-1)
 		})

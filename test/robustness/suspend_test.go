@@ -87,7 +87,9 @@ func (p *proof) wake(run string, first *child) {
 	}
 	sleep(p.ctx, sleepsFor)
 	s.Resumed = time.Now().UnixNano()
-	_ = first.cmd.Process.Signal(syscall.SIGCONT)
+	if err := first.cmd.Process.Signal(syscall.SIGCONT); err != nil && p.ctx.Err() == nil {
+		p.t.Errorf("let %s go on: %v", s.Driver, err) // it would have slept until nobody looks
+	}
 	first.goOn(false)
 	watched := time.After(watchedFor)
 	for s.Held == 0 {
