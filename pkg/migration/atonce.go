@@ -109,25 +109,28 @@ func (r *run) unknown() (items []*item) {
 }
 
 // flips flips all objects, one by one until the first is flipped: up to then the unit can go back. changed says that
-// one was changed, and has to be copied once more.
+// one was changed, and has to be copied once more. What it may own waits for that, and all else while the unit can go back.
 func (r *run) flips(ctx context.Context) (changed bool, err error) {
-	var again atomic.Bool
+	var again atomic.Pointer[item]
 	flip := func(ctx context.Context, i *item) error {
+		if owner := again.Load(); owner != nil && owner.generation < i.generation {
+			return nil
+		}
 		changed, err := r.flip(ctx, i)
 		if changed {
-			again.Store(true)
+			again.Store(i)
 		}
 		return err
 	}
 	rest := r.items
 	for len(rest) > 0 && !r.anyFlipped() {
-		if err := r.one(ctx, rest[0], flip); err != nil {
-			return false, err
+		if err := r.one(ctx, rest[0], flip); err != nil || again.Load() != nil {
+			return again.Load() != nil, err
 		}
 		rest = rest[1:]
 	}
 	err = r.eachOf(ctx, rest, flip)
-	return again.Load(), err
+	return again.Load() != nil, err
 }
 
 // anyFlipped says whether the unit is past the point of no return. A tombstone whose move has ended keeps nobody from taking

@@ -31,7 +31,8 @@
 // Flips and reveals go owners first. Which of two copies of a dependent counts is decided by where its
 // owner counts, so that the first flip takes the whole tree below an owner over at once; flipped last, the
 // owner would still count in the old cell while tombstones hang from it. Besides, a write that the fence
-// does not see (scale) is one to an owner: it is met by the first flip, when the unit can still go back.
+// does not see (scale) is one to an owner: it is met before anything below has flipped, and unless something beside
+// it has, when the unit can still go back. What was changed is copied again before what it may own flips.
 // Between flip and reveal the tombstone says that the incoming copy is the object: it can be read, and is
 // still closed to writes.
 //
