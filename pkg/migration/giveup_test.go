@@ -2,6 +2,7 @@ package migration_test
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -104,5 +105,46 @@ func (f *family) moves(replicas int64) {
 		if f.b.found(k, obj).Status != "" || f.b.found(k, tomb).Status != v1alpha1.Migrated {
 			f.b.t.Errorf("%s: labels %v in the new cell, %v in the old", k.Kind, obj.GetLabels(), tomb.GetLabels())
 		}
+	}
+}
+
+// TestAMoveGivesUpACopyThatIsDeletedAgainAndAgain, before its status is written.
+func TestAMoveGivesUpACopyThatIsDeletedAgainAndAgain(t *testing.T) {
+	b := newBed(t)
+	before := b.make(b.old, deployments, movedKinds["Deployment"].text)
+	mover := b.mover()
+	mover.Step = func(s migration.Step) {
+		if s.Name == migration.Created {
+			b.delete(b.new, deployments, "x")
+		}
+	}
+	b.gaveUp(mover.Move(t.Context(), b.unit(b.found(deployments, before))), "cell new had another copy 8 times", false)
+	b.untouched(deployments, before)
+	b.move(b.unit(b.found(deployments, b.get(b.old, deployments, "x"))), migration.Moved)
+	if diff := same(before, b.get(b.new, deployments, "x")); diff != "" {
+		t.Errorf("moved (-old +new):\n%s", diff)
+	}
+}
+
+// TestAMoveGivesUpACopyThatIsWrittenAgainAndAgain when it is to be revealed: there is only forward then.
+func TestAMoveGivesUpACopyThatIsWrittenAgainAndAgain(t *testing.T) {
+	b := newBed(t)
+	before := b.make(b.old, configMaps, `{metadata: {name: x}, data: {a: b}}`)
+	n := 0
+	b.requests.before = func(cell string, r *http.Request) {
+		if cell == "new" && r.Method == http.MethodPut {
+			n++
+			b.patch(b.new, configMaps, "x", fmt.Sprintf(`{"metadata":{"annotations":{"written":"%d"}}}`, n))
+		}
+	}
+	b.gaveUp(b.mover().Move(t.Context(), b.unit(b.found(configMaps, before))), "changed 8 times while it was to be revealed", true)
+	b.requests.before = nil
+	if tomb := b.get(b.old, configMaps, "x"); n != 8 || b.found(configMaps, tomb).Status != v1alpha1.Migrated {
+		t.Errorf("written %d times, the original is %v; want 8, and a tombstone", n, tomb.Object["metadata"])
+	}
+	b.move(b.unit(b.found(configMaps, b.get(b.old, configMaps, "x"))), migration.Moved)
+	after := b.get(b.new, configMaps, "x")
+	if b.found(configMaps, after).Status != "" || after.GetAnnotations()["written"] != "8" {
+		t.Errorf("the copy is %v; want it revealed, with what was written last", after.Object["metadata"])
 	}
 }
