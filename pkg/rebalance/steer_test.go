@@ -3,6 +3,7 @@ package rebalance_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -11,8 +12,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
@@ -216,6 +219,38 @@ func TestStepPauseAndResume(t *testing.T) {
 	b.must(err)
 	window := int32(30)
 	b.must(rebalance.Adjust(t.Context(), b.client, name, rebalance.Adjustment{Window: &window}))
+	b.must(rebalance.Resume(t.Context(), b.client, name, rebalance.ResumeOptions{}))
+	b.finish(d, v1alpha1.RebalanceSucceeded)
+	b.settled(before)
+}
+
+// TestAWindowOutOfBoundsIsRefusedMidRun by the API, to whoever writes it without the command, and by Adjust: the run stays
+// as it is, and goes on.
+func TestAWindowOutOfBoundsIsRefusedMidRun(t *testing.T) {
+	b, before := growing(t, 30)
+	name := b.accepted(v1alpha1.RebalanceSpec{Window: 4, Step: 1}).Run.Name
+	d := b.driver("it")
+	b.start(d, name)
+	b.awaitPaused(name)
+	patch := func(window int32) error {
+		_, err := b.client.Rebalances().Patch(t.Context(), name, types.MergePatchType,
+			fmt.Appendf(nil, `{"spec":{"window":%d}}`, window), metav1.PatchOptions{})
+		return err
+	}
+	accepted := b.rebalance(name)
+	for _, window := range []int32{0, -1, 10_001, 1_000_000_000} {
+		if err := patch(window); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "window must be 1 to 10000 units") {
+			t.Errorf("the API says %v of a window of %d; want it to be invalid", err, window)
+		}
+		wantRefusal(t, rebalance.Adjust(t.Context(), b.client, name, rebalance.Adjustment{Window: &window}),
+			fmt.Sprintf("window is %d; it must be 1 to 10000 units", window))
+		if now := b.rebalance(name); now.Generation != accepted.Generation || now.Status.Window != accepted.Status.Window {
+			t.Errorf("a window of %d changes the run: %s", window, cmp.Diff(accepted.Spec, now.Spec))
+		}
+	}
+	for _, window := range []int32{1, 10_000} {
+		b.must(patch(window))
+	}
 	b.must(rebalance.Resume(t.Context(), b.client, name, rebalance.ResumeOptions{}))
 	b.finish(d, v1alpha1.RebalanceSucceeded)
 	b.settled(before)
