@@ -141,9 +141,10 @@ func TestASignalLeavesNothingHalfMoved(t *testing.T) {
 		t.Run(signal.String(), func(t *testing.T) {
 			b := newBed(t)
 			b.change(t)
+			goOn := b.alone(t)
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			cmd := exec.CommandContext(ctx, b.binary, "rebalance", "--window", "4", "--rate", "4", "--yes", "-o", "json")
+			cmd := exec.CommandContext(ctx, b.binary, "rebalance", "--window", "2", "--yes", "-o", "json")
 			cmd.Env = append(os.Environ(), b.environ...)
 			var problems bytes.Buffer
 			cmd.Stderr = &problems
@@ -181,6 +182,8 @@ func TestASignalLeavesNothingHalfMoved(t *testing.T) {
 			if strings.Contains(problems.String(), "still in flight") {
 				t.Errorf("units were left in flight:\n%s", problems.String())
 			}
+			b.whole(t)
+			goOn()
 			b.finish(t, v1alpha1.RebalanceSucceeded)
 		})
 	}

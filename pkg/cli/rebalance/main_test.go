@@ -18,6 +18,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/client"
+	"github.com/kubecell/kubectl-cell/pkg/daemon"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
@@ -155,6 +156,22 @@ func (b *bed) await(t *testing.T, what string, condition func(*v1alpha1.Rebalanc
 		}
 		return err == nil && condition(run), nil
 	})
+}
+
+// alone suspends the backup daemon, which would take the run over, until the returned function is called or the test ends.
+func (b *bed) alone(t *testing.T) (end func()) {
+	t.Helper()
+	lock := filepath.Join(b.box.Dir("backup"), "lock")
+	end = func() {
+		if resumed, err := daemon.Resume(lock); err != nil || !resumed {
+			t.Errorf("resume the backup daemon: resumed %v, error %v", resumed, err)
+		}
+	}
+	if suspended, err := daemon.Suspend(lock); err != nil || !suspended {
+		t.Fatalf("suspend the backup daemon: suspended %v, error %v", suspended, err)
+	}
+	t.Cleanup(end)
+	return end
 }
 
 // finish brings the run to its end without a limit to its speed.

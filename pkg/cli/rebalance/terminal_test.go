@@ -84,13 +84,16 @@ func TestOnATerminal(t *testing.T) {
 func TestALostTerminal(t *testing.T) {
 	b := newBed(t)
 	b.change(t)
-	screen := b.open(t, 80, 24, "rebalance", "--window", "3", "--rate", "2", "--yes")
+	screen := b.open(t, 80, 24, "rebalance", "--window", "8", "--rate", "8", "--yes")
 	screen.AwaitText("Moving", " migrated")
 	driver := b.unfinished(t).Status.Driver
+	goOn := b.alone(t)
 	screen.HangUp()
 	if code := screen.Ended(); code != 130 {
 		t.Errorf("ended with %d; want 130", code)
 	}
+	b.whole(t)
+	goOn()
 	b.await(t, "another driver", func(run *v1alpha1.Rebalance) bool { return run.Status.Driver != driver })
 	b.finish(t, v1alpha1.RebalanceSucceeded)
 }
