@@ -3,14 +3,19 @@ package stream
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/kubecell/kubectl-cell/pkg/router/version"
 )
 
 const (
-	// journalLength is how many events a journal remembers.
-	journalLength = 512
+	// journalLength is how many events a journal remembers, unless there are so many journals that all together would take
+	// much more than journalBytes. Each has at least shortestJournal then.
+	journalLength   = 512
+	shortestJournal = 16
+	journalBytes    = 64 << 20
 	// journalLinger is how long the journal of a scope without streams is kept, for clients that come back: longer than a
 	// control plane's samples are, so that where there are samples there is a journal.
 	journalLinger = 20 * time.Minute
@@ -31,6 +36,8 @@ type Journals struct {
 	mu sync.Mutex
 	// scopes is guarded by mu.
 	scopes map[Scope]*Journal
+	// count is how many there are.
+	count atomic.Int64
 }
 
 // Acquire returns the journal of a scope. The caller releases it when its stream has ended. A scope with very
@@ -40,7 +47,7 @@ func (j *Journals) Acquire(scope Scope, now time.Time) (journal *Journal, releas
 	defer j.mu.Unlock()
 	journal, ok := j.scopes[scope]
 	if !ok {
-		journal = &Journal{}
+		journal = &Journal{count: &j.count}
 		j.sweep(now)
 		if len(j.scopes) >= maxScopes || len(scope.LabelSelector)+len(scope.FieldSelector) > maxSelector {
 			return journal, func(time.Time) {}
@@ -49,6 +56,7 @@ func (j *Journals) Acquire(scope Scope, now time.Time) (journal *Journal, releas
 			j.scopes = map[Scope]*Journal{}
 		}
 		j.scopes[scope] = journal
+		j.count.Store(int64(len(j.scopes)))
 	}
 	journal.streams++
 	return journal, func(now time.Time) {
@@ -57,7 +65,7 @@ func (j *Journals) Acquire(scope Scope, now time.Time) (journal *Journal, releas
 		journal.streams--
 		journal.since = now
 		if journal.streams == 0 && journal.empty() {
-			delete(j.scopes, scope)
+			j.forget(scope)
 		}
 	}
 }
@@ -66,9 +74,15 @@ func (j *Journals) Acquire(scope Scope, now time.Time) (journal *Journal, releas
 func (j *Journals) sweep(now time.Time) {
 	for s, idle := range j.scopes {
 		if idle.streams == 0 && now.Sub(idle.since) > journalLinger {
-			delete(j.scopes, s)
+			j.forget(s)
 		}
 	}
+}
+
+// forget is called while mu is held.
+func (j *Journals) forget(scope Scope) {
+	delete(j.scopes, scope)
+	j.count.Store(int64(len(j.scopes)))
 }
 
 // Known is what the journals know of one event.
@@ -129,6 +143,8 @@ type Journal struct {
 	// streams and since are guarded by the Journals' lock.
 	streams int
 	since   time.Time
+	// count is how many journals share the memory; nil where this is the only one.
+	count *atomic.Int64
 
 	mu sync.Mutex
 	// The rest is guarded by mu. entries[0] has the number first.
@@ -221,8 +237,8 @@ func (j *Journal) enter(slot int, version int64, stood position) (int, bool) {
 	}
 	j.newest.Set(slot, version)
 	j.entries = append(j.entries, entry{slot, version, stood.Clone()})
-	if len(j.entries) > journalLength {
-		drop := len(j.entries) - journalLength*3/4
+	if limit := j.limit(len(stood)); len(j.entries) > limit {
+		drop := len(j.entries) - limit*3/4
 		for _, e := range j.entries[:drop] {
 			j.forgotten.Set(e.slot, max(e.version, j.forgotten.Raw(e.slot)))
 		}
@@ -230,6 +246,16 @@ func (j *Journal) enter(slot int, version int64, stood position) (int, bool) {
 		j.first += drop
 	}
 	return j.end() - 1, true
+}
+
+// limit is how many entries of so many slots the journal may have now.
+func (j *Journal) limit(slots int) int {
+	journals := int64(1)
+	if j.count != nil {
+		journals = max(1, j.count.Load())
+	}
+	each := int64(unsafe.Sizeof(entry{})) + int64(slots)*int64(unsafe.Sizeof(int64(0)))
+	return int(min(journalLength, max(shortestJournal, journalBytes/(journals*each))))
 }
 
 // lower notes that a stream stood at stood after it had written entry n. A client may come back from any of

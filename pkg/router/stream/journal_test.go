@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -129,6 +130,32 @@ func TestJournalsAreBounded(t *testing.T) {
 	journals.Acquire(Scope{FieldSelector: strings.Repeat("x", maxSelector+1)}, time.Now())
 	if len(journals.scopes) > maxScopes {
 		t.Errorf("%d journals are kept", len(journals.scopes))
+	}
+}
+
+// TestManyJournalsAreShort: what all of them take is bounded, also where some were long before the others came.
+func TestManyJournalsAreShort(t *testing.T) {
+	const cells = 64
+	var journals Journals
+	for i := range maxScopes {
+		journal, _ := journals.Acquire(Scope{LabelSelector: fmt.Sprint(i)}, time.Now())
+		events := journalLength
+		if i > maxScopes/8 {
+			events /= 4 // it is as long as it gets
+		}
+		for v := range int64(events) {
+			journal.enter(1, v+1, make(version.Vector, cells))
+		}
+	}
+	bytes := 0
+	for scope, journal := range journals.scopes {
+		if len(journal.entries) < shortestJournal/2 {
+			t.Fatalf("the journal of %+v has %d entries", scope, len(journal.entries))
+		}
+		bytes += len(journal.entries) * (int(unsafe.Sizeof(entry{})) + 8*cells)
+	}
+	if bytes > 4*journalBytes {
+		t.Errorf("%d journals take %d MiB", len(journals.scopes), bytes>>20)
 	}
 }
 
