@@ -1,6 +1,9 @@
 package report
 
-import "regexp"
+import (
+	"bytes"
+	"regexp"
+)
 
 // redacted stands for what was taken out.
 const redacted = "[REDACTED]"
@@ -12,10 +15,17 @@ type redactor struct {
 	whole []*regexp.Regexp
 	// named keep their first group, the name, and lose what follows.
 	named []*regexp.Regexp
+	// block is a line that begins a block of YAML which is secret. The first group is what it is indented by.
+	block *regexp.Regexp
 }
 
-// value is what stands behind a name: a word, or text in quotes, in those of JSON that is quoted itself, too.
-const value = `(?:\\"[^"\\]*\\"|"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',}{\\]+)`
+const (
+	// value is what stands behind a name: a list, a word, or text in quotes, in those of JSON that is quoted itself, too.
+	value = `(?:\[[^\]]*\]|\\"(?:[^"\\]|\\\\\\"|\\\\[^"\\])*\\"|"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',}{\\\[]+)`
+	// secretName ends a name that says what it holds.
+	secretName = `(?:password|passwd|passphrase|secret[-_]?access[-_]?key|client[-_]?secret|api[-_]?key|private[-_]?key|` +
+		`client-key-data|client-certificate-data|certificate-authority-data|token)`
+)
 
 func newRedactor() *redactor {
 	return &redactor{
@@ -24,8 +34,10 @@ func newRedactor() *redactor {
 			`(?s)-----BEGIN [A-Z0-9 ]+-----.*?(-----END [A-Z0-9 ]+-----|\z)`,
 			// The same in base64, as in kubeconfigs and Secrets.
 			`LS0tLS1CRUdJTi[A-Za-z0-9+/=_-]*`,
-			// JWTs, and the first part of ones that were cut off.
-			`eyJ[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]*){0,2}`,
+			// JWTs, and the first part of ones that were cut off; JSON in base64.
+			`eyJ[A-Za-z0-9_+/=-]{8,}(\.[A-Za-z0-9_-]*){0,2}`,
+			// A kubeconfig in base64.
+			`YXBpVmVyc2lvb[A-Za-z0-9+/=_-]*`,
 			// Bootstrap tokens of Kubernetes, keys of clouds and of forges.
 			`\b[a-z0-9]{6}\.[a-z0-9]{16}\b`,
 			`\b(AKIA|ASIA)[A-Z0-9]{16}\b`,
@@ -37,8 +49,11 @@ func newRedactor() *redactor {
 			`(?i)(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{6,}`,
 			`(?i)((?:set-)?cookie["']?\s*[:=]\s*\[?["']?)[^"'\]}\n]+`,
 			// Fields, flags and variables whose name says what they hold.
-			`(?i)([\w.-]*(?:password|passwd|passphrase|secret[-_]?access[-_]?key|client[-_]?secret|api[-_]?key|private[-_]?key|access-?token|refresh-?token|id-?token|`+
-				`bearer-?token|client-key-data|client-certificate-data|certificate-authority-data|-token|_token|\btoken)\\?["']?\s*[:=]\s*)`+value,
+			`(?i)([\w.-]*`+secretName+`\\?["']?\s*[:=]\s*)`+value,
+			// The same as the name and the value of a variable, in JSON and in YAML.
+			`(?i)(\bname\\?["']?\s*:\s*\\?["']?[\w.-]*`+secretName+`\\?["']?\s*[,\n]\s*\\?["']?value\\?["']?\s*:\s*)`+value,
+			// What a Secret or a ConfigMap holds, in JSON.
+			`(\\?"(?:data|stringData)\\?"\s*:\s*\{)[^{}]+`,
 			// Flags whose value is the next word: of a command line, of a list in JSON, of one in YAML.
 			`(?i)(--[\w-]*(?:password|passwd|passphrase|token|secret|api-?key|private-?key)\\?["']?(?:\s*,\s*|\s+(?:-\s+)?))`+value,
 			// A field that is called secret and nothing else. One whose value begins on another line has fields of its own.
@@ -46,6 +61,7 @@ func newRedactor() *redactor {
 			// Credentials in URLs.
 			`([a-z][a-z0-9+.-]*://[^/\s:@"']*:)[^@\s/"']+@`,
 		),
+		block: regexp.MustCompile(`(?i)^([ \t-]*)[\w.-]*` + secretName + `["']?\s*:\s*[|>][-+0-9]*\s*$`),
 	}
 }
 
@@ -59,6 +75,7 @@ func compile(patterns ...string) []*regexp.Regexp {
 
 // clean returns data without its secrets.
 func (r *redactor) clean(data []byte) []byte {
+	data = r.withoutBlocks(data)
 	for _, pattern := range r.whole {
 		data = pattern.ReplaceAllLiteral(data, []byte(redacted))
 	}
@@ -66,4 +83,23 @@ func (r *redactor) clean(data []byte) []byte {
 		data = pattern.ReplaceAll(data, []byte("${1}"+redacted))
 	}
 	return data
+}
+
+// withoutBlocks empties the blocks of YAML that are secret: all lines which are indented further than their name.
+func (r *redactor) withoutBlocks(data []byte) []byte {
+	var out [][]byte
+	inside := -1 // what the name of the block is indented by
+	for line := range bytes.SplitSeq(data, []byte("\n")) {
+		text := bytes.TrimLeft(line, " \t")
+		if inside >= 0 && (len(text) == 0 || len(line)-len(text) > inside) {
+			continue
+		}
+		inside = -1
+		if match := r.block.FindSubmatch(line); match != nil {
+			inside = len(match[1])
+			line = append(bytes.TrimRight(bytes.Clone(line), "|>-+0123456789 \t\r"), " "+redacted...)
+		}
+		out = append(out, line)
+	}
+	return bytes.Join(out, []byte("\n"))
 }

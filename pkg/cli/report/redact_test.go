@@ -39,6 +39,15 @@ func TestSecretsAreTakenOut(t *testing.T) {
 		"bootstrap token":      {"joined with abcdef.0123456789abcdef today", "0123456789abcdef", "today"},
 		"cloud key":            {"key AKIAIOSFODNN7EXAMPLE used", "IOSFODNN7", "used"},
 		"forge token":          {"push ghp_0123456789abcdefghijABCDEFGHIJ failed", "0123456789abcdefghij", "failed"},
+		"token, camel":         {`{"sessionToken":"hunter2","name":"a"}`, "hunter2", `"name":"a"`},
+		"list":                 {`{"password":["a","hunter2"],"name":"a"}`, "hunter2", `"name":"a"`},
+		"quotes, quoted JSON":  {`{"msg":"body {\"token\":\"a\\\"hunter2\",\"n\":1}"}`, "hunter2", `\"n\":1`},
+		"block":                {"users:\n- password: |-\n    one\n\n    hunter2\n  name: joe", "hunter2", "name: joe"},
+		"block, folded":        {"token: >\n  hunter2\nname: joe", "hunter2", "name: joe"},
+		"pair in JSON":         {`{"env":[{"name":"DB_PASSWORD","value":"hunter2"},{"name":"TZ","value":"UTC"}]}`, "hunter2", `"TZ","value":"UTC"`},
+		"pair in YAML":         {"env:\n- name: API_TOKEN\n  value: hunter2\n- name: TZ\n  value: UTC", "hunter2", "value: UTC"},
+		"kubeconfig in base64": {"data: " + base64.StdEncoding.EncodeToString([]byte("apiVersion: v1\nkind: Config\n")) + "\nname: it", "a2luZDogQ29uZmln", "name: it"},
+		"data of a Secret":     {`{"data":{"any":"aHVudGVyMg=="},"kind":"Secret"}`, "aHVudGVyMg", `"kind":"Secret"`},
 		"client secret, camel": {`clientSecret: hunter2` + "\nissuer: https://i", "hunter2", "issuer: https://i"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -63,6 +72,8 @@ func TestOrdinaryTextStays(t *testing.T) {
 		"continue token refused with 410",
 		"volumes:\n- name: tls\n  secret:\n    secretName: kubecell-router-tls",
 		"secret/kubecell-router-tls created",
+		"env:\n- name: TZ\n  value: UTC",
+		"description: |\n  two\n  lines",
 		"the token is that of a pod, --token-ttl 5m",
 	} {
 		if got := string(newRedactor().clean([]byte(text))); got != text {
