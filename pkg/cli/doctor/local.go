@@ -2,10 +2,12 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 
 	"github.com/kubecell/kubectl-cell/pkg/cli/backup"
 	"github.com/kubecell/kubectl-cell/pkg/cli/launch"
@@ -59,19 +61,46 @@ func (e *examination) stateDir() {
 		e.failed("state", err)
 		return
 	}
+	another := "export " + sandbox.HomeEnv + "=$HOME/kubectl-cell"
 	info, err := os.Stat(dir)
+	missing := os.IsNotExist(err)
 	switch {
-	case os.IsNotExist(err):
-		e.ok("state", "%s, nothing in it yet", dir)
+	case err != nil && !missing:
+		e.found(Failed, "state", err.Error(), another)
+		return
+	case !missing && !info.IsDir():
+		e.found(Failed, "state", dir+" is no directory", another)
+		return
+	}
+	switch err := writable(dir); {
+	case errors.Is(err, syscall.ENOSPC):
+		e.found(Failed, "state", fmt.Sprintf("%s cannot be written to: %v", dir, err), "df -h "+dir+"   # says how full the disk is: free some space")
 	case err != nil:
-		e.found(Failed, "state", err.Error(), "export "+sandbox.HomeEnv+"=$HOME/kubectl-cell")
-	case !info.IsDir():
-		e.found(Failed, "state", dir+" is no directory", "export "+sandbox.HomeEnv+"=$HOME/kubectl-cell")
+		e.found(Failed, "state", fmt.Sprintf("%s cannot be written to: %v", dir, err), another)
+	case missing:
+		e.ok("state", "%s, nothing in it yet", dir)
 	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
 		e.found(Warning, "state", fmt.Sprintf("others may look into %s (mode %o)", dir, info.Mode().Perm()), "chmod 700 "+dir)
 	default:
 		e.ok("state", "%s", dir)
 	}
+}
+
+// writable tries a file in a directory, or in the nearest one above it that exists: modes say nothing of what is mounted
+// read-only, is full, or is of no disk.
+func writable(dir string) error {
+	for {
+		if _, err := os.Stat(dir); !os.IsNotExist(err) || dir == filepath.Dir(dir) {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	file, err := os.CreateTemp(dir, ".kubectl-cell-doctor-")
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString("x")
+	return errors.Join(err, file.Close(), os.Remove(file.Name()))
 }
 
 // daemons are those of this machine. One that does not run is no fault: it may run elsewhere.
