@@ -8,8 +8,13 @@ import (
 	"testing"
 
 	"github.com/charmbracelet/x/ansi"
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/rebalance"
 	"github.com/kubecell/kubectl-cell/pkg/tui/terminaltest"
 )
 
@@ -77,6 +82,122 @@ func TestOnATerminal(t *testing.T) {
 	}
 
 	b.finish(t, v1alpha1.RebalanceSucceeded)
+}
+
+// TestSteeredOnATerminal presses the keys that change a run: it pauses itself at the first unit that fails, which is tried
+// again, moves one window, and is aborted, which leaves everything where it was.
+func TestSteeredOnATerminal(t *testing.T) {
+	b := newBed(t)
+	b.change(t)
+	before := b.homes(t)
+	planned, _ := b.must(t, 0, "rebalance", "--dry-run", "-o", "name")
+	third := strings.TrimPrefix(strings.Fields(planned)[2], namespace+"/")
+	makeRoom := b.squat(t, third, before[third])
+	screen := b.open(t, 80, 24, "rebalance", "--window", "5", "--rate", "2", "--max-failures", "0", "--yes")
+	screen.AwaitText("Paused", "p resume", third, "maxFailures is 0")
+	b.await(t, "the run to have paused itself", func(run *v1alpha1.Rebalance) bool {
+		return run.Spec.Paused && run.Status.FailedUnits == 1
+	})
+	name := b.unfinished(t).Name
+	makeRoom()
+	b.retry(t, screen)
+	b.step(t, screen)
+	b.abort(t, screen, name)
+	b.whole(t)
+	if diff := cmp.Diff(before, b.homes(t)); diff != "" {
+		t.Errorf("the aborted run has left items elsewhere (-before +now):\n%s", diff)
+	}
+}
+
+// retry has what failed tried again, in a run that has paused itself.
+func (b *bed) retry(t *testing.T, screen *terminaltest.Terminal) {
+	t.Helper()
+	screen.Press("r")
+	screen.AwaitText("resumed; what failed is tried again")
+	b.await(t, "what failed to have moved", func(run *v1alpha1.Rebalance) bool {
+		return !run.Spec.Paused && run.Status.FailedUnits == 0 && rebalance.ProgressOf(&run.Status).Moved >= 5
+	})
+	screen.Press("r")
+	screen.AwaitText("tried again by itself while the run is not paused")
+}
+
+// step pauses the run, makes its window smaller, and moves one.
+func (b *bed) step(t *testing.T, screen *terminaltest.Terminal) {
+	t.Helper()
+	screen.Press("p")
+	screen.AwaitText("Paused", "p resume")
+	screen.Press("-")
+	screen.AwaitText("window set to 2", "window 2/2")
+	var stood rebalance.Progress
+	b.await(t, "the run to stand, with a window of 2", func(run *v1alpha1.Rebalance) bool {
+		stood = rebalance.ProgressOf(&run.Status)
+		return run.Spec.Window == 2 && run.Status.Phase == v1alpha1.RebalancePaused && stood.InFlight == 0
+	})
+	screen.Press("s")
+	screen.AwaitText("moving one window, then pausing")
+	b.await(t, "one window to have moved", func(run *v1alpha1.Rebalance) bool {
+		return run.Spec.Paused && run.Status.Phase == v1alpha1.RebalancePaused && rebalance.ProgressOf(&run.Status).Moved == stood.Moved+2
+	})
+	screen.AwaitText("Paused", "p resume")
+}
+
+// abort looks at the question whether to leave, and goes back; then it aborts the run, at the second question.
+func (b *bed) abort(t *testing.T, screen *terminaltest.Terminal, name string) {
+	t.Helper()
+	screen.Press("q")
+	screen.AwaitText("Leave the screen?", "s stay")
+	screen.Press("s")
+	screen.AwaitText("p resume", "a abort")
+	screen.Press("a")
+	screen.AwaitText("y abort")
+	screen.Press("n")
+	screen.AwaitText("not aborted", "Paused")
+	if b.unfinished(t).Spec.Abort {
+		t.Error("the run is aborted by another key than y")
+	}
+	screen.Press("a")
+	screen.AwaitText("y abort")
+	screen.Press("y")
+	screen.AwaitText("rebalance "+name+" is Aborted", "hint: kubectl cell diff")
+	if code := screen.Ended(); code != 1 {
+		t.Errorf("ended with %d; want 1", code)
+	}
+}
+
+// homes are the cells that items live in.
+func (b *bed) homes(t *testing.T) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for _, cell := range []string{"cell-1", "cell-2"} {
+		list, err := b.direct(t, cell).CoreV1().ConfigMaps(namespace).List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, cm := range list.Items {
+			if strings.HasPrefix(cm.Name, "item-") && cm.Labels[v1alpha1.LabelRebalanceStatus] == "" {
+				out[cm.Name] = cell
+			}
+		}
+	}
+	return out
+}
+
+// squat makes an object of an item's name in the cell that the item does not live in, so that it cannot move there.
+func (b *bed) squat(t *testing.T, item, home string) (makeRoom func()) {
+	t.Helper()
+	cell := map[string]string{"cell-1": "cell-2", "cell-2": "cell-1"}[home]
+	maps := b.direct(t, cell).CoreV1().ConfigMaps(namespace)
+	makeRoom = func() {
+		if err := maps.Delete(t.Context(), item, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			t.Fatal(err)
+		}
+	}
+	makeRoom() // an earlier run may have left a tombstone
+	squatter := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: item}}
+	if _, err := maps.Create(t.Context(), squatter, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return makeRoom
 }
 
 // TestALostTerminal takes the terminal away in the middle of a run: no unit is left half moved, and the backup
