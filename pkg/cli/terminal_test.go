@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 	"github.com/kubecell/kubectl-cell/pkg/tui/terminaltest"
 )
@@ -221,6 +222,7 @@ func TestCtrlCAtPrompts(t *testing.T) {
 		{"failback cell-1", "Type cell-1 to confirm: ", "cell-", nothing},
 		{"remove spare --force", "Type spare to confirm: ", "spar", p.spareCell},
 		{"rebalance abort", "Go on? [y/N]: ", "y", p.unfinishedRun},
+		{"rebalance --window 50", "Go on? [y/N]: ", "y", p.otherPoints}, // no member differs whose name could be asked for
 	} {
 		t.Run(test.command, func(t *testing.T) {
 			test.given(t)
@@ -268,6 +270,32 @@ func (p *person) unfinishedRun(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// otherPoints makes the number of points all that the wanted ring differs in, until the end of the test.
+func (p *person) otherPoints(t *testing.T) {
+	t.Helper()
+	ctx, rings := context.WithoutCancel(t.Context()), p.b.client.Rings()
+	before := changeRing(ctx, t, rings, func(ring *v1alpha1.Ring) {
+		ring.Spec.RingLayout = *ring.Status.Current.DeepCopy()
+		ring.Spec.PointsPerWeight++
+	})
+	t.Cleanup(func() { changeRing(ctx, t, rings, func(ring *v1alpha1.Ring) { ring.Spec = before.Spec }) })
+}
+
+// changeRing changes the wanted ring, and returns what it was.
+func changeRing(ctx context.Context, t *testing.T, rings client.Resource[v1alpha1.Ring, v1alpha1.RingList], change func(*v1alpha1.Ring)) *v1alpha1.Ring {
+	t.Helper()
+	before, err := rings.Get(ctx, v1alpha1.RingName, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := before.DeepCopy()
+	change(after)
+	if _, err := rings.Update(ctx, after, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return before
 }
 
 // unwrapped is what is on a screen without the breaks of a narrow terminal.
