@@ -79,8 +79,11 @@ func (m *manifest) check(file string) []string {
 	if m.APIVersion != "krew.googlecontainertools.github.com/v1alpha2" || m.Kind != "Plugin" {
 		wrong("is a %s %s", m.APIVersion, m.Kind)
 	}
-	if m.Metadata.Name+".yaml" != file || !regexp.MustCompile(`^[\w-]+$`).MatchString(m.Metadata.Name) {
+	if m.Metadata.Name+".yaml" != file {
 		wrong("is called %q in the file %s", m.Metadata.Name, file)
+	}
+	if !regexp.MustCompile(`^[\w-]+$`).MatchString(m.Metadata.Name) {
+		wrong("the name %q is not of letters, digits, _ and -", m.Metadata.Name)
 	}
 	if v, err := version.ParseSemantic(m.Spec.Version); err != nil || !strings.HasPrefix(m.Spec.Version, "v") || v.String() == "" {
 		wrong("version %q is not v and a semantic version", m.Spec.Version)
@@ -180,24 +183,38 @@ func TestKrewManifest(t *testing.T) {
 
 // The check itself finds what krew would refuse.
 func TestManifestsThatKrewRefuses(t *testing.T) {
-	for name, spoil := range map[string]func(*manifest){
-		"version without v":     func(m *manifest) { m.Spec.Version = "0.1.0" },
-		"other name":            func(m *manifest) { m.Metadata.Name = "cells" },
-		"long description":      func(m *manifest) { m.Spec.ShortDescription = strings.Repeat("long ", 20) },
-		"usage in description":  func(m *manifest) { m.Spec.ShortDescription = "where|get|status" },
-		"checksum in capitals":  func(m *manifest) { m.Spec.Platforms[0].SHA256 = strings.Repeat("A", 64) },
-		"overlap":               func(m *manifest) { delete(m.Spec.Platforms[0].Selector.MatchLabels, "arch") },
-		"matches nothing":       func(m *manifest) { m.Spec.Platforms[0].Selector.MatchLabels["os"] = "plan9" },
-		"selects by other keys": func(m *manifest) { m.Spec.Platforms[0].Selector.MatchLabels["zone"] = "a" },
-		"no .exe":               func(m *manifest) { m.Spec.Platforms[5].Bin = "kubectl-cell" },
-		"empty files":           func(m *manifest) { m.Spec.Platforms[0].Files = &[]fileMove{} },
-		"other caveats":         func(m *manifest) { m.Spec.Caveats = "Star us!" },
+	for name, test := range map[string]struct {
+		spoil func(*manifest)
+		says  string
+	}{
+		"other apiVersion":        {func(m *manifest) { m.APIVersion = "krew.googlecontainertools.github.com/v1alpha1" }, "is a "},
+		"other kind":              {func(m *manifest) { m.Kind = "Plugins" }, "is a "},
+		"version without v":       {func(m *manifest) { m.Spec.Version = "0.1.0" }, "version "},
+		"version that is none":    {func(m *manifest) { m.Spec.Version = "v0.1" }, "version "},
+		"version with zeros":      {func(m *manifest) { m.Spec.Version = "v0.01.0" }, "version "},
+		"other name":              {func(m *manifest) { m.Metadata.Name = "cells" }, "is called "},
+		"name that is no word":    {func(m *manifest) { m.Metadata.Name = "ce.ll" }, "is not of letters"},
+		"long description":        {func(m *manifest) { m.Spec.ShortDescription = strings.Repeat("long ", 20) }, "shortDescription "},
+		"usage in description":    {func(m *manifest) { m.Spec.ShortDescription = "where|get|status" }, "shortDescription "},
+		"homepage without TLS":    {func(m *manifest) { m.Spec.Homepage = "http://example.com" }, "description or homepage"},
+		"checksum in capitals":    {func(m *manifest) { m.Spec.Platforms[0].SHA256 = strings.Repeat("A", 64) }, "sha256 "},
+		"archive without TLS":     {func(m *manifest) { m.Spec.Platforms[0].URI = "http://example.com/kubectl-cell.tar.gz" }, "uri "},
+		"archive of another kind": {func(m *manifest) { m.Spec.Platforms[0].URI = "https://example.com/kubectl-cell.tar.xz" }, "uri "},
+		"overlap":                 {func(m *manifest) { delete(m.Spec.Platforms[0].Selector.MatchLabels, "arch") }, "platforms match "},
+		"matches nothing":         {func(m *manifest) { m.Spec.Platforms[0].Selector.MatchLabels["os"] = "plan9" }, "matches no machine"},
+		"selects by other keys":   {func(m *manifest) { m.Spec.Platforms[0].Selector.MatchLabels["zone"] = "a" }, "selector asks for zone"},
+		"no .exe":                 {func(m *manifest) { m.Spec.Platforms[5].Bin = "kubectl-cell" }, "bin "},
+		"program somewhere else":  {func(m *manifest) { m.Spec.Platforms[0].Bin = "../kubectl-cell" }, "bin "},
+		"empty files":             {func(m *manifest) { m.Spec.Platforms[0].Files = &[]fileMove{} }, "without the LICENSE"},
+		"no LICENSE":              {func(m *manifest) { m.Spec.Platforms[0].Files = &[]fileMove{{From: "kubectl-cell", To: "."}} }, "without the LICENSE"},
+		"no program":              {func(m *manifest) { m.Spec.Platforms[0].Files = &[]fileMove{{From: "LICENSE", To: "."}} }, "or the program"},
+		"other caveats":           {func(m *manifest) { m.Spec.Caveats = "Star us!" }, "caveats "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := readManifest(t, filepath.Join(root, "plugins", "cell.yaml"))
-			spoil(m)
-			if problems := m.check("cell.yaml"); len(problems) == 0 {
-				t.Error("it was accepted")
+			test.spoil(m)
+			if problems := strings.Join(m.check("cell.yaml"), "; "); !strings.Contains(problems, test.says) {
+				t.Errorf("problems are %q, want one that says %q", problems, test.says)
 			}
 		})
 	}
