@@ -79,7 +79,7 @@ func TestREADME(t *testing.T) {
 	}
 	t.Cleanup(func() { endSandbox(t, environ, filepath.Join(root, "bin", "kubectl-cell")) })
 
-	s := newShell(t, dir, 104, 28, environ)
+	s := newShell(t, dir, screenWidth, 28, environ)
 	s.terminal.Patience = 2 * time.Minute
 	if *clone {
 		s.terminal.Patience = 30 * time.Minute

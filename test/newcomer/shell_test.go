@@ -13,10 +13,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/tui/terminaltest"
 )
 
-const (
-	prompt = "$"
-	ctrlL  = "\x0c"
-)
+const ctrlL = "\x0c"
 
 // question is how the commands ask; what is to be typed is said.
 var question = regexp.MustCompile(`Type (\S+) to confirm:$`)
