@@ -14,8 +14,8 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
-// completionWithin is how long the plugin may take on a busy machine to complete where the server says nothing: its time
-// limit is 0.8 s. kubectl takes five seconds more by itself, whatever is completed.
+// completionWithin is how long the plugin may take on a busy machine to complete where the server says nothing, for which
+// it waits half a second (within_test.go). kubectl itself takes five seconds more then, whatever is completed.
 const completionWithin = 10 * time.Second
 
 // TestCompletionThroughKubectl has kubectl itself complete `kubectl cell …`, with the file that `completion install`
