@@ -260,7 +260,7 @@ func (h *handler) openAdminPort(ctx context.Context, config Config, registered *
 		return nil, fmt.Errorf("open the admin port: %w", err)
 	}
 	config.Logger.Info("health, metrics and profiles are served without credentials", "url", port.URL)
-	registered.Reachable(cmp.Or(config.AdminURL, port.URL))
+	registered.Reachable(cmp.Or(validHost(config.AdminURL), port.URL))
 	if config.AdminReady != nil {
 		config.AdminReady(port.URL)
 	}
