@@ -36,10 +36,10 @@ func keepsAccount(w http.ResponseWriter, r *http.Request, state *feed.State, inf
 }
 
 // tries says whether a write only asks what would become of it. A deletion with a body says so there, whatever its query
-// says; one whose body cannot be read is refused by the cell.
+// says; one whose body cannot be read is refused by the cell. An eviction may say so in either.
 func tries(w http.ResponseWriter, r *http.Request, info *request.RequestInfo) bool {
 	if !deletes(info) {
-		return r.URL.RawQuery != "" && r.URL.Query().Has("dryRun")
+		return r.URL.RawQuery != "" && r.URL.Query().Has("dryRun") || evicts(info) && triesToEvict(w, r)
 	}
 	options, err := deleteOptions(w, r, info)
 	return err != nil || len(options.DryRun) > 0

@@ -208,7 +208,7 @@ func (m *moving) write(to route.Route) bool {
 		return true
 	}
 	goal := target{source: at.source}
-	if m.info.Subresource == "scale" {
+	if m.info.Subresource == "scale" || evicts(m.info) {
 		goal.of = at.object
 	}
 	moves := len(to.Sources) > 1
@@ -241,7 +241,7 @@ func (m *moving) write(to route.Route) bool {
 	case missing:
 		return m.nothing(nil)
 	case !moves || !early && at.source != to.Sources[0]:
-	case m.info.Verb == "create":
+	case m.info.Verb == "create" && m.info.Subresource == "":
 		// It exists, and must not be made here should it be deleted meanwhile: others make it in the other cell. Early that
 		// may be either of them, since some may still know the way back.
 		goal.dryRun = true

@@ -37,12 +37,12 @@ func newMovingBed(t *testing.T, options ...func(*router.Config)) *bed {
 }
 
 // phase sets the ring's phase and waits until the router serves it. While Stable all keys are in cell-2. Replication
-// controllers are Dependent.
+// controllers are Dependent, and pods are Sharded.
 func (b *bed) phase(t *testing.T, phase v1alpha1.RingPhase) {
 	t.Helper()
 	one := func(cell string) *v1alpha1.RingLayout {
 		return &v1alpha1.RingLayout{Members: []v1alpha1.RingMember{{Cell: cell, Weight: 100}}, PointsPerWeight: 10,
-			Resources: []v1alpha1.ResourceRule{{Resource: "replicationcontrollers", Class: "Dependent"}}}
+			Resources: []v1alpha1.ResourceRule{{Resource: "replicationcontrollers", Class: "Dependent"}, {Resource: "pods", Class: "Sharded"}}}
 	}
 	b.awaitAcknowledged(t, b.editRing(t, func(s *v1alpha1.RingStatus) {
 		s.Epoch++

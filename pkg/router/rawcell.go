@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apiserver/pkg/endpoints/request"
@@ -83,6 +84,11 @@ func (h *handler) serveRaw(w http.ResponseWriter, r *http.Request, state *feed.S
 // rawWrite sends a raw write of something that is backed up, and puts it into the ledger before it passes the answer
 // on as it is.
 func (h *handler) rawWrite(w http.ResponseWriter, r *http.Request, plane *upstream.ControlPlane, info *request.RequestInfo) {
+	var pod *metav1.PartialObjectMetadata
+	if evicts(info) {
+		// Where it cannot be read the ledger lacks the UID, and nothing else.
+		pod, _ = plane.Metadata().Resource(resourceOf(info)).Namespace(info.Namespace).Get(r.Context(), info.Name, metav1.GetOptions{})
+	}
 	answer, err := plane.Send(r, upstream.Changes{Header: http.Header{"Accept-Encoding": nil}})
 	if err != nil {
 		h.noAnswer(w, r, plane.Name(), err)
@@ -95,6 +101,9 @@ func (h *handler) rawWrite(w http.ResponseWriter, r *http.Request, plane *upstre
 			return
 		}
 		said := answeredBy(answer.Header.Get("Content-Type"), body)
+		if evicts(info) {
+			info, said = evicted(info, pod)
+		}
 		if info.Verb == "deletecollection" {
 			h.accountAll(plane.Name(), info, said)
 		} else {

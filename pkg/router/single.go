@@ -50,12 +50,12 @@ func (h *handler) single(w http.ResponseWriter, r *http.Request, state *feed.Sta
 		h.forward(w, r, state, source)
 		return
 	}
-	of, err := h.scaled(r, state, info, source)
+	of, err := h.behind(r, state, info, source)
 	switch {
 	case err != nil:
 		h.fail(w, r, noPlane(source, err))
 		return
-	case of != nil && mayNotScale(r, of):
+	case of != nil && mayNotPass(r, of):
 		h.again(w, r, state, info)
 		return
 	}
@@ -118,7 +118,7 @@ type target struct {
 	// uid is the object that the request is about, "" where it may be any: a write that would make the object must
 	// not do so where its key moves from.
 	uid types.UID
-	// of is the object whose Scale is asked for, nil where it is not needed.
+	// of is the object whose Scale is asked for, or that is to be evicted, nil where it is not needed.
 	of *metav1.PartialObjectMetadata
 }
 

@@ -67,7 +67,7 @@ type exchange struct {
 	protected *protected
 	refusal   error
 	answer    *http.Response
-	// of is the object of a Scale, nil for other answers.
+	// of is the object of a Scale, or the one that was evicted, nil for other answers.
 	of *metav1.PartialObjectMetadata
 	// seen is what the answer says of the object.
 	seen seen
@@ -121,7 +121,11 @@ func (x *exchange) look() error {
 // account puts the write into the ledger, if it is one that succeeded.
 func (x *exchange) account(said answered) {
 	if x.accounted && x.answer.StatusCode < http.StatusMultipleChoices {
-		x.h.account(x.plane.Name(), x.info, said)
+		info := x.info
+		if evicts(info) {
+			info, said = evicted(info, x.of)
+		}
+		x.h.account(x.plane.Name(), info, said)
 		if x.protected != nil && x.seen == shown {
 			x.refusal = x.protected.store(x.r, said)
 		}

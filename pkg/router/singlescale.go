@@ -13,11 +13,13 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/router/wire"
 )
 
-// scaled is the metadata of the object whose Scale is asked for, nil where it is not needed. A Scale shows the version
-// of its object and none of its annotations, so that it does not tell in which epoch that moved.
-func (h *handler) scaled(r *http.Request, state *feed.State, info *request.RequestInfo, source string) (*metav1.PartialObjectMetadata, error) {
-	if info.Subresource != "scale" || source == route.RCP || state.Snapshot.Epoch <= 1 {
-		return nil, nil //nolint:nilnil // nothing has ever moved
+// behind is the metadata of the object whose Scale is asked for, or of the pod that is to be evicted, nil where it is not
+// needed. A Scale shows the version of its object and none of its annotations, so that it does not tell in which epoch that
+// moved. The answer to an eviction does not tell which pod is gone.
+func (h *handler) behind(r *http.Request, state *feed.State, info *request.RequestInfo, source string) (*metav1.PartialObjectMetadata, error) {
+	scales := info.Subresource == "scale" && state.Snapshot.Epoch > 1 // else nothing has ever moved
+	if !scales && !evicts(info) || source == route.RCP {
+		return nil, nil //nolint:nilnil // nobody asks for it
 	}
 	if class, _ := state.Snapshot.Classes.Of(info.APIGroup, info.Resource, info.Namespace); class == placement.Local {
 		return nil, nil //nolint:nilnil // it never moves
@@ -25,9 +27,9 @@ func (h *handler) scaled(r *http.Request, state *feed.State, info *request.Reque
 	return metadataIn(r.Context(), state, info, source)
 }
 
-// mayNotScale says whether a request for the Scale of an object must not be sent to where that was read: it has left, or
-// not arrived, or it is a write while it is copied. A cell cannot tell, since a Scale has no labels.
-func mayNotScale(r *http.Request, of metav1.Object) bool {
+// mayNotPass says whether a request for the Scale of an object, or an eviction, must not be sent to where the object was
+// read: it has left, or not arrived, or it is a write while it is copied. A cell cannot tell, since neither has its labels.
+func mayNotPass(r *http.Request, of metav1.Object) bool {
 	switch statusOf(of) {
 	case "":
 		return false
