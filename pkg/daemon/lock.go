@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -121,13 +122,23 @@ func (l *Lock) Record(h Holder) error {
 		return fmt.Errorf("describe holder of lock: %w", err)
 	}
 	data = append(data, '\n')
-	if _, err := l.file.WriteAt(data, 0); err != nil {
+	old, err := l.file.Stat()
+	if err != nil {
+		return fmt.Errorf("write lock: %w", err)
+	}
+	if _, err := l.file.WriteAt(padded(data, old.Size()), 0); err != nil {
 		return fmt.Errorf("write lock: %w", err)
 	}
 	if err := l.file.Truncate(int64(len(data))); err != nil {
 		return fmt.Errorf("write lock: %w", err)
 	}
 	return nil
+}
+
+// padded is a record and spaces up to the end of a longer one before, whose rest would make it none until it is cut off.
+func padded(record []byte, old int64) []byte {
+	missing := min(old, maxHolder) - int64(len(record))
+	return append(bytes.Clone(record), bytes.Repeat([]byte(" "), int(max(missing, 0)))...)
 }
 
 // Release gives the lock up and empties the file. The file itself stays.
