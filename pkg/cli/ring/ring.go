@@ -22,6 +22,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/printers"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
 
@@ -72,11 +73,22 @@ func keep(env *command.Env, server string, ring *v1alpha1.Ring) error {
 	}
 	now := env.Clock.Now()
 	old, err := routing.Load(path)
-	if err == nil && old.Ring.UID == ring.UID && old.Ring.ResourceVersion == ring.ResourceVersion &&
-		now.Sub(old.SavedAt) < freshFor {
+	if err == nil && old.Ring.UID == ring.UID && old.Ring.ResourceVersion == ring.ResourceVersion && fresh(now.Sub(old.SavedAt)) {
 		return nil
 	}
 	return routing.Save(path, &routing.Saved{SavedAt: now, Server: server, Ring: *ring})
+}
+
+// fresh says of a copy's age whether it may stay: one of the future is of a clock that was put back, and would stay until then.
+func fresh(age time.Duration) bool { return 0 <= age && age < freshFor }
+
+// Describe says for people which ring a saved one is, and when it was read.
+func Describe(saved *routing.Saved, now time.Time) string {
+	read := "read " + printers.Age(now.Sub(saved.SavedAt)) + " ago"
+	if saved.SavedAt.After(now) {
+		read = fmt.Sprintf("read on %s, which this machine's clock has yet to reach", saved.SavedAt.UTC().Format(time.RFC3339))
+	}
+	return fmt.Sprintf("ring: epoch %d of %s, %s", saved.Ring.Status.Epoch, saved.Server, read)
 }
 
 // ReadSaved returns the last Ring that was read from the server of the chosen context, with its

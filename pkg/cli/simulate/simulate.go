@@ -110,7 +110,7 @@ func (o *options) useSavedRing() {
 	}
 	o.plan.Members, o.plan.PointsPerWeight = members(saved.Ring.Status.Current)
 	o.epoch = saved.Ring.Status.Epoch
-	fmt.Fprintf(o.env.ErrOut, "ring: epoch %d of %s, read %s ago\n", o.epoch, saved.Server, printers.Age(o.env.Clock.Since(saved.SavedAt)))
+	fmt.Fprintln(o.env.ErrOut, ring.Describe(saved, o.env.Clock.Now()))
 }
 
 func members(layout *v1alpha1.RingLayout) ([]placement.Member, int) {

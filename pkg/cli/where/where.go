@@ -145,8 +145,7 @@ func (o *options) ring(ctx context.Context) (*v1alpha1.Ring, *command.Federation
 		if err != nil {
 			return nil, nil, err
 		}
-		fmt.Fprintf(o.env.ErrOut, "ring: epoch %d of %s, read %s ago\n",
-			saved.Ring.Status.Epoch, saved.Server, printers.Age(o.env.Clock.Since(saved.SavedAt)))
+		fmt.Fprintln(o.env.ErrOut, ring.Describe(saved, o.env.Clock.Now()))
 		return &saved.Ring, nil, nil
 	}
 	federation, err := o.env.Connect()
