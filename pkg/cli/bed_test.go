@@ -202,7 +202,7 @@ func (b *bed) event(ts *testscript.TestScript, _ bool, args []string) {
 	age, err := time.ParseDuration(args[5])
 	ts.Check(err)
 	seen := scriptTime().Add(-age).Format(time.RFC3339)
-	name := args[2] + "." + strings.ToLower(args[4])
+	name := args[2][:min(len(args[2]), 200)] + "." + strings.ToLower(args[4])
 	events := b.planes[args[0]].Resource(schema.GroupVersionResource{Version: "v1", Resource: "events"}).Namespace(args[1])
 	_, err = events.Create(ctx, &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "Event", "metadata": map[string]any{"name": name},
