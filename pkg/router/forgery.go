@@ -68,6 +68,9 @@ func (m mark) of(object metav1.Object) *string {
 	return nil
 }
 
+// errElsewhere says that what lies in the cell is a tombstone or a copy that does not count yet, and not the object.
+var errElsewhere = errors.New("the object is elsewhere, or nowhere")
+
 // guarded is a write whose body may change marks.
 type guarded struct {
 	info  *request.RequestInfo
@@ -78,6 +81,8 @@ type guarded struct {
 	// moved is false where nothing can have been moved to, so that no object has marks that could be dropped
 	// without being named: at the RCP, and as long as the ring is the first one.
 	moved bool
+	// sought is set where the object is looked for elsewhere, if it is not what lies here: the error is errElsewhere then.
+	sought bool
 	// translate makes the control plane's versions of those in the body; nil where they are its own.
 	translate func(version string) (string, error)
 }
@@ -111,8 +116,11 @@ func (h *handler) guard(r *http.Request, plane *upstream.ControlPlane, g guarded
 		return g.body, nil
 	}
 	live, err := g.live(r, plane)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case g.sought && (statusOf(live) == v1alpha1.Migrated || statusOf(live) == v1alpha1.Incoming):
+		return nil, errElsewhere
 	}
 	for _, c := range claims {
 		if !c.holds(live) {

@@ -136,7 +136,10 @@ func (h *handler) exchange(w http.ResponseWriter, r *http.Request, state *feed.S
 		return nil
 	}
 	changes, asYAML, err := h.singleChanges(w, r, state, plane, info, slot, to)
-	if err != nil {
+	switch {
+	case errors.Is(err, errElsewhere):
+		return &exchange{h: h, r: r, info: info, plane: plane, seen: left, answer: &http.Response{StatusCode: http.StatusConflict, Body: http.NoBody}}
+	case err != nil:
 		h.fail(w, r, err)
 		return nil
 	}
@@ -198,9 +201,10 @@ func (h *handler) singleChanges(w http.ResponseWriter, r *http.Request, state *f
 	if err != nil {
 		return changes, false, err
 	}
+	placed := plane.Name() != route.RCP && state.Snapshot.Epoch > 1
 	body, err = h.guard(r, plane, guarded{
 		info: info, media: media, body: body,
-		manager: r.URL.Query().Get("fieldManager"), moved: plane.Name() != route.RCP && state.Snapshot.Epoch > 1,
+		manager: r.URL.Query().Get("fieldManager"), moved: placed, sought: placed,
 		translate: precondition(slot),
 	})
 	if err != nil {

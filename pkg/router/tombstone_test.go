@@ -19,14 +19,24 @@ func TestATombstoneIsNoConflict(t *testing.T) {
 	ns := b.namespace(t, "tombstones")
 	b.phase(t, v1alpha1.RingStable)
 	maps := kube(t, b.router).CoreV1().ConfigMaps(ns)
+	update := func(known metav1.Object, annotations map[string]string) error {
+		object, err := maps.Get(t.Context(), "other", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		object.Name, object.UID, object.ResourceVersion = known.GetName(), known.GetUID(), known.GetResourceVersion()
+		object.Annotations = annotations
+		_, err = maps.Update(t.Context(), object, metav1.UpdateOptions{})
+		return err
+	}
+	b.lay(t, "cell-2", ns, "other", "plain")
 	for name, write := range map[string]func(known metav1.Object) error{
-		"update": func(known metav1.Object) error {
-			object, err := maps.Get(t.Context(), "other", metav1.GetOptions{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			object.Name, object.UID, object.ResourceVersion = known.GetName(), known.GetUID(), known.GetResourceVersion()
-			_, err = maps.Update(t.Context(), object, metav1.UpdateOptions{})
+		"update": func(known metav1.Object) error { return update(known, nil) },
+		// It was made while its key moved.
+		"update-marked": func(known metav1.Object) error { return update(known, map[string]string{epochMark: "5"}) },
+		"patch-marked": func(known metav1.Object) error {
+			_, err := maps.Patch(t.Context(), known.GetName(), types.MergePatchType,
+				[]byte(`{"metadata":{"annotations":{"`+epochMark+`":"5"}}}`), metav1.PatchOptions{})
 			return err
 		},
 		"patch": func(known metav1.Object) error {
@@ -40,9 +50,6 @@ func TestATombstoneIsNoConflict(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if name == "update" {
-				b.lay(t, "cell-2", ns, "other", "plain")
-			}
 			b.lay(t, "cell-2", ns, name, "plain")
 			known, err := maps.Get(t.Context(), name, metav1.GetOptions{})
 			if err != nil {
