@@ -45,7 +45,7 @@ var ErrLeft = errors.New("left")
 
 // Hold waits until the Lease is held and works until the work, the Lease or ctx ends. The Lease is given up after the
 // work has ended. It returns [ErrLost] where the Lease ended first: it could not be renewed, somebody else took it, or it was
-// not renewed for its duration, so that somebody else may have.
+// not renewed for its duration, so that somebody else may have. The error of the last renewal is in it, if that failed.
 func Hold(ctx context.Context, config Config, work func(context.Context) error) error {
 	began := make(chan context.Context, 1)
 	elector, held, err := config.elector(began)
@@ -82,6 +82,9 @@ func Hold(ctx context.Context, config Config, work func(context.Context) error) 
 	renewNoMore()
 	<-ended
 	held.giveUp(ctx)
+	if errors.Is(err, ErrLost) {
+		return held.loss()
+	}
 	return err
 }
 

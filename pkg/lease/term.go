@@ -2,6 +2,7 @@ package lease
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -30,6 +31,8 @@ type term struct {
 	renewed     time.Time
 	transitions int
 	ended       bool
+	// refused is why the last renewal failed; nil where it did not.
+	refused error
 }
 
 // Create implements resourcelock.Interface.
@@ -54,13 +57,23 @@ func (t *term) write(ctx context.Context, record resourcelock.LeaderElectionReco
 		t.end()
 		return ErrLost
 	}
-	if err := do(ctx, record); err != nil {
-		return err
-	}
+	err := do(ctx, record)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.renewed, t.transitions = sent, record.LeaderTransitions
-	return nil
+	if t.refused = err; err == nil {
+		t.renewed, t.transitions = sent, record.LeaderTransitions
+	}
+	return err
+}
+
+// loss is ErrLost, with why the Lease could not be renewed where that is known.
+func (t *term) loss() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.refused == nil {
+		return ErrLost
+	}
+	return fmt.Errorf("%w: %w", ErrLost, t.refused)
 }
 
 // overdue says whether others may have taken the Lease.

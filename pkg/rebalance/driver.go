@@ -121,6 +121,11 @@ func (d *Driver) untilEnd(ctx context.Context, kube kubernetes.Interface, kubece
 
 // interruption says why this driver does not drive for a while.
 func interruption(err error) string {
+	var answer apierrors.APIStatus
+	if errors.Is(err, lease.ErrLost) && errors.As(err, &answer) && (apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err)) {
+		return fmt.Sprintf("this driver has lost its lease: the router control plane refuses it (%s); it goes on when it is let in again: "+
+			"kubectl auth can-i update leases -n %s ; the cluster role kubecell-admin allows it", answer.Status().Message, v1alpha1.Namespace)
+	}
 	if errors.Is(err, lease.ErrLost) {
 		return "this driver has lost its lease: the router control plane does not answer, or somebody else drives; it goes on when it can"
 	}

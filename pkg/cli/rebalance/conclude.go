@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
@@ -114,7 +115,11 @@ func (s *session) sayLeft(p rebalance.Progress, successor, isPaused bool) {
 func (s *session) sayUnknown(err error) {
 	out := s.env.ErrOut
 	fmt.Fprintf(out, "rebalance %s is left; how far it is cannot be asked: %v\n", s.name, err)
-	fmt.Fprintf(out, "a backup daemon goes on when the router control plane is back, or you do; next: %s rebalance\n", s.env.Program)
+	how := "a backup daemon goes on when the router control plane is back, or you do"
+	if apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) {
+		how = "a backup daemon goes on, or you do when the router control plane lets you in again"
+	}
+	fmt.Fprintf(out, "%s; next: %s rebalance\n", how, s.env.Program)
 	fmt.Fprintf(out, "undo: %s rebalance abort   # until it has ended\n", s.env.Program)
 }
 

@@ -125,7 +125,7 @@ func (b *bed) writable(t *testing.T) {
 		_, err := b.kube.CoreV1().ConfigMaps(namespace).Patch(t.Context(), fmt.Sprintf("item-%d", i), types.MergePatchType,
 			[]byte(`{"metadata":{"annotations":{"written":"yes"}}}`), metav1.PatchOptions{})
 		if err != nil {
-			t.Errorf("write while the RCP is gone: %v", err)
+			t.Errorf("write while nobody drives: %v", err)
 		}
 	}
 }
@@ -340,35 +340,82 @@ func TestCredentialsAreRevokedMidRun(t *testing.T) {
 	b.whole(t)
 }
 
+// TestTheRCPRefusesTheDriverMidRun, who may nothing any more there, or is nobody: the driver says so and what helps, nothing
+// stays closed to writes, and the run is left to somebody whom the RCP knows.
+func TestTheRCPRefusesTheDriverMidRun(t *testing.T) {
+	for says, refuse := range map[string]func(account){
+		"is forbidden": func(a account) { a.forbid() },
+		"Unauthorized": func(a account) { a.delete() }, // a control plane believes a token for ten seconds more
+	} {
+		t.Run(says, func(t *testing.T) {
+			b := newBed(t)
+			account := newAccount(t, b.box.RCP(t))
+			mine := *b
+			mine.environ = append(slices.Clone(b.environ), "KUBECONFIG="+kubeconfig(t, account.config))
+			driver := mine.moving(t, "1")
+			goOn := b.alone(t)
+			refuse(account)
+			driver.says(t, "this driver has lost its lease: the router control plane refuses it", says, "the cluster role kubecell-admin")
+			b.writable(t)
+			_, stderr := mine.must(t, 1, "rebalance", "status")
+			wantText(t, stderr, says, "hint: ")
+			_ = driver.cmd.Process.Signal(syscall.SIGINT)
+			driver.ends(t, 130)
+			driver.says(t, "is left; how far it is cannot be asked", "lets you in again; next: kubectl cell rebalance")
+			goOn()
+			b.finish(t, v1alpha1.RebalanceSucceeded)
+			b.whole(t)
+		})
+	}
+}
+
 // newCredentials has the federation use an account of the cell, until it is deleted.
 func (b *bed) newCredentials(t *testing.T, cell string) (revoke func()) {
 	t.Helper()
-	kube, account := b.direct(t, cell), fmt.Sprintf("federation-%d", time.Now().UnixNano())
-	accounts := kube.CoreV1().ServiceAccounts(metav1.NamespaceSystem)
-	_, err := accounts.Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: account}}, metav1.CreateOptions{})
+	account := newAccount(t, b.box.Cell(t, cell))
+	own := kubeconfig(t, b.box.Cell(t, cell))
+	t.Cleanup(func() { b.must(t, 0, "add", cell, "--kubeconfig", own) })
+	b.must(t, 0, "add", cell, "--kubeconfig", kubeconfig(t, account.config))
+	return account.delete
+}
+
+// account is one of a control plane, by name, which may everything.
+type account struct {
+	config         *rest.Config
+	forbid, delete func() // it may nothing any more, and it is nobody's
+}
+
+func newAccount(t *testing.T, admin *rest.Config) account {
+	t.Helper()
+	kube, err := kubernetes.NewForConfig(admin)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = kube.RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: account},
+	name := fmt.Sprintf("federation-%d", time.Now().UnixNano())
+	accounts, bindings := kube.CoreV1().ServiceAccounts(metav1.NamespaceSystem), kube.RbacV1().ClusterRoleBindings()
+	if _, err := accounts.Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = bindings.Create(t.Context(), &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
-		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: account, Namespace: metav1.NamespaceSystem}},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: name, Namespace: metav1.NamespaceSystem}},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, err := accounts.CreateToken(t.Context(), account, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	token, err := accounts.CreateToken(t.Context(), name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := rest.AnonymousClientConfig(b.box.Cell(t, cell))
+	config := rest.AnonymousClientConfig(admin)
 	config.BearerToken = token.Status.Token
-	own := kubeconfig(t, b.box.Cell(t, cell))
-	t.Cleanup(func() { b.must(t, 0, "add", cell, "--kubeconfig", own) })
-	b.must(t, 0, "add", cell, "--kubeconfig", kubeconfig(t, config))
-	return func() {
-		if err := accounts.Delete(t.Context(), account, metav1.DeleteOptions{}); err != nil {
-			t.Fatal(err)
+	remove := func(remove func(context.Context, string, metav1.DeleteOptions) error) func() {
+		return func() {
+			if err := remove(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
+	return account{config: config, forbid: remove(bindings.Delete), delete: remove(accounts.Delete)}
 }
