@@ -3,6 +3,7 @@ package robustness
 import (
 	"fmt"
 	"net/http"
+	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
@@ -62,13 +63,27 @@ func wroteIn(line string) (history.DriverWrite, bool) {
 // on while that one drives, and is watched beside.
 func (p *proof) suspend(run string, first *child) (next *child, suspended bool) {
 	p.t.Helper()
-	if err := first.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+	if !p.stopped(first) {
 		return first, false // it has ended
 	}
 	p.handOver(run)
 	next = p.drive(run)
 	p.beside.Go(func() { p.wake(run, first) })
 	return next, true
+}
+
+// stopped suspends a driver, and waits until it stands still. One that is ending takes the signal as well.
+func (p *proof) stopped(driver *child) (still bool) {
+	p.t.Helper()
+	if err := driver.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		return false
+	}
+	p.await("the driver to stand still, or to end", func() bool {
+		state, err := exec.Command("ps", "-o", "state=", "-p", strconv.Itoa(driver.cmd.Process.Pid)).Output()
+		still = strings.HasPrefix(strings.TrimSpace(string(state)), "T")
+		return still || err != nil || strings.HasPrefix(strings.TrimSpace(string(state)), "Z")
+	})
+	return still
 }
 
 // wake lets a driver go on once another one drives, or has ended the run, and notes what it writes then.
