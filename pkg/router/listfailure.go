@@ -50,6 +50,12 @@ func (f *failedPart) refusal() bool {
 	return code >= 400 && code < 500 && code != http.StatusTooManyRequests && code != http.StatusUnauthorized
 }
 
+// ahead says whether the source has not come as far as the version that is asked for. Clients look for the cause, and ask
+// for less then.
+func (f *failedPart) ahead() bool {
+	return f.status() == http.StatusGatewayTimeout && bytes.Contains(f.body, []byte(metav1.CauseTypeResourceVersionTooLarge))
+}
+
 // worst returns the failure to tell: none, the refusal on which all sources agree, or else the first
 // that is one source's own.
 func worst(failures []*failedPart) *failedPart {
@@ -72,14 +78,18 @@ func worst(failures []*failedPart) *failedPart {
 	return first
 }
 
-// answerFailure passes on a refusal that every source would give (forbidden, not found, bad request)
-// and turns everything else into 503 with the source's name.
+// answerFailure passes on a refusal that every source would give (forbidden, not found, bad request), and that of a version
+// which a source has not come to. It turns everything else into 503 with the source's name.
 func (h *handler) answerFailure(w http.ResponseWriter, r *http.Request, failure *failedPart) {
 	switch {
 	case failure.err != nil:
 		h.fail(w, r, route.Unavailable(failure.source, failure.err.Error()))
-	case failure.shared:
-		w.Header().Set("Content-Type", failure.answer.Header.Get("Content-Type"))
+	case failure.shared, failure.ahead():
+		for _, name := range []string{"Content-Type", "Retry-After"} {
+			if value := failure.answer.Header.Get(name); value != "" {
+				w.Header().Set(name, value)
+			}
+		}
 		w.WriteHeader(failure.answer.StatusCode)
 		_, _ = w.Write(failure.body)
 	default:

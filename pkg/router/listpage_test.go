@@ -206,15 +206,18 @@ func TestListsKnowVersions(t *testing.T) {
 	b := newBed(t)
 	ns := b.namespace(t, "versions")
 	names := b.fill(t, ns, 9)
-	maps := kube(t, b.router).CoreV1().ConfigMaps(ns)
+	maps := kube(t, impatient(b.router)).CoreV1().ConfigMaps(ns)
 	before, err := maps.List(t.Context(), metav1.ListOptions{LabelSelector: "parity"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v, err := version.Parse(before.ResourceVersion); err != nil || v.Vector == nil {
+	v, err := version.Parse(before.ResourceVersion)
+	if err != nil || v.Vector == nil {
 		t.Fatalf("version of the list is %q: %v", before.ResourceVersion, err)
 	}
 	object := before.Items[0]
+	slot := shown(t, object.ResourceVersion).Slot
+	v.Vector.Set(slot, 1<<40)
 	if got, err := maps.Get(t.Context(), object.Name, getOptions()); err != nil || got.ResourceVersion != object.ResourceVersion {
 		t.Errorf("get has version %s, the list %s: %v", got.ResourceVersion, object.ResourceVersion, err)
 	}
@@ -239,6 +242,8 @@ func TestListsKnowVersions(t *testing.T) {
 		"not older than an object's":            {object.ResourceVersion, atLeast, 0, 8},
 		"an object's, which means not older":    {object.ResourceVersion, "", 0, 8},
 		"exactly an object's, in several cells": {object.ResourceVersion, exact, 0, http.StatusGone},
+		"not older than what is to come":        {v.Vector.String(), atLeast, 0, http.StatusGatewayTimeout},
+		"an object's that is to come":           {version.Object{Raw: 1 << 40, Slot: slot}.String(), "", 0, http.StatusGatewayTimeout},
 		"garbage":                               {"garbage", "", 0, http.StatusBadRequest},
 		"a cell's own version":                  {"7", "", 0, http.StatusBadRequest},
 		"exactly any":                           {"0", exact, 0, http.StatusUnprocessableEntity},
@@ -254,6 +259,9 @@ func TestListsKnowVersions(t *testing.T) {
 			}
 			if got != test.want {
 				t.Errorf("%d, %v; want %d", got, err, test.want)
+			}
+			if tooLarge := apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge); tooLarge != (test.want == http.StatusGatewayTimeout) {
+				t.Errorf("%#v; too large, it says: %v", err, tooLarge)
 			}
 		})
 	}
