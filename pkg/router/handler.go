@@ -125,10 +125,12 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 		responsewriters.InternalError(w, r, errNoRequestInfo)
 		return
 	}
-	r, err := withoutCBOR(r)
-	if err != nil {
-		h.fail(w, r, err)
-		return
+	if !connects(info) { // what is behind an object may speak it
+		var err error
+		if r, err = withoutCBOR(r); err != nil {
+			h.fail(w, r, err)
+			return
+		}
 	}
 	info = route.Subject(info)
 	state := h.state()
