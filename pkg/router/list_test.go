@@ -120,9 +120,11 @@ func TestListSpeaksEveryForm(t *testing.T) {
 	if code != http.StatusOK || strings.Contains(body, `"object":{`) || strings.Count(body, `"cells"`) != 9 {
 		t.Errorf("table without objects: %d %s", code, body)
 	}
-	code, body = get(t, b.router, path, "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io")
-	if code != http.StatusOK || !strings.Contains(body, `"kind":"PartialObjectMetadataList"`) || strings.Count(body, `"uid"`) != 9 {
-		t.Errorf("metadata: %d %s", code, body)
+	for _, v := range []string{"v1", "v1beta1"} {
+		code, body = get(t, b.router, path, "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v="+v)
+		if code != http.StatusOK || !strings.Contains(body, `"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/`+v+`"`) || strings.Count(body, `"uid"`) != 9 {
+			t.Errorf("metadata in %s: %d %s", v, code, body)
+		}
 	}
 	code, body = get(t, b.router, path, "application/yaml")
 	var list corev1.ConfigMapList

@@ -111,11 +111,23 @@ func (x *exchange) look() error {
 	default:
 		*out = append(*out, *in...)
 	}
+	if err == nil && wantsNoObjects(x.r.URL.RawQuery) {
+		*out, err = withoutObjects(format, *out)
+	}
 	if err == nil && x.asYAML && format == wire.JSON {
 		x.answer.Header.Set("Content-Type", runtime.ContentTypeYAML)
 		*out, err = yaml.JSONToYAML(*out)
 	}
 	return err
+}
+
+// withoutObjects takes the objects out of the rows, if the answer is a Table.
+func withoutObjects(format wire.Format, answer []byte) ([]byte, error) {
+	apiVersion, kind, err := format.ReadKind(answer)
+	if err != nil || kind != "Table" || !strings.HasPrefix(apiVersion, metav1.GroupName+"/") {
+		return answer, err
+	}
+	return format.WithoutObjects(answer)
 }
 
 // account puts the write into the ledger, if it is one that succeeded.

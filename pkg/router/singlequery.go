@@ -35,7 +35,11 @@ func precondition(slot int) func(string) (string, error) {
 // The position of another cell says nothing about this one, so that the newest is read.
 func singleQuery(query string, slot int) (string, error) {
 	// A row of a Table alone does not say whose it is, nor whether that has moved.
-	query = strings.Replace(query, "includeObject="+string(metav1.IncludeNone), "includeObject="+string(metav1.IncludeMetadata), 1)
+	if wantsNoObjects(query) {
+		values, _ := url.ParseQuery(query)
+		values.Set("includeObject", string(metav1.IncludeMetadata))
+		query = values.Encode()
+	}
 	if !strings.Contains(query, "resourceVersion=") {
 		return query, nil
 	}
@@ -61,6 +65,15 @@ func singleQuery(query string, slot int) (string, error) {
 		values.Set("resourceVersion", rawDigits(raw))
 	}
 	return values.Encode(), nil
+}
+
+// wantsNoObjects says whether a query is for the rows of a Table without their objects.
+func wantsNoObjects(query string) bool {
+	if !strings.Contains(query, "includeObject=") {
+		return false
+	}
+	values, err := url.ParseQuery(query)
+	return err == nil && values.Get("includeObject") == string(metav1.IncludeNone)
 }
 
 func isNumber(s string) bool {

@@ -184,6 +184,7 @@ func TestEveryFormShowsTheSameVersion(t *testing.T) {
 		for _, accept := range []string{
 			"application/json", "", "*/*", "application/yaml", "application/yaml;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
 			"application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+			"application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1beta1", "application/json;as=Table;g=meta.k8s.io;v=v1beta1",
 			"application/json;as=Table;g=meta.k8s.io;v=v1", "application/yaml, application/json",
 			"application/cbor, application/json",
 		} {
@@ -197,11 +198,17 @@ func TestEveryFormShowsTheSameVersion(t *testing.T) {
 			if strings.HasPrefix(body, "{") == strings.HasPrefix(accept, "application/yaml") {
 				t.Errorf("%q is answered with %.40s", accept, body)
 			}
+			if strings.Contains(accept, "v1beta1") != strings.Contains(body, `"apiVersion":"meta.k8s.io/v1beta1"`) {
+				t.Errorf("%q is answered with %s", accept, body)
+			}
 			if err := yaml.Unmarshal([]byte(body), &object); err != nil || code != http.StatusOK {
 				t.Fatalf("%q: %d, %v", accept, code, err)
 			}
 			if object.Metadata.ResourceVersion != created.ResourceVersion {
 				t.Errorf("%q shows version %s; want %s", accept, object.Metadata.ResourceVersion, created.ResourceVersion)
+			}
+			if strings.Contains(accept, "as=Table") != (len(object.Rows) == 1) {
+				t.Errorf("%q is answered with %d rows", accept, len(object.Rows))
 			}
 			for _, row := range object.Rows {
 				if row.Object.ResourceVersion != created.ResourceVersion {
@@ -211,6 +218,45 @@ func TestEveryFormShowsTheSameVersion(t *testing.T) {
 		}
 		if code, _ := get(t, b.router, path, "application/cbor"); code != http.StatusNotAcceptable {
 			t.Errorf("CBOR alone: %d; want 406", code)
+		}
+	}
+}
+
+// TestATableHasTheObjectsThatAreAskedFor, in its old version too, of one object and of a list.
+func TestATableHasTheObjectsThatAreAskedFor(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "table-objects")
+	made, err := kube(t, b.router).CoreV1().ConfigMaps(ns).Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "x"}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/configmaps/x?", "/configmaps?fieldSelector=metadata.name%3Dx&"} {
+		for _, v := range []string{"v1", "v1beta1"} {
+			for include, kind := range map[string]string{"None": "", "%4eone": "", "Metadata": "PartialObjectMetadata", "Object": "ConfigMap"} {
+				asked := path + "includeObject=" + include
+				code, body := get(t, b.router, "/api/v1/namespaces/"+ns+asked, "application/json;as=Table;g=meta.k8s.io;v="+v)
+				var table struct {
+					metav1.TypeMeta
+					Rows []struct {
+						Cells  []any
+						Object *metav1.PartialObjectMetadata
+					}
+				}
+				if err := json.Unmarshal([]byte(body), &table); err != nil || code != http.StatusOK || table.APIVersion != "meta.k8s.io/"+v || len(table.Rows) != 1 {
+					t.Errorf("%s in %s: %d %s, %v", asked, v, code, body, err)
+					continue
+				}
+				row := table.Rows[0]
+				if len(row.Cells) == 0 || row.Cells[0] != "x" {
+					t.Errorf("%s in %s: the cells are %v", asked, v, row.Cells)
+				}
+				switch {
+				case (row.Object == nil) != (kind == ""):
+					t.Errorf("%s in %s: the row has %v", asked, v, row.Object)
+				case kind != "" && (row.Object.Kind != kind || row.Object.ResourceVersion != made.ResourceVersion):
+					t.Errorf("%s in %s: the row has a %s in version %s; want a %s in version %s", asked, v, row.Object.Kind, row.Object.ResourceVersion, kind, made.ResourceVersion)
+				}
+			}
 		}
 	}
 }
