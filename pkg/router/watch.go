@@ -200,19 +200,24 @@ func (wr *watchRequest) streamWebSocket(ctx context.Context, config stream.Confi
 			cancel()
 		}()
 		config.Write = func(frame []byte) error {
-			if err := ws.SetWriteDeadline(time.Now().Add(wr.h.slowClient)); err != nil {
-				return err
-			}
-			if config.Format == wire.JSON {
-				return websocket.Message.Send(ws, string(bytes.TrimSuffix(frame, []byte("\n"))))
-			}
-			return websocket.Message.Send(ws, frame)
+			return wr.sendMessage(ws, config.Format, frame)
 		}
 		config.Flush = func() error { return nil }
 		// An error is the client's connection; there is nobody left to tell.
 		_ = stream.Run(ctx, config)
 	}
 	websocket.Handler(serve).ServeHTTP(wr.w, wr.r)
+}
+
+// sendMessage sends one event.
+func (wr *watchRequest) sendMessage(ws *websocket.Conn, format wire.Format, frame []byte) error {
+	if err := ws.SetWriteDeadline(time.Now().Add(wr.h.slowClient)); err != nil {
+		return err
+	}
+	if format == wire.JSON {
+		return websocket.Message.Send(ws, string(bytes.TrimSuffix(frame, []byte("\n"))))
+	}
+	return websocket.Message.Send(ws, frame)
 }
 
 // initialEvents says whether the client asked for what exists, and for being told when that was all.
@@ -304,10 +309,18 @@ func (wr *watchRequest) expired(err error) {
 		wr.h.fail(wr.w, wr.r, err)
 		return
 	}
+	event := format.AppendEvent(nil, string(watch.Error), object)
+	// Errors here are the client's connection; there is nobody left to tell.
+	if wsstream.IsWebSocketRequest(wr.r) {
+		websocket.Handler(func(ws *websocket.Conn) {
+			_ = wr.sendMessage(ws, format, event)
+			_ = ws.Close()
+		}).ServeHTTP(wr.w, wr.r)
+		return
+	}
 	wr.w.Header().Set("Content-Type", contentType)
 	wr.w.WriteHeader(http.StatusOK)
-	// An error here is the client's connection; there is nobody left to tell.
-	_, _ = wr.w.Write(format.AppendEvent(nil, string(watch.Error), object))
+	_, _ = wr.w.Write(event)
 }
 
 func watchFormat(contentType string) (wire.Format, error) {
