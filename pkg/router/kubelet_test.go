@@ -28,13 +28,13 @@ const streamTimeout = 10 * time.Second
 // which they are, then copy what comes.
 type kubelet struct {
 	port int
-	// more lets the log of the container go on, which stops after its first line.
-	more chan struct{}
+	// more lets the log of the container go on, which stops after its first line, and end lets it end after the second one.
+	more, end chan struct{}
 }
 
 func newKubelet(t *testing.T) *kubelet {
 	t.Helper()
-	k := &kubelet{more: make(chan struct{})}
+	k := &kubelet{more: make(chan struct{}), end: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/exec/{namespace}/{pod}/{container}", func(w http.ResponseWriter, r *http.Request) {
 		if options, err := remotecommand.NewOptions(r); err == nil {
@@ -100,7 +100,7 @@ func (k *kubelet) PortForward(_ context.Context, _, _ string, port int32, stream
 	return err
 }
 
-// logs writes a line, and another one once the test asks for more.
+// logs writes a line, another one once the test asks for more, and ends once the test asks for the end.
 func (k *kubelet) logs(w http.ResponseWriter, r *http.Request) {
 	if r.FormValue("follow") != "true" {
 		fmt.Fprintln(w, "one")
@@ -111,6 +111,11 @@ func (k *kubelet) logs(w http.ResponseWriter, r *http.Request) {
 	select {
 	case <-k.more:
 		fmt.Fprintln(w, "two")
+		w.(http.Flusher).Flush()
+	case <-r.Context().Done():
+	}
+	select {
+	case <-k.end:
 	case <-r.Context().Done():
 	}
 }

@@ -1,6 +1,8 @@
 package router_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -301,34 +303,59 @@ func TestABigAnswerIsCompressed(t *testing.T) {
 	for i := range 3 {
 		_, err := kube(t, b.router).CoreV1().ConfigMaps(ns).Create(t.Context(), &corev1.ConfigMap{
 			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("big-%d", i), Labels: map[string]string{"size": "big"}},
-			Data:       map[string]string{"k": strings.Repeat("v", 100<<10)},
+			Data:       map[string]string{"k": strings.Repeat("v", 200<<10)},
 		}, metav1.CreateOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	client, err := rest.HTTPClientFor(b.router)
-	if err != nil {
-		t.Fatal(err)
+	list, err := kube(t, b.router).CoreV1().ConfigMaps(ns).List(t.Context(), metav1.ListOptions{LabelSelector: "size"})
+	if err != nil || len(list.Items) != 3 {
+		t.Fatalf("list has %d, %v; want 3", len(list.Items), err)
 	}
-	for accept, selector := range map[string]string{"application/json": "size", "application/vnd.kubernetes.protobuf": "size", "application/yaml": "size"} {
-		for wanted, encoding := range map[string]string{"gzip": "gzip", "identity": ""} {
-			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.router.Host+"/api/v1/namespaces/"+ns+"/configmaps?labelSelector="+selector, nil)
+	path := "/api/v1/namespaces/" + ns + "/configmaps"
+	for _, path := range []string{path + "/big-0", path + "?labelSelector=size&resourceVersionMatch=Exact&resourceVersion=" + list.ResourceVersion} {
+		for _, accept := range []string{runtime.ContentTypeJSON, runtime.ContentTypeProtobuf, runtime.ContentTypeYAML} {
+			whole := encoded(t, b.router, path, accept, "")
+			if len(whole) < 200<<10 {
+				t.Errorf("%s as %s has %d bytes", path, accept, len(whole))
+			}
+			unpacked, err := gzip.NewReader(bytes.NewReader(encoded(t, b.router, path, accept, "gzip")))
 			if err != nil {
 				t.Fatal(err)
 			}
-			r.Header.Set("Accept", accept)
-			r.Header.Set("Accept-Encoding", wanted)
-			answer, err := client.Do(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			answer.Body.Close()
-			if got := answer.Header.Get("Content-Encoding"); got != encoding || answer.StatusCode != http.StatusOK || answer.Header.Get("Content-Type") != accept {
-				t.Errorf("%s with %s: %d, %q in %q", accept, wanted, answer.StatusCode, answer.Header.Get("Content-Type"), got)
+			if got, err := io.ReadAll(unpacked); err != nil || !bytes.Equal(got, whole) {
+				t.Errorf("%s as %s: %d bytes when unpacked, %v; want the same %d", path, accept, len(got), err, len(whole))
 			}
 		}
 	}
+}
+
+// encoded is the answer to a request for a type, which has to come in an encoding: gzip, or "" for none.
+func encoded(t *testing.T, config *rest.Config, path, accept, encoding string) []byte {
+	t.Helper()
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, config.Host+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header = http.Header{"Accept": {accept}, "Accept-Encoding": {"identity"}}
+	if encoding != "" {
+		r.Header.Set("Accept-Encoding", encoding)
+	}
+	answer, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if got := answer.Header.Get("Content-Encoding"); err != nil || got != encoding || answer.StatusCode != http.StatusOK || answer.Header.Get("Content-Type") != accept {
+		t.Errorf("%s as %s in %q: %d, %q in %q, %v", path, accept, encoding, answer.StatusCode, answer.Header.Get("Content-Type"), got, err)
+	}
+	return body
 }
 
 // cutting passes connections on to address and cuts each when so many bytes came back. It returns its own address.

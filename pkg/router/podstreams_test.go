@@ -267,7 +267,29 @@ func TestLogsOfPods(t *testing.T) {
 		t.Fatalf("first line %q, %v", line, err)
 	}
 	close(k.more)
+	close(k.end)
 	if rest, err := io.ReadAll(lines); err != nil || string(rest) != "two\n" {
 		t.Errorf("the rest is %q, %v", rest, err)
+	}
+}
+
+// TestALogOverWebSocket is followed line by line, as browsers do.
+func TestALogOverWebSocket(t *testing.T) {
+	b := newBed(t)
+	k := newKubelet(t)
+	pod := b.podOn(t, k, b.namespace(t, "socket-logs"))
+	ws := dialSocket(t, b.router, "/api/v1/namespaces/"+pod.Namespace+"/pods/"+pod.Name+"/log?follow=true", "binary.k8s.io")
+	lines := bufio.NewReader(ws)
+	if line, err := lines.ReadString('\n'); err != nil || line != "one\n" {
+		t.Fatalf("first line %q, %v", line, err)
+	}
+	close(k.more)
+	// It ends only now: an apiserver drops what arrives together with the end.
+	if line, err := lines.ReadString('\n'); err != nil || line != "two\n" {
+		t.Fatalf("second line %q, %v", line, err)
+	}
+	close(k.end)
+	if rest, err := io.ReadAll(lines); err != nil || len(rest) > 0 {
+		t.Errorf("then %q, %v; want the end", rest, err)
 	}
 }

@@ -1,11 +1,14 @@
 package router_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -134,6 +137,51 @@ func TestSystemNamespacesAreTheRCPs(t *testing.T) {
 	if got := b.holders(t, "kube-system", "of-the-system"); !slices.Equal(got, []string{"rcp"}) {
 		t.Errorf("it is in %v; want the RCP alone", got)
 	}
+}
+
+// TestFieldsAreValidatedByTheCell, which says in its own words what it does not know.
+func TestFieldsAreValidatedByTheCell(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "validation")
+	cell, _ := b.cellOf(t, ns, "x")
+	for validation, code := range map[string]int{"Strict": http.StatusBadRequest, "Warn": http.StatusCreated, "Ignore": http.StatusCreated} {
+		path := "/api/v1/namespaces/" + ns + "/configmaps?dryRun=All&fieldValidation=" + validation
+		got, warnings := makeMap(t, b.router, path)
+		want, wantWarnings := makeMap(t, b.cells[cell], path)
+		if want.Code != int32(code) && code >= http.StatusBadRequest || (len(wantWarnings) > 0) != (validation == "Warn") {
+			t.Fatalf("%s: the cell itself says %+v, and warns %q", validation, want, wantWarnings)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-cell +router):\n%s", validation, diff)
+		}
+		if diff := cmp.Diff(wantWarnings, warnings); diff != "" {
+			t.Errorf("%s: warnings (-cell +router):\n%s", validation, diff)
+		}
+	}
+}
+
+// makeMap makes a config map that has a field too much. It returns the kind or the refusal, and the warnings.
+func makeMap(t *testing.T, config *rest.Config, path string) (status metav1.Status, warnings []string) {
+	t.Helper()
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, config.Host+path, strings.NewReader(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"},"date":{"k":"v"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", runtime.ContentTypeJSON)
+	answer, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if err := json.NewDecoder(answer.Body).Decode(&status); err != nil {
+		t.Fatal(err)
+	}
+	status.ListMeta = metav1.ListMeta{} // an object's, which has its version there
+	return status, answer.Header.Values("Warning")
 }
 
 func TestARawPathReachesOneCell(t *testing.T) {

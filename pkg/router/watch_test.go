@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
@@ -293,6 +294,34 @@ func TestWhereAWatchCannotBegin(t *testing.T) {
 				t.Errorf("%d %s; want %d with %s", code, body, tc.code, tc.want)
 			}
 		})
+	}
+}
+
+// TestAWatchFromWhatIsForgottenHasExpired: of events an apiserver remembers nothing beside its etcd.
+func TestAWatchFromWhatIsForgottenHasExpired(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "forgotten")
+	client := kube(t, b.router).CoreV1().Events(ns)
+	list, err := client.List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Each cell has to have something newer than what is compacted.
+	b.fill(t, ns, 12)
+	planes.Compact(t)
+	ctx, cancel := context.WithTimeout(t.Context(), pollTimeout)
+	defer cancel()
+	w, err := client.Watch(ctx, metav1.ListOptions{ResourceVersion: list.ResourceVersion})
+	if err == nil {
+		defer w.Stop()
+		event := <-w.ResultChan() // which is closed with ctx
+		if event.Type != watch.Error {
+			t.Fatalf("event = %v; want an error", event)
+		}
+		err = apierrors.FromObject(event.Object)
+	}
+	if !apierrors.IsResourceExpired(err) {
+		t.Errorf("%v; want that it has expired", err)
 	}
 }
 
