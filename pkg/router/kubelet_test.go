@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"k8s.io/cri-streaming/pkg/streaming/portforward"
 	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
 	"k8s.io/utils/exec"
@@ -120,30 +121,36 @@ func (k *kubelet) logs(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// podOn makes a pod through the router on a node of this kubelet, which every cell knows until the test ends.
-func (b *bed) podOn(t *testing.T, k *kubelet, ns string) *corev1.Pod {
+// join makes the kubelet a node of a cell, until the test ends.
+func (k *kubelet) join(t *testing.T, cell *rest.Config, name string) {
 	t.Helper()
-	node := &corev1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: "node-of-" + ns},
+	nodes := kube(t, cell).CoreV1().Nodes()
+	_, err := nodes.Create(t.Context(), &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Status: corev1.NodeStatus{
 			Addresses:       []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "127.0.0.1"}},
 			DaemonEndpoints: corev1.NodeDaemonEndpoints{KubeletEndpoint: corev1.DaemonEndpoint{Port: int32(k.port)}},
 		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, config := range b.cells {
-		nodes := kube(t, config).CoreV1().Nodes()
-		if _, err := nodes.Create(t.Context(), node, metav1.CreateOptions{}); err != nil {
-			t.Fatal(err)
+	t.Cleanup(func() {
+		if err := nodes.Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
 		}
-		t.Cleanup(func() {
-			if err := nodes.Delete(context.Background(), node.Name, metav1.DeleteOptions{}); err != nil {
-				t.Error(err)
-			}
-		})
+	})
+}
+
+// podOn makes a pod through the router on a node of this kubelet, which every cell knows until the test ends.
+func (b *bed) podOn(t *testing.T, k *kubelet, ns string) *corev1.Pod {
+	t.Helper()
+	for _, config := range b.cells {
+		k.join(t, config, "node-of-"+ns)
 	}
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: "streams"},
-		Spec:       corev1.PodSpec{NodeName: node.Name, Containers: []corev1.Container{{Name: "c", Image: "registry.example/c:1"}}},
+		Spec:       corev1.PodSpec{NodeName: "node-of-" + ns, Containers: []corev1.Container{{Name: "c", Image: "registry.example/c:1"}}},
 	}
 	var made *corev1.Pod
 	until(t, "the pod is made", func(ctx context.Context) bool {
