@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -127,6 +128,8 @@ type child struct {
 	cmd   *exec.Cmd
 	in    io.WriteCloser
 	lines chan string // closed when the process has ended
+	// asleep is set while it is suspended: who is killed then does not go on, and shows nothing.
+	asleep atomic.Bool
 }
 
 func (b *bed) drive(run string) *child {
@@ -172,6 +175,9 @@ func (c *child) identity() string { return fmt.Sprintf("%s%d", childPrefix, c.cm
 
 // kill is false for one that has ended.
 func (c *child) kill() bool { return c.cmd.Process.Kill() == nil }
+
+// killAwake is kill, and false as well for one that is suspended.
+func (c *child) killAwake() bool { return !c.asleep.Load() && c.kill() }
 
 // stepIn is the step that a line names.
 func stepIn(line string) (string, bool) { return strings.CutPrefix(line, stepWord) }

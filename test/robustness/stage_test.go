@@ -130,7 +130,7 @@ func (p *proof) conduct(run string, plan faultPlan) v1alpha1.RebalancePhase {
 		killDriver: func() bool {
 			mu.Lock()
 			defer mu.Unlock()
-			return driver.kill()
+			return driver.killAwake()
 		},
 		suspendDriver: func() bool {
 			select {

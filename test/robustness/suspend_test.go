@@ -75,6 +75,7 @@ func (p *proof) suspend(run string, first *child) (next *child, suspended bool) 
 // stopped suspends a driver, and waits until it stands still. One that is ending takes the signal as well.
 func (p *proof) stopped(driver *child) (still bool) {
 	p.t.Helper()
+	driver.asleep.Store(true)
 	if err := driver.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		return false
 	}
