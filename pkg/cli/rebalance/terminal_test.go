@@ -12,8 +12,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
 	"github.com/kubecell/kubectl-cell/pkg/tui/terminaltest"
 )
@@ -186,7 +188,11 @@ func (b *bed) homes(t *testing.T) map[string]string {
 func (b *bed) squat(t *testing.T, item, home string) (makeRoom func()) {
 	t.Helper()
 	cell := map[string]string{"cell-1": "cell-2", "cell-2": "cell-1"}[home]
-	maps := b.direct(t, cell).CoreV1().ConfigMaps(namespace)
+	mover, err := kubernetes.NewForConfig(fence.AsMover(b.box.Cell(t, cell))) // who alone may delete a tombstone
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps := mover.CoreV1().ConfigMaps(namespace)
 	makeRoom = func() {
 		if err := maps.Delete(t.Context(), item, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 			t.Fatal(err)
