@@ -6,9 +6,8 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	policyv1beta1 "k8s.io/api/policy/v1beta1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/client-go/kubernetes/scheme"
 
 	"github.com/kubecell/kubectl-cell/pkg/router/wire"
 )
@@ -25,14 +24,8 @@ func triesToEvict(w http.ResponseWriter, r *http.Request) bool {
 	if err != nil {
 		return true
 	}
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{policyv1.AddToScheme, policyv1beta1.AddToScheme} {
-		if add(scheme) != nil {
-			return true
-		}
-	}
 	kind := policyv1.SchemeGroupVersion.WithKind("Eviction")
-	read, _, err := serializer.NewCodecFactory(scheme).UniversalDeserializer().Decode(body, &kind, nil)
+	read, _, err := scheme.Codecs.UniversalDeserializer().Decode(body, &kind, nil)
 	if err != nil {
 		return true
 	}
