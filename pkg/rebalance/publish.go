@@ -69,7 +69,7 @@ func (p *publisher) publish(ctx context.Context) error {
 	defer p.mu.Unlock()
 	next := p.run.DeepCopy()
 	next.Status = p.tracker.snapshot(time.Now())
-	if p.run.Status.Phase.Final() && !sameEnd(&p.run.Status, &next.Status) {
+	if p.endedElsewhere(&next.Status) {
 		return errEnded
 	}
 	if !next.Status.Phase.Final() { // which is told even where it cannot be written
@@ -94,14 +94,11 @@ func (p *publisher) changed(ctx context.Context, next *v1alpha1.Rebalance) {
 
 func (p *publisher) write(ctx context.Context, next *v1alpha1.Rebalance) error {
 	for ctx.Err() == nil {
-		if equality.Semantic.DeepEqual(p.run.Status, next.Status) {
-			return nil
-		}
-		if p.run.Status.Phase.Final() {
-			if sameEnd(&p.run.Status, &next.Status) {
-				return nil
-			}
+		switch {
+		case p.endedElsewhere(&next.Status):
 			return errEnded
+		case p.run.Status.Phase.Final(), equality.Semantic.DeepEqual(p.run.Status, next.Status):
+			return nil
 		}
 		written, err := p.client.Rebalances().UpdateStatus(ctx, next, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})
 		switch {
@@ -124,7 +121,8 @@ func (p *publisher) write(ctx context.Context, next *v1alpha1.Rebalance) error {
 	return ctx.Err()
 }
 
-// sameEnd says whether two states tell of one end, which one driver has brought about.
-func sameEnd(a, b *v1alpha1.RebalanceProgress) bool {
-	return a.Phase == b.Phase && a.Driver == b.Driver && a.CompletionTime.Equal(b.CompletionTime)
+// endedElsewhere says whether the run has ended in another way than this driver is about to write, or has written.
+func (p *publisher) endedElsewhere(own *v1alpha1.RebalanceProgress) bool {
+	run := &p.run.Status
+	return run.Phase.Final() && (run.Phase != own.Phase || run.Driver != own.Driver || !run.CompletionTime.Equal(own.CompletionTime))
 }

@@ -119,7 +119,7 @@ func (h *handler) guard(r *http.Request, plane *upstream.ControlPlane, g guarded
 	switch {
 	case err != nil:
 		return nil, err
-	case g.sought && (statusOf(live) == v1alpha1.Migrated || statusOf(live) == v1alpha1.Incoming):
+	case g.sought && !counts(live):
 		return nil, errElsewhere
 	}
 	for _, c := range claims {

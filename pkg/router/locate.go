@@ -48,7 +48,7 @@ func (m *moving) locate(to route.Route) (whereabouts, error) {
 		at.is(old)
 		return at, nil
 	}
-	if oldErr == nil && old != nil && statusOf(old) != v1alpha1.Migrated && statusOf(old) != v1alpha1.Incoming {
+	if oldErr == nil && old != nil && counts(old) {
 		at.is(old)
 		return at, nil
 	}
@@ -89,6 +89,12 @@ func (at *whereabouts) is(object *metav1.PartialObjectMetadata) {
 
 func statusOf(object metav1.Object) v1alpha1.RebalanceStatus {
 	return v1alpha1.RebalanceStatus(object.GetLabels()[v1alpha1.LabelRebalanceStatus])
+}
+
+// counts says whether it is the object: no tombstone, and no copy that has still to arrive.
+func counts(object metav1.Object) bool {
+	status := statusOf(object)
+	return status != v1alpha1.Migrated && status != v1alpha1.Incoming
 }
 
 // metadata is that of the object in one cell, nil where it is not there.
