@@ -276,18 +276,13 @@ func TestAScaleBetweenCopyAndFlipIsNotLost(t *testing.T) {
 			mover.Step = func(s migration.Step) {
 				if s.Name == at && !scaled {
 					scaled = true
-					_, err := b.old.admin.Resource(deployments.GroupVersionResource).Namespace(b.namespace).Patch(t.Context(), f.name,
-						types.MergePatchType, []byte(`{"spec":{"replicas":9}}`), metav1.PatchOptions{}, "scale")
-					if err != nil {
-						t.Error(err)
-					}
+					f.scale(9)
 				}
 			}
 			if result := mover.Move(t.Context(), f.unit()); result.Outcome != migration.Moved {
 				t.Fatalf("%+v", result)
 			}
-			replicas, _, _ := unstructured.NestedInt64(b.get(b.new, deployments, f.name).Object, "spec", "replicas")
-			if replicas != 9 {
+			if replicas := replicasOf(b.get(b.new, deployments, f.name)); replicas != 9 {
 				t.Errorf("%d replicas", replicas)
 			}
 		})

@@ -30,11 +30,16 @@ func newAccountedBed(t *testing.T) (b *bed, admin string) {
 	t.Helper()
 	b = newBedOn(t, planes.Configs(t), found)
 	b.forgetRouters(t)
-	b.router, _ = startRouter(t, b.rcp, t.TempDir(), func(c *router.Config) {
-		c.AdminListen = "127.0.0.1:0"
-		c.AdminReady = func(url string) { admin = url }
-	})
+	b.router, _ = startRouter(t, b.rcp, t.TempDir(), withAdminPort(&admin))
 	return b, admin
+}
+
+// withAdminPort has a router open one, whose URL is put into admin.
+func withAdminPort(admin *string) func(*router.Config) {
+	return func(c *router.Config) {
+		c.AdminListen = "127.0.0.1:0"
+		c.AdminReady = func(url string) { *admin = url }
+	}
 }
 
 func readLedger(t *testing.T, admin, cell string) (report ledger.Report) {

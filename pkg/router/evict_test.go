@@ -16,7 +16,6 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/fence"
-	"github.com/kubecell/kubectl-cell/pkg/router"
 )
 
 func evictionOf(name string, options *metav1.DeleteOptions) *policyv1.Eviction {
@@ -65,10 +64,7 @@ func (b *bed) podsIn(t *testing.T, ns, name string) (cells []string) {
 // TestAnEvictionGoesWhereItsPodIs, which moves: it is a deletion, of what counts alone.
 func TestAnEvictionGoesWhereItsPodIs(t *testing.T) {
 	var admin string
-	b := newMovingBed(t, func(c *router.Config) {
-		c.AdminListen = "127.0.0.1:0"
-		c.AdminReady = func(url string) { admin = url }
-	})
+	b := newMovingBed(t, withAdminPort(&admin))
 	ns := b.namespace(t, "evictions")
 	dry := []string{metav1.DryRunAll}
 	tries := map[string]func(name string, uid types.UID) *metav1.DeleteOptions{
@@ -159,10 +155,7 @@ func (b *bed) wantGone(t *testing.T, admin, ns string, want map[string]bool) {
 // TestARawEvictionIsADeletionInTheLedger, and a dry run is none.
 func TestARawEvictionIsADeletionInTheLedger(t *testing.T) {
 	var admin string
-	b := newMovingBed(t, func(c *router.Config) {
-		c.AdminListen = "127.0.0.1:0"
-		c.AdminReady = func(url string) { admin = url }
-	})
+	b := newMovingBed(t, withAdminPort(&admin))
 	ns := b.namespace(t, "raw-evictions")
 	raw := rest.CopyConfig(b.router)
 	raw.Host += "/cells/cell-1"

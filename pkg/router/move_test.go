@@ -238,10 +238,7 @@ func TestVersionsGrowAcrossAMove(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tombstone := []byte(`{"metadata":{"labels":{"` + v1alpha1.LabelRebalanceStatus + `":"migrated"}}}`)
-	if _, err := kube(t, fence.AsMover(b.cells["cell-1"])).CoreV1().ConfigMaps(ns).Patch(t.Context(), "x", types.MergePatchType, tombstone, metav1.PatchOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	b.relabel(t, "cell-1", ns, "x", `"migrated"`)
 	moved := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "x", Annotations: map[string]string{v1alpha1.AnnotationPlacementEpoch: "2"}}}
 	if _, err := kube(t, b.cells["cell-2"]).CoreV1().ConfigMaps(ns).Create(t.Context(), moved, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
@@ -412,13 +409,8 @@ func TestACollectionIsDeletedThroughAMove(t *testing.T) {
 		return apierrors.IsNotFound(err)
 	})
 	b.awaitAcknowledged(t, b.nextWindow(t), 1)
-	for _, step := range []struct{ cell, value string }{{"cell-1", `"migrated"`}, {"cell-2", "null"}} {
-		patch := `{"metadata":{"labels":{"` + v1alpha1.LabelRebalanceStatus + `":` + step.value + `}}}`
-		_, err := kube(t, fence.AsMover(b.cells[step.cell])).CoreV1().ConfigMaps(ns).Patch(t.Context(), "c-arrives", types.MergePatchType, []byte(patch), metav1.PatchOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	b.relabel(t, "cell-1", ns, "c-arrives", `"migrated"`)
+	b.relabel(t, "cell-2", ns, "c-arrives", "null")
 	if err := <-deleted; err != nil {
 		t.Error(err)
 	}

@@ -1,8 +1,8 @@
 // Package doctor is the command `doctor`: it looks at everything that kubectl cell needs, from the programs on
 // PATH to the clocks of the cells, and says of each thing that is wrong what puts it right.
 //
-// Nothing is changed, but for a file in the state directory that is removed again. What cannot be looked at, because something before it is wrong, is left out: the first
-// ✗ is the one to begin with.
+// Nothing is changed, but for a file in the state directory that is removed again. What cannot be looked at, because
+// something before it is wrong, is left out: the first ✗ is the one to begin with.
 //
 // Start reading at [Examine].
 package doctor

@@ -159,19 +159,23 @@ func (b *bed) await(t *testing.T, what string, condition func(*v1alpha1.Rebalanc
 }
 
 // alone suspends the backup daemon, which would take the run over, until the returned function is called or the test ends.
-func (b *bed) alone(t *testing.T) (end func()) {
+func (b *bed) alone(t *testing.T) (end func()) { return b.suspend(t, "backup") }
+
+// suspend has a part of the sandbox accept connections, and answer nothing, until the returned function is called or the test
+// ends.
+func (b *bed) suspend(t *testing.T, part string) (resume func()) {
 	t.Helper()
-	lock := filepath.Join(b.box.Dir("backup"), "lock")
-	end = func() {
+	lock := filepath.Join(b.box.Dir(part), "lock")
+	resume = func() {
 		if resumed, err := daemon.Resume(lock); err != nil || !resumed {
-			t.Errorf("resume the backup daemon: resumed %v, error %v", resumed, err)
+			t.Errorf("resume %s: resumed %v, error %v", part, resumed, err)
 		}
 	}
 	if suspended, err := daemon.Suspend(lock); err != nil || !suspended {
-		t.Fatalf("suspend the backup daemon: suspended %v, error %v", suspended, err)
+		t.Fatalf("suspend %s: suspended %v, error %v", part, suspended, err)
 	}
-	t.Cleanup(end)
-	return end
+	t.Cleanup(resume)
+	return resume
 }
 
 // finish brings the run to its end without a limit to its speed.

@@ -24,7 +24,6 @@ import (
 	"k8s.io/client-go/util/retry"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
-	"github.com/kubecell/kubectl-cell/pkg/daemon"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
@@ -187,20 +186,21 @@ func kubeconfig(t *testing.T, config *rest.Config) string {
 // first says so, and can be left; nothing stays closed to writes; when the RCP is back, the other one brings the run to its
 // end.
 func TestTheRCPIsGoneMidRun(t *testing.T) {
-	for name, c := range map[string]struct{ gone, back func(*bed, *testing.T) }{
-		"ended": {
-			func(b *bed, t *testing.T) { b.box.Kill(t, "rcp") },
-			func(b *bed, t *testing.T) { b.box.Start(t, "rcp") },
+	for name, gone := range map[string]func(*bed, *testing.T) (back func()){
+		"ended": func(b *bed, t *testing.T) (back func()) {
+			b.box.Kill(t, "rcp")
+			back = func() { b.box.Start(t, "rcp") }
+			t.Cleanup(back)
+			return back
 		},
-		"hanging": {(*bed).suspendRCP, (*bed).resumeRCP},
+		"hanging": func(b *bed, t *testing.T) (back func()) { return b.suspend(t, "rcp") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBed(t)
 			driver := b.moving(t, "4")
 			second := b.begin(t, "rebalance")
 			second.says(t, "has not ended", "this process takes over when that one stops")
-			c.gone(b, t)
-			t.Cleanup(func() { c.back(b, t) })
+			back := gone(b, t)
 			_, stderr := b.must(t, 1, "rebalance", "status")
 			wantText(t, stderr, "does not answer", "hint: ")
 			driver.says(t, "this driver has lost its lease: the router control plane does not answer")
@@ -208,25 +208,10 @@ func TestTheRCPIsGoneMidRun(t *testing.T) {
 			_ = driver.cmd.Process.Signal(syscall.SIGINT)
 			driver.ends(t, 130)
 			driver.says(t, "is left; how far it is cannot be asked", "next: kubectl cell rebalance")
-			c.back(b, t)
+			back()
 			second.ends(t, 0)
 			b.whole(t)
 		})
-	}
-}
-
-// suspendRCP has it accept connections, and answer nothing.
-func (b *bed) suspendRCP(t *testing.T) {
-	t.Helper()
-	if suspended, err := daemon.Suspend(filepath.Join(b.box.Dir("rcp"), "lock")); !suspended || err != nil {
-		t.Fatalf("suspended %t: %v", suspended, err)
-	}
-}
-
-func (b *bed) resumeRCP(t *testing.T) {
-	t.Helper()
-	if resumed, err := daemon.Resume(filepath.Join(b.box.Dir("rcp"), "lock")); !resumed || err != nil {
-		t.Errorf("resumed %t: %v", resumed, err)
 	}
 }
 
