@@ -4,7 +4,6 @@ import (
 	"archive/zip"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -153,23 +152,12 @@ func (b *bed) setup(env *testscript.Env) error {
 	if err := os.WriteFile(filepath.Join(env.WorkDir, "ca.crt"), b.ca, 0o600); err != nil {
 		return err
 	}
-	port, err := freePort()
+	port, err := sandboxtest.FreePort()
 	if err != nil {
 		return err
 	}
 	env.Setenv("PORT", port)
 	return os.WriteFile(path, b.kubeconfig, 0o600)
-}
-
-// freePort is one at which nobody listens on loopback.
-func freePort() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer listener.Close()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	return port, err
 }
 
 // crash is the command of scripts that kills the daemon of a state directory and waits until it is gone:

@@ -235,7 +235,7 @@ func docsEnvironment(t *testing.T, work string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port, err := freePort()
+	port, err := sandboxtest.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,5 +23,5 @@ func lockHandle(file *os.File, how mode) (bool, error) {
 
 func alive(pid int) bool {
 	err := syscall.Kill(pid, 0)
-	return err == nil || errors.Is(err, syscall.EPERM)
+	return (err == nil || errors.Is(err, syscall.EPERM)) && !ended(pid)
 }

@@ -3,6 +3,7 @@ package rebalance_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -72,12 +73,13 @@ func TestTheWindowFollowsACellThatAnswers429(t *testing.T) {
 	var n atomic.Int32
 	var holding atomic.Bool
 	reached, crowded, recovered := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	enough := sync.OnceFunc(func() { close(reached) })
 	d.UnitStep = func(s migration.Step) {
 		if s.Name != migration.Created {
 			return
 		}
-		if n.Add(1) == 3 {
-			close(reached)
+		if n.Add(1) >= 3 { // all of them, so that enough is left to do when the cell is crowded
+			enough()
 			<-crowded
 		}
 		if holding.Load() {

@@ -78,7 +78,8 @@ func newBed(t *testing.T, cells int) *bed {
 	at, err := url.Parse(first.Host)
 	b.must(err)
 	second := rest.CopyConfig(first)
-	port := freePort(t)
+	port, err := sandboxtest.FreePort()
+	b.must(err)
 	second.Host = "https://" + net.JoinHostPort(sandbox.Loopback, port)
 	b.routers = []daemon.Spec{b.routerSpec("router-1", b.box.Dir("router"), at.Port()), b.routerSpec("router-2", t.TempDir(), port)}
 	b.hosts = []string{first.Host, second.Host}
@@ -109,20 +110,6 @@ func dynamicFor(t *testing.T, config *rest.Config) dynamic.Interface {
 		t.Fatal(err)
 	}
 	return c
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", net.JoinHostPort(sandbox.Loopback, "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }
 
 // routerSpec is a router that keeps its state in dir, with the certificates of the sandbox's own one.

@@ -63,8 +63,10 @@ type cell struct {
 	index   map[string]*entry
 	indexed bool
 	// busy are envelopes that a worker writes or deletes; their value is the newest event that came meanwhile.
-	busy  map[string]*entry
-	byUID map[types.UID]*holder
+	busy map[string]*entry
+	// unsure are envelopes that a worker asked to be written, and was not answered: there may be one.
+	unsure map[string]struct{}
+	byUID  map[types.UID]*holder
 	// behind are the records that were not stored since the newest state was adopted; settled is the epoch of the last one
 	// for which all were.
 	behind  map[*record]struct{}
@@ -83,7 +85,7 @@ type streamKey struct{ group, resource string }
 func (m *Mirror) connect(name string, access replication.Access) (*cell, error) {
 	c := &cell{
 		m: m, name: name, version: access.Version, pace: newPace(m.config.Now), queue: newQueue(),
-		streams: map[streamKey]*stream{}, index: map[string]*entry{}, busy: map[string]*entry{},
+		streams: map[streamKey]*stream{}, index: map[string]*entry{}, busy: map[string]*entry{}, unsure: map[string]struct{}{},
 		byUID: map[types.UID]*holder{}, behind: map[*record]struct{}{}, lags: map[string]*samples{},
 	}
 	long := fence.AsMover(access.Config)

@@ -63,7 +63,7 @@ func (m *Mirror) confirmGone(ctx context.Context, it *item, e *entry, name strin
 	case found.Labels[v1alpha1.LabelRebalanceStatus] == string(v1alpha1.Migrated):
 		return nil
 	}
-	return fmt.Errorf("cell %s has the object: %w", name, errAgain)
+	return fmt.Errorf("cell %s has the object: %w", name, errLater)
 }
 
 // witness is the cell to ask. told says that it need not be asked: the unit is its alone, and its watch has told that

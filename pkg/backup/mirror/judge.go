@@ -107,7 +107,14 @@ func (m *Mirror) judgeAbsent(it *item, d *decision) {
 	}
 	d.stored = m.allIndexed()
 	for _, cell := range m.cells {
+		if _, busy := cell.busy[it.name]; busy {
+			d.stored = false // what was asked to be written before is on its way
+		}
 		e := cell.index[it.name]
+		if _, unsure := cell.unsure[it.name]; unsure && e == nil {
+			d.stored = false
+			d.actions[cell.name] = verify
+		}
 		if e == nil || !m.ours(e) {
 			continue
 		}

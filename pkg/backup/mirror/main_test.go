@@ -53,7 +53,44 @@ const (
 var raised sync.Once
 
 // gate is a way to a cell that can be closed.
-type gate struct{ closed atomic.Bool }
+type gate struct {
+	closed atomic.Bool
+	// post sends every POST, if set.
+	post atomic.Pointer[func(*http.Request, http.RoundTripper) (*http.Response, error)]
+
+	mu sync.Mutex // guards what follows
+	// watches are ended by these.
+	watches []context.CancelFunc
+}
+
+// cut closes the way, and breaks off the watches on it.
+func (g *gate) cut() {
+	g.closed.Store(true)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, cancel := range g.watches {
+		cancel()
+	}
+	g.watches = nil
+}
+
+// pass sends a request over the way.
+func (g *gate) pass(r *http.Request, next http.RoundTripper) (*http.Response, error) {
+	if g.closed.Load() {
+		return nil, errClosed
+	}
+	if post := g.post.Load(); post != nil && r.Method == http.MethodPost {
+		return (*post)(r, next)
+	}
+	if !r.URL.Query().Has("watch") {
+		return next.RoundTrip(r)
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	g.mu.Lock()
+	g.watches = append(g.watches, cancel)
+	g.mu.Unlock()
+	return next.RoundTrip(r.WithContext(ctx))
+}
 
 var errClosed = errors.New("the way to the cell is closed")
 
@@ -207,10 +244,7 @@ func (b *bed) tell(snapshot *routing.Snapshot) {
 		way := b.gates[name]
 		config.Wrap(func(next http.RoundTripper) http.RoundTripper {
 			return roundTrip(func(r *http.Request) (*http.Response, error) {
-				if way.closed.Load() {
-					return nil, errClosed
-				}
-				return next.RoundTrip(r)
+				return way.pass(r, next)
 			})
 		})
 		state.Cells[name] = replication.Access{Config: config, Version: fmt.Sprint(name, b.renewed[name])}

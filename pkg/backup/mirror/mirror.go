@@ -261,7 +261,7 @@ func (m *Mirror) tidy(it *item) {
 		return
 	}
 	for _, c := range m.cells {
-		if c.index[it.name] != nil {
+		if _, busy := c.busy[it.name]; busy || c.index[it.name] != nil {
 			return
 		}
 	}

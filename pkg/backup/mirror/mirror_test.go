@@ -4,8 +4,10 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
+	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -314,6 +316,23 @@ func TestACellThatCannotBeReadKeepsItsEnvelopes(t *testing.T) {
 	b.awaitGone(west, configMaps, name)
 }
 
+// awaitReports looks after each of n more reports of the cell east. Marks are published twice as often.
+func (b *bed) awaitReports(n int, look func()) {
+	b.t.Helper()
+	var seen time.Time
+	for range n {
+		b.await("a report", func() bool {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			r := b.reports[east]
+			newer := r.Complete && r.Time.After(seen)
+			seen = r.Time
+			return newer
+		})
+		look()
+	}
+}
+
 // TestNoMarkPassesADeletionWhoseEnvelopeStands: not while nobody knows which envelopes a cell has, nor while one that is
 // known of cannot be deleted, however little the mirror saw of the deletion itself.
 func TestNoMarkPassesADeletionWhoseEnvelopeStands(t *testing.T) {
@@ -359,24 +378,75 @@ func TestNoMarkPassesADeletionWhoseEnvelopeStands(t *testing.T) {
 			passed := func() bool {
 				b.mu.Lock()
 				defer b.mu.Unlock()
-				version, _ := strconv.ParseInt(later.GetResourceVersion(), 10, 64)
-				return b.marks[east].Resources[schema.GroupResource{Resource: "configmaps"}] >= version
+				return b.reached(later)
 			}
-			var seen time.Time
-			for range 3 { // marks are published twice as often as reports
-				b.await("a report", func() bool {
-					b.mu.Lock()
-					defer b.mu.Unlock()
-					r := b.reports[east]
-					newer := r.Complete && r.Time.After(seen)
-					seen = r.Time
-					return newer
-				})
+			b.awaitReports(3, func() {
 				if passed() {
 					t.Fatal("the mark has passed a deletion whose envelope stands")
 				}
-			}
+			})
 			b.gates[west].closed.Store(false)
+			b.awaitGone(west, configMaps, gone)
+			b.await("the mark to pass", passed)
+		})
+	}
+}
+
+// TestNoMarkPassesADeletionWhoseEnvelopeIsBeingWritten deletes an object when its first envelope is there, and the mirror
+// has not been told so.
+func TestNoMarkPassesADeletionWhoseEnvelopeIsBeingWritten(t *testing.T) {
+	b := newBed(t)
+	ring := b.setRing([]string{east, west, north}, nil)
+	b.start(ring)
+	b.settled(east, west, north)
+	in := func(home string) func(old, backup, _, _ string) bool {
+		return func(old, backup, _, _ string) bool { return old == east && backup == home }
+	}
+	tests := map[string]func(r *http.Request, next http.RoundTripper, told <-chan struct{}) (*http.Response, error){
+		"the answer is late": func(r *http.Request, next http.RoundTripper, told <-chan struct{}) (*http.Response, error) {
+			response, err := next.RoundTrip(r)
+			select {
+			case <-told:
+			case <-r.Context().Done():
+			}
+			return response, err
+		},
+		"the answer is lost": func(r *http.Request, next http.RoundTripper, _ <-chan struct{}) (*http.Response, error) {
+			b.gates[west].cut() // no watch tells either
+			if response, err := next.RoundTrip(r); err == nil {
+				_ = response.Body.Close() // nobody sees it
+			}
+			return nil, errClosed
+		},
+	}
+	for name, answer := range tests {
+		t.Run(name, func(t *testing.T) {
+			told := make(chan struct{})
+			tell := sync.OnceFunc(func() {
+				b.gates[west].post.Store(nil)
+				b.gates[west].closed.Store(false)
+				close(told)
+			})
+			defer tell()
+			post := func(r *http.Request, next http.RoundTripper) (*http.Response, error) { return answer(r, next, told) }
+			b.gates[west].post.Store(&post)
+			prefix := strings.ReplaceAll(name, " ", "-")
+			gone, later := b.owned(ring, prefix, in(west)), b.owned(ring, prefix, in(north))
+			b.awaitSealed(west, east, configMaps, b.make(east, configMaps, `{metadata: {name: `+gone+`}}`))
+			b.delete(east, configMaps, gone)
+			witness := b.make(east, configMaps, `{metadata: {name: `+later+`}}`)
+			b.awaitSealed(north, east, configMaps, witness)
+			passed := func() bool {
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				return b.reached(witness)
+			}
+			b.awaitReports(2, func() {
+				if passed() {
+					t.Fatal("the mark has passed a deletion whose envelope stands")
+				}
+			})
+			tell()
 			b.awaitGone(west, configMaps, gone)
 			b.await("the mark to pass", passed)
 		})

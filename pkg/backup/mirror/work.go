@@ -16,6 +16,9 @@ import (
 // errAgain says that what was to be done is out of date: it is judged anew.
 var errAgain = errors.New("it was changed meanwhile")
 
+// errLater says that a cell is not yet where its watch will tell more.
+var errLater = errors.New("it may go on its own")
+
 // work does what there is to do in the cell until the queue is shut down.
 func (c *cell) work(ctx context.Context) {
 	for {
@@ -38,7 +41,7 @@ func (c *cell) work(ctx context.Context) {
 
 // failed counts an attempt that is to be made again, and tells of the first of several.
 func (c *cell) failed(it *item, err error) {
-	if errors.Is(err, errAgain) {
+	if errors.Is(err, errAgain) || errors.Is(err, errLater) {
 		return
 	}
 	c.m.config.Metrics.failures.WithLabelValues(c.name).Inc()
@@ -82,13 +85,17 @@ func (c *cell) task(it *item) task {
 }
 
 // done takes what became of a task. found is the envelope as it is now, nil where there is none; known says whether that
-// is so.
+// is so. What is not known is left to the worker, which tries again after a while.
 func (c *cell) done(it *item, found *entry, known bool) {
 	m := c.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	missed := c.busy[it.name]
 	delete(c.busy, it.name)
+	delete(c.unsure, it.name)
+	if !known {
+		c.unsure[it.name] = struct{}{}
+	}
 	if known {
 		if found == nil {
 			delete(c.index, it.name)
@@ -100,7 +107,9 @@ func (c *cell) done(it *item, found *entry, known bool) {
 	if missed != nil && missed.newer(c.index[it.name]) && (found != nil || !known) {
 		m.written(c, it.name, missed)
 	}
-	m.schedule(it, it.urgent.Load())
+	if known {
+		m.schedule(it, it.urgent.Load())
+	}
 }
 
 // do brings the envelope of an object in this cell up to date.

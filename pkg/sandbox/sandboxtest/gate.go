@@ -36,7 +36,7 @@ func NewGate(t testing.TB, server string) *Gate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := Listen()
 	if err != nil {
 		t.Fatal(err)
 	}
