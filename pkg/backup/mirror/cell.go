@@ -64,7 +64,8 @@ type cell struct {
 	indexed bool
 	// busy are envelopes that a worker writes or deletes; their value is the newest event that came meanwhile.
 	busy map[string]*entry
-	// unsure are envelopes that a worker asked to be written, and was not answered: there may be one.
+	// unsure are envelopes that were written or deleted, and of which nobody knows what has become of that: there may be one
+	// that is not in the index.
 	unsure map[string]struct{}
 	byUID  map[types.UID]*holder
 	// behind are the records that were not stored since the newest state was adopted; settled is the epoch of the last one
@@ -72,6 +73,16 @@ type cell struct {
 	behind  map[*record]struct{}
 	settled int64
 	lags    map[string]*samples // by backup cell
+}
+
+func (c *cell) isBusy(it *item) bool {
+	_, busy := c.busy[it.name]
+	return busy
+}
+
+func (c *cell) isUnsure(it *item) bool {
+	_, unsure := c.unsure[it.name]
+	return unsure
 }
 
 // holder is a record and its object.

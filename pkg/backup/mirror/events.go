@@ -81,10 +81,11 @@ func (m *Mirror) deleted(s *stream, meta *metadata, version int64) {
 		return
 	}
 	s.progress.position = max(s.progress.position, version)
-	m.remove(s, name{meta.Namespace, meta.Name}, version)
+	m.remove(s, name{meta.Namespace, meta.Name}, version, version)
 }
 
-func (m *Mirror) remove(s *stream, at name, version int64) {
+// remove takes the end of an object, which came at since at the earliest, and is known at version.
+func (m *Mirror) remove(s *stream, at name, since, version int64) {
 	h := s.records[at]
 	if h == nil {
 		return
@@ -96,7 +97,7 @@ func (m *Mirror) remove(s *stream, at name, version int64) {
 	}
 	m.keepBody(r, nil)
 	r.version, r.gone = version, true
-	m.open(r, version)
+	m.open(r, since)
 	m.schedule(h.item, true)
 }
 
@@ -128,7 +129,7 @@ func (m *Mirror) replace(s *stream, found []*metadata, version int64) {
 	}
 	for at := range s.records {
 		if !there[at] {
-			m.remove(s, at, version)
+			m.remove(s, at, missed, version)
 		}
 	}
 	s.listed = true

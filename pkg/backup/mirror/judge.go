@@ -64,8 +64,14 @@ func (m *Mirror) judge(it *item) decision {
 		return d
 	}
 	for _, cell := range m.cells {
-		if e := cell.index[it.name]; e != nil && !slices.Contains(d.homes, cell.name) && m.ours(e) {
+		if slices.Contains(d.homes, cell.name) {
+			continue
+		}
+		switch e := cell.index[it.name]; {
+		case e != nil && m.ours(e):
 			d.actions[cell.name] = remove
+		case e == nil && cell.isUnsure(it):
+			d.actions[cell.name] = verify
 		}
 	}
 	return d
@@ -79,6 +85,9 @@ func (m *Mirror) judgeHome(it *item, d *decision, home string) action {
 		return nothing
 	}
 	e := cell.index[it.name]
+	if cell.isBusy(it) {
+		d.stored = false // whatever is there is about to be another one, or none
+	}
 	switch {
 	case e == nil:
 		return write
@@ -107,12 +116,11 @@ func (m *Mirror) judgeAbsent(it *item, d *decision) {
 	}
 	d.stored = m.allIndexed()
 	for _, cell := range m.cells {
-		if _, busy := cell.busy[it.name]; busy {
-			d.stored = false // what was asked to be written before is on its way
-		}
 		e := cell.index[it.name]
-		if _, unsure := cell.unsure[it.name]; unsure && e == nil {
+		if cell.isBusy(it) || cell.isUnsure(it) { // one may be on its way, or have arrived
 			d.stored = false
+		}
+		if e == nil && cell.isUnsure(it) {
 			d.actions[cell.name] = verify
 		}
 		if e == nil || !m.ours(e) {

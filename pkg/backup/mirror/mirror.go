@@ -261,12 +261,14 @@ func (m *Mirror) tidy(it *item) {
 		return
 	}
 	for _, c := range m.cells {
-		if _, busy := c.busy[it.name]; busy || c.index[it.name] != nil {
+		if c.isBusy(it) || c.isUnsure(it) || c.index[it.name] != nil {
 			return
 		}
 	}
-	delete(m.items, it.id)
-	delete(m.envelopes, it.name)
+	if m.items[it.id] == it {
+		delete(m.items, it.id)
+		delete(m.envelopes, it.name)
+	}
 	delete(m.waiting, it)
 	delete(m.suspects, it)
 }

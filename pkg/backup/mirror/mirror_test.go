@@ -361,6 +361,12 @@ func TestNoMarkPassesADeletionWhoseEnvelopeStands(t *testing.T) {
 			b.renewed[east]++
 			b.tell(b.setRing([]string{east, west, north}, nil))
 		}},
+		{"the watch was broken off", func(deletion func()) {
+			b.gates[east].cut()
+			deletion()
+			b.make(east, configMaps, `{metadata: {name: `+b.owned(ring, "last", in(north))+`}}`)
+			b.gates[east].closed.Store(false)
+		}},
 	}
 	for i, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -442,7 +448,7 @@ func TestNoMarkPassesADeletionWhoseEnvelopeIsBeingWritten(t *testing.T) {
 				return b.reached(witness)
 			}
 			b.awaitReports(2, func() {
-				if passed() {
+				if passed() && b.sealed(west, configMaps, gone) != nil { // no answer is waited for without end
 					t.Fatal("the mark has passed a deletion whose envelope stands")
 				}
 			})
@@ -451,6 +457,57 @@ func TestNoMarkPassesADeletionWhoseEnvelopeIsBeingWritten(t *testing.T) {
 			b.await("the mark to pass", passed)
 		})
 	}
+}
+
+// TestWhatIsMadeAnewKeepsItsEnvelope deletes objects whose first envelopes are still to be written, and makes them anew.
+func TestWhatIsMadeAnewKeepsItsEnvelope(t *testing.T) {
+	b := newBed(t)
+	ring := b.setRing([]string{east, west}, nil)
+	var names []string
+	for i := range 20 { // more than are written at once
+		names = append(names, b.owned(ring, fmt.Sprint("anew", i), of(east)))
+		b.make(east, configMaps, `{metadata: {name: `+names[i]+`}}`)
+	}
+	free := make(chan struct{})
+	post := func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
+		select {
+		case <-free:
+		case <-r.Context().Done():
+		}
+		return next.RoundTrip(r)
+	}
+	b.gates[west].post.Store(&post)
+	b.start(ring)
+	await := func(what string, pending int64) {
+		b.await(what, func() bool {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return b.reports[east].Complete && b.reports[east].Pending == pending
+		})
+	}
+	await("everything to be known", int64(len(names)))
+	for _, name := range names {
+		b.delete(east, configMaps, name)
+	}
+	b.await("what waits to be forgotten", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.reports[east].Objects == 0 && b.reports[east].Pending < int64(len(names))
+	})
+	for _, name := range names {
+		b.make(east, configMaps, `{metadata: {name: `+name+`}}`)
+	}
+	await("everything to be known again", int64(len(names)))
+	b.gates[west].post.Store(nil)
+	close(free)
+	await("everything to be stored", 0)
+	b.awaitReports(2, func() {
+		for _, name := range names {
+			if b.sealed(west, configMaps, name) == nil {
+				t.Fatalf("the envelope of %s, which was made anew, is gone", name)
+			}
+		}
+	})
 }
 
 // TestARingIsNotSettledByADeletionThatWaited counts what the ring has to have, and not what goes meanwhile.

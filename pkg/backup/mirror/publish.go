@@ -141,7 +141,7 @@ func (m *Mirror) refused() []*item {
 	var out []*item
 	for it := range m.suspects {
 		primary, _ := m.primary(it)
-		if primary == nil || !it.refusal.standsFor(primary) {
+		if primary == nil || !it.refusal.standsFor(primary) && !it.refusal.holds(primary) {
 			if primary == nil || it.refusal == nil || it.refusal.uid != primary.uid {
 				it.refusal = nil
 				delete(m.suspects, it)

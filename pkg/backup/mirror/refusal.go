@@ -33,12 +33,16 @@ func (f *refusal) standsFor(r *record) bool {
 	return f != nil && f.uid == r.uid && (f.stored || f.version == r.version)
 }
 
+// holds says whether marks have passed the object as it was when it was refused, so that it is to be named until an envelope
+// has what it is by now.
+func (f *refusal) holds(r *record) bool { return f != nil && f.listed && f.uid == r.uid }
+
 // refuse notes that an object is unprotected.
 func (m *Mirror) refuse(it *item, f *refusal) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if old := it.refusal; old != nil && old.uid == f.uid && old.reason == f.reason {
-		f.since = old.since
+		f.since, f.listed = old.since, old.listed
 	} else {
 		f.since = m.config.Now()
 		m.config.Logger.Warn("an object is unprotected", "object", it.id.String(), "cell", f.cell, "reason", f.reason, "message", f.message)
@@ -53,6 +57,15 @@ func (m *Mirror) accept(it *item, cell string) {
 	defer m.mu.Unlock()
 	if f := it.refusal; f != nil && f.stored && f.cell == cell {
 		m.config.Logger.Info("an object is protected again", "object", it.id.String(), "cell", cell)
+		it.refusal = nil
+	}
+}
+
+// fits notes that an object has an envelope that it was too large for before.
+func (m *Mirror) fits(it *item, uid types.UID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if f := it.refusal; f != nil && !f.stored && f.uid == uid {
 		it.refusal = nil
 	}
 }

@@ -66,9 +66,15 @@ type task struct {
 func (c *cell) task(it *item) task {
 	c.m.mu.Lock()
 	defer c.m.mu.Unlock()
+	if c.m.items[it.id] != it {
+		return task{do: nothing} // it was forgotten while it waited here, and what has its name now is another one
+	}
 	d := c.m.judge(it)
 	t := task{do: d.actions[c.name], entry: c.index[it.name], unit: d.unit, epoch: c.m.snapshot().Epoch}
 	if t.do == nothing {
+		if d.stored {
+			c.m.settle(it, &d)
+		}
 		return t
 	}
 	if d.primary != nil {
@@ -90,13 +96,12 @@ func (c *cell) done(it *item, found *entry, known bool) {
 	m := c.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	missed := c.busy[it.name]
+	missed, was := c.busy[it.name], c.index[it.name]
 	delete(c.busy, it.name)
-	delete(c.unsure, it.name)
 	if !known {
 		c.unsure[it.name] = struct{}{}
-	}
-	if known {
+	} else {
+		delete(c.unsure, it.name)
 		if found == nil {
 			delete(c.index, it.name)
 		} else {
@@ -104,7 +109,11 @@ func (c *cell) done(it *item, found *entry, known bool) {
 			m.unsettle(it, found)
 		}
 	}
-	if missed != nil && missed.newer(c.index[it.name]) && (found != nil || !known) {
+	switch {
+	case missed == nil || !missed.newer(was) || !missed.newer(found):
+	case found == nil && known:
+		c.unsure[it.name] = struct{}{} // it was made before it was not there, or after that
+	default:
 		m.written(c, it.name, missed)
 	}
 	if known {
@@ -221,11 +230,11 @@ func (c *cell) write(ctx context.Context, it *item, t *task) (*entry, error) {
 		body, meta, err = t.source.get(ctx, it.id)
 		switch {
 		case apierrors.IsNotFound(err):
-			return t.entry, errAgain // the watch will tell
+			return nil, errLater // the watch will tell
 		case err != nil:
 			return nil, err
 		case meta.status() != t.record.status:
-			return t.entry, errAgain
+			return nil, errLater
 		}
 	}
 	secret, err := c.m.sealer.Seal(envelope.Source{
@@ -233,7 +242,7 @@ func (c *cell) write(ctx context.Context, it *item, t *task) (*entry, error) {
 	}, body)
 	if tooLarge := (*envelope.TooLargeError)(nil); errors.As(err, &tooLarge) {
 		c.m.refuse(it, &refusal{uid: t.record.uid, version: t.record.version, cell: c.name, reason: TooLarge, message: tooLarge.Error()})
-		return t.entry, nil
+		return c.read(ctx, it)
 	}
 	if err != nil {
 		return nil, err
@@ -268,6 +277,7 @@ func (c *cell) write(ctx context.Context, it *item, t *task) (*entry, error) {
 	if t.entry != nil && t.entry.problem != "" {
 		c.m.remade(c, it, RemadeCorrupt, t.entry.problem)
 	}
+	c.m.fits(it, t.record.uid)
 	if c.failing.CompareAndSwap(true, false) {
 		c.m.config.Logger.Info("envelopes are brought up to date again", "cell", c.name)
 	}
