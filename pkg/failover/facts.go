@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -58,6 +59,13 @@ type Witness struct {
 // silence is for how long the router has not shown that it lives.
 func (f *Facts) silence(w *Witness) time.Duration {
 	return w.Silence(lease.Moment{RCP: f.RCPTime, Local: f.Now})
+}
+
+// unheard says whether a router did not say what it knows, though it could have and is not to be ignored.
+func (f *Facts) unheard(ignored []string) bool {
+	return slices.ContainsFunc(f.Witnesses, func(w Witness) bool {
+		return w.Err != nil && w.AdminURL != "" && !slices.Contains(ignored, w.Name)
+	})
 }
 
 // Survivor is a cell, the copies that it has of the failing one's objects, and what it handed to that one.

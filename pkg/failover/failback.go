@@ -129,11 +129,7 @@ func (f *Failback) order(ctx context.Context, c *connection) (*v1alpha1.Failover
 	if f.DryRun {
 		return record, nil
 	}
-	created, err := c.client.Failovers().Create(ctx, record, metav1.CreateOptions{FieldManager: v1alpha1.FieldManager})
-	if err != nil {
-		return nil, fmt.Errorf("create failback %s: %w", record.Name, err)
-	}
-	return created, nil
+	return c.create(ctx, record)
 }
 
 func wanted(ring *v1alpha1.Ring, cell string) bool {

@@ -324,6 +324,17 @@ func (b *bed) backUp(names ...string) {
 // seal puts the envelope of a cell's config map into another cell.
 func (b *bed) seal(name, owner, backup string) {
 	b.t.Helper()
+	secret, secrets := b.sealed(name, owner, backup), b.cells[backup].CoreV1().Secrets(v1alpha1.Namespace)
+	if err := secrets.Delete(b.t.Context(), secret.Name, metav1.DeleteOptions{}); !apierrors.IsNotFound(err) {
+		b.must(err)
+	}
+	_, err := secrets.Create(b.t.Context(), secret, metav1.CreateOptions{})
+	b.must(err)
+}
+
+// sealed is the envelope of a cell's config map for another cell.
+func (b *bed) sealed(name, owner, backup string) *corev1.Secret {
+	b.t.Helper()
 	raw, err := b.cells[owner].CoreV1().RESTClient().Get().Namespace(b.namespace).Resource("configmaps").Name(name).Do(b.t.Context()).Raw()
 	b.must(err)
 	var object map[string]any
@@ -335,12 +346,7 @@ func (b *bed) seal(name, owner, backup string) {
 		Resource: "configmaps", Unit: b.namespace + "/" + name, Cell: owner, BackupCell: backup, Epoch: b.ring().Status.Epoch, Written: time.Now(),
 	}, raw)
 	b.must(err)
-	secrets := b.cells[backup].CoreV1().Secrets(v1alpha1.Namespace)
-	if err := secrets.Delete(b.t.Context(), secret.Name, metav1.DeleteOptions{}); !apierrors.IsNotFound(err) {
-		b.must(err)
-	}
-	_, err = secrets.Create(b.t.Context(), secret, metav1.CreateOptions{})
-	b.must(err)
+	return secret
 }
 
 // publish says how far the backup of a cell has come, as a backup daemon does: all of it, for an epoch, but what is named.

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
@@ -339,10 +340,36 @@ func dropIn(ctx context.Context, config *rest.Config, copies []Copy) error {
 	}
 	secrets := c.kube.CoreV1().Secrets(v1alpha1.Namespace)
 	for _, copied := range copies {
-		err := secrets.Delete(ctx, copied.Secret, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &copied.UID}})
-		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		if err := dropOne(ctx, secrets, copied); err != nil {
 			return fmt.Errorf("delete the copy of %s, which was deleted: %w", &copied.Header, err)
 		}
 	}
 	return nil
+}
+
+// dropOne deletes a copy, whatever its version by now, unless it is one of another object: of one that was made anew.
+func dropOne(ctx context.Context, secrets typedcorev1.SecretInterface, copied Copy) error {
+	for {
+		err := secrets.Delete(ctx, copied.Secret, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{
+			UID: &copied.UID, ResourceVersion: &copied.Version,
+		}})
+		if err == nil || apierrors.IsNotFound(err) {
+			return nil
+		}
+		if !apierrors.IsConflict(err) {
+			return err
+		}
+		secret, err := secrets.Get(ctx, copied.Secret, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		header, err := envelope.HeaderOf(secret)
+		if err != nil || header.UID != copied.Header.UID {
+			return nil //nolint:nilerr // what is no copy of the object brings none back
+		}
+		copied.UID, copied.Version = secret.UID, secret.ResourceVersion
+	}
 }

@@ -1,23 +1,34 @@
 package failover_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"path"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/envelope"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/failover"
+	"github.com/kubecell/kubectl-cell/pkg/routers"
 )
 
 // TestADeadCellsObjectsAreServedAgain: what has a copy is there and writable, what has none is gone, and both were known
@@ -228,6 +239,21 @@ func TestTwoCellsDieOneAfterTheOther(t *testing.T) {
 	if _, err := failover.Start(t.Context(), b.rcp, v1alpha1.FailoverSpec{Cell: "cell-3"}, false); exit.CodeOf(err) != exit.Refused || !strings.Contains(err.Error(), "last one") {
 		t.Errorf("failover of the last cell: %v", err)
 	}
+	// One comes back although the failback of the other one has not ended.
+	begun := &v1alpha1.Failover{
+		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("fb-%d", b.ring().Status.Epoch+1)},
+		Spec:       v1alpha1.FailoverSpec{Cell: "cell-1", Direction: v1alpha1.DirectionFailback, ConfirmEpoch: b.ring().Status.Epoch},
+	}
+	_, err := b.client.Failovers().Create(t.Context(), begun, metav1.CreateOptions{})
+	b.must(err)
+	b.gates["cell-2"].Pass()
+	back, err := (&failover.Failback{
+		RCP: b.rcp, Identity: "it", LeaseDuration: steadyLease, Cell: "cell-2", Dir: t.TempDir(), Host: "here", Logger: quiet(),
+	}).Run(t.Context())
+	b.must(err)
+	if back.Name != begun.Name+"-2" || back.Status.Phase != v1alpha1.FailoverSucceeded {
+		t.Errorf("the failback %s ended %s", back.Name, back.Status.Phase)
+	}
 }
 
 // TestMoreIsLostThanWasAgreedTo: what was acknowledged between the agreement and the fence is found, and the cell is
@@ -261,6 +287,49 @@ func TestMoreIsLostThanWasAgreedTo(t *testing.T) {
 	b.must(err)
 	if again.Refused != nil || again.Run != nil {
 		t.Errorf("once more: %+v", again)
+	}
+}
+
+// TestARouterIsAskedAgain: one that does not say at once what it has acknowledged since the agreement is waited for.
+func TestARouterIsAskedAgain(t *testing.T) {
+	b := newBed(t)
+	ours, _ := b.fill(2)
+	b.backUp(ours...)
+	registered, err := routers.List(t.Context(), b.kube)
+	b.must(err)
+	run := b.order(v1alpha1.FailoverSpec{Cell: "cell-1", Force: true})
+	d, ctx, _ := b.driver()
+	var deaf atomic.Int32
+	d.Step = func(s failover.StepName) {
+		switch s {
+		case failover.StepPreflight:
+			b.must(b.maps().set(ours[0], "2"))
+		case failover.StepFreeze:
+			deaf.Store(2)
+		}
+	}
+	closed := regexp.MustCompile(`[0-9]+$`)
+	d.RCP.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTrip(func(r *http.Request) (*http.Response, error) {
+			response, err := next.RoundTrip(r)
+			if err != nil || r.Method != http.MethodGet || path.Base(r.URL.Path) != "leases" || deaf.Add(-1) < 0 {
+				return response, err
+			}
+			defer response.Body.Close()
+			body, err := io.ReadAll(response.Body)
+			for _, router := range registered { // of the same length, as nobody listens on port 1
+				url := closed.ReplaceAllStringFunc(router.AdminURL, func(port string) string { return fmt.Sprintf("%0*d", len(port), 1) })
+				body = bytes.ReplaceAll(body, []byte(router.AdminURL), []byte(url))
+			}
+			response.Body = io.NopCloser(bytes.NewReader(body))
+			return response, err
+		})
+	})
+	if _, err := d.Run(ctx, run.Name); exit.CodeOf(err) != exit.Refused || !strings.Contains(err.Error(), "the fence is taken back") {
+		t.Fatalf("it ended with %v, want a refusal", err)
+	}
+	if len(registered) == 0 || deaf.Load() >= 0 {
+		t.Errorf("routers %v, asked in vain: %d left", registered, deaf.Load())
 	}
 }
 
@@ -336,6 +405,75 @@ func TestACopyComesLate(t *testing.T) {
 	}
 	b.usable("cell-1", "1", ours...)
 }
+
+// TestADeletionComesWhileItsCopyIsWritten: copies of what was deleted are kept out although the backup writes them at that
+// moment, unless what it writes is an object that was made anew.
+func TestADeletionComesWhileItsCopyIsWritten(t *testing.T) {
+	b := newBed(t)
+	ours, _ := b.fill(3)
+	b.backUp(ours...)
+	touched, anew := ours[0], ours[1]
+	for _, name := range []string{touched, anew} {
+		b.must(b.router.CoreV1().ConfigMaps(b.namespace).Delete(t.Context(), name, metav1.DeleteOptions{}))
+	}
+	b.dies("cell-1")
+	run := b.order(v1alpha1.FailoverSpec{Cell: "cell-1"})
+	_, err := configMaps{b, b.cells["cell-1"]}.create(anew, "anew")
+	b.must(err)
+	change := map[string]func(seen *corev1.Secret) *corev1.Secret{}
+	for _, name := range []string{touched, anew} {
+		_, backup := b.owner(name)
+		secret := b.sealed(anew, "cell-1", backup)
+		if name == touched {
+			secret.Name = envelope.Name("", "configmaps", b.namespace, touched)
+		}
+		change[secret.Name] = func(seen *corev1.Secret) *corev1.Secret {
+			if name == touched {
+				seen.Annotations["touched"] = "yes"
+				return seen
+			}
+			secret.UID, secret.ResourceVersion = seen.UID, seen.ResourceVersion
+			return secret
+		}
+	}
+	d, ctx, _ := b.driver()
+	var mu sync.Mutex // guards change
+	d.WrapCell = func(cell string, config *rest.Config) {
+		config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+			return roundTrip(func(r *http.Request) (*http.Response, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				name := path.Base(r.URL.Path)
+				if how := change[name]; how != nil && r.Method == http.MethodDelete {
+					delete(change, name)
+					secrets := b.cells[cell].CoreV1().Secrets(v1alpha1.Namespace)
+					seen, err := secrets.Get(r.Context(), name, metav1.GetOptions{})
+					if err == nil {
+						_, err = secrets.Update(r.Context(), how(seen), metav1.UpdateOptions{})
+					}
+					if err != nil {
+						return nil, err
+					}
+				}
+				return next.RoundTrip(r)
+			})
+		})
+	}
+	ended, err := d.Run(ctx, run.Name)
+	b.must(err)
+	if len(change) > 0 || ended.Status.Phase != v1alpha1.FailoverSucceeded {
+		t.Errorf("it ended %s; never deleted: %v", ended.Status.Phase, change)
+	}
+	b.usable("cell-1", "1", ours[2])
+	b.usable("cell-1", "anew", anew)
+	if _, err := b.maps().get(touched); !apierrors.IsNotFound(err) {
+		t.Errorf("%s, which was deleted: %v, want that it is gone", touched, err)
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // TestAHealthyCell: it is failed over only by force; then it is frozen, and its objects are in one place.
 func TestAHealthyCell(t *testing.T) {

@@ -92,29 +92,29 @@ func (c *connection) order(ctx context.Context, spec v1alpha1.FailoverSpec, dryR
 	if started.Refused = Gate(facts, &found.FailoverReport, &spec); started.Refused != nil || dryRun {
 		return started, nil
 	}
-	started.Run, err = c.create(ctx, fmt.Sprintf("fo-%d", facts.Ring.Status.Epoch+1), spec)
+	spec.Direction = v1alpha1.DirectionFailover
+	started.Run, err = c.create(ctx, &v1alpha1.Failover{
+		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("fo-%d", facts.Ring.Status.Epoch+1)}, Spec: spec,
+	})
 	return started, err
 }
 
-// create makes the record. That of a run which changed no epoch may have the name already.
-func (c *connection) create(ctx context.Context, name string, spec v1alpha1.FailoverSpec) (*v1alpha1.Failover, error) {
-	spec.Direction = v1alpha1.DirectionFailover
-	for n := 1; ; n++ {
-		run := &v1alpha1.Failover{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec}
-		if n > 1 {
-			run.Name = fmt.Sprintf("%s-%d", name, n)
-		}
+// create makes the record. One that changed no epoch, or has not yet, may have the name already.
+func (c *connection) create(ctx context.Context, run *v1alpha1.Failover) (*v1alpha1.Failover, error) {
+	name := run.Name
+	for n := 2; ; n++ {
 		created, err := c.client.Failovers().Create(ctx, run, metav1.CreateOptions{FieldManager: v1alpha1.FieldManager})
 		switch {
 		case apierrors.IsAlreadyExists(err):
-			continue
+			run.Name = fmt.Sprintf("%s-%d", name, n)
 		case apierrors.IsForbidden(err):
 			return nil, exit.Refusedf("create failover %s: %w", run.Name, err).
 				WithHint("ask for the role kubecell-admin: kubectl create clusterrolebinding kubecell-admin-you --clusterrole=kubecell-admin --user=<you>")
 		case err != nil:
 			return nil, fmt.Errorf("create failover %s: %w", run.Name, err)
+		default:
+			return created, nil
 		}
-		return created, nil
 	}
 }
 

@@ -205,7 +205,7 @@ func (d *deletion) deleteOne(ctx context.Context, s *listSource, object wire.Met
 	}
 	var unprotected error
 	if done != nil {
-		unprotected = d.account(s, object, *done)
+		unprotected = d.protect(s, object, done)
 	}
 	switch {
 	case unprotected != nil:
@@ -241,7 +241,9 @@ func (d *deletion) deleteWhere(ctx context.Context, s *listSource, path string, 
 	case marked:
 		return nil, nil, false
 	}
-	done, f = s.delete(ctx, path, nil, options)
+	if done, f = s.delete(ctx, path, nil, options); done != nil {
+		d.account(s, object, done)
+	}
 	return done, f, !f.fenced()
 }
 
@@ -281,23 +283,29 @@ func (d *deletion) gone(ctx context.Context, s *listSource, object wire.Meta) bo
 	return apierrors.IsNotFound(err) || err == nil && string(found.UID) != object.UID
 }
 
-// account puts a deletion that a cell has accepted into the ledger, and has the envelope of what is protected go with it.
-func (d *deletion) account(s *listSource, object wire.Meta, done answered) error {
-	if len(d.options.DryRun) > 0 || s.plane.Name() == route.RCP {
-		return nil
-	}
-	info := deleting(d.info, object)
-	if !hasBackup(info, d.state.Snapshot) {
-		return nil
-	}
+// account puts a deletion that a cell has accepted into the ledger, before the write counts as ended: a failover reads the
+// ledgers when all writes have.
+func (d *deletion) account(s *listSource, object wire.Meta, done *answered) {
 	if done.meta.UID == "" {
 		done.meta.UID = object.UID
 	}
-	d.h.account(s.plane.Name(), info, done)
-	if guarded := d.h.protection(d.state, info, s.plane); guarded != nil {
-		return guarded.store(d.r, done)
+	if info := deleting(d.info, object); d.counts(s, info) {
+		d.h.account(s.plane.Name(), info, *done)
+	}
+}
+
+// protect has the envelope of what is protected go with it.
+func (d *deletion) protect(s *listSource, object wire.Meta, done *answered) error {
+	info := deleting(d.info, object)
+	if guarded := d.h.protection(d.state, info, s.plane); d.counts(s, info) && guarded != nil {
+		return guarded.store(d.r, *done)
 	}
 	return nil
+}
+
+// counts says whether a deletion is one of what has a backup.
+func (d *deletion) counts(s *listSource, info *request.RequestInfo) bool {
+	return len(d.options.DryRun) == 0 && s.plane.Name() != route.RCP && hasBackup(info, d.state.Snapshot)
 }
 
 // delete sends one deletion to the source.
