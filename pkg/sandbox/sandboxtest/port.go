@@ -35,7 +35,9 @@ func FreePort() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer listener.Close()
+	if err := listener.Close(); err != nil {
+		return "", err
+	}
 	_, port, err := net.SplitHostPort(listener.Addr().String())
 	return port, err
 }
