@@ -2,10 +2,12 @@ package rebalance_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
@@ -96,21 +98,17 @@ type offset struct{ ahead time.Duration }
 func (o offset) Now() time.Time                   { return time.Now().Add(o.ahead) }
 func (o offset) Since(at time.Time) time.Duration { return o.Now().Sub(at) }
 
-// recorded wants Events about the run and its cells.
+// recorded waits for Events about the run and its cells, which are written after its status.
 func (b *bed) recorded(name string) {
 	b.t.Helper()
-	list, err := b.kube.CoreV1().Events(metav1.NamespaceDefault).List(b.t.Context(), metav1.ListOptions{})
-	b.must(err)
-	reasons := map[string]bool{}
-	for _, e := range list.Items {
-		if e.InvolvedObject.Name == name || strings.Contains(e.Message, name) {
-			reasons[e.InvolvedObject.Kind+" "+e.Reason] = true
-		}
-	}
 	for _, want := range []string{"Rebalance Preparing", "Rebalance Moving", "Rebalance Succeeded", "Cell Rebalanced"} {
-		if !reasons[want] {
-			b.t.Errorf("no Event %q; there are %v", want, reasons)
-		}
+		b.await("the Event "+want, func() bool {
+			list, err := b.kube.CoreV1().Events(metav1.NamespaceDefault).List(b.t.Context(), metav1.ListOptions{})
+			b.must(err)
+			return slices.ContainsFunc(list.Items, func(e corev1.Event) bool {
+				return e.InvolvedObject.Kind+" "+e.Reason == want && (e.InvolvedObject.Name == name || strings.Contains(e.Message, name))
+			})
+		})
 	}
 }
 
