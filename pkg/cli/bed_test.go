@@ -27,6 +27,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/backup"
 	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/daemon"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
@@ -144,6 +145,7 @@ func newBed(t *testing.T) *bed {
 
 // setup gives a script access to the RCP.
 func (b *bed) setup(env *testscript.Env) error {
+	env.Defer(func() { b.forgetDaemons(env) }) // after they have ended
 	if err := isolate(env); err != nil {
 		return err
 	}
@@ -158,6 +160,18 @@ func (b *bed) setup(env *testscript.Env) error {
 	}
 	env.Setenv("PORT", port)
 	return os.WriteFile(path, b.kubeconfig, 0o600)
+}
+
+// forgetDaemons deletes the Leases that routers and backup daemons of a script have left, which the next one would see.
+func (b *bed) forgetDaemons(env *testscript.Env) {
+	ctx, leases := context.Background(), b.kube.CoordinationV1().Leases(v1alpha1.Namespace)
+	err := leases.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: v1alpha1.LabelComponent + "=router"})
+	if err != nil {
+		env.T().Fatal("delete the Leases of routers:", err)
+	}
+	if err := leases.Delete(ctx, backup.LeaseName, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		env.T().Fatal("delete the Lease of the backup daemons:", err)
+	}
 }
 
 // crash is the command of scripts that kills the daemon of a state directory and waits until it is gone:
