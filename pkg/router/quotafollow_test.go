@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/kubecell/kubectl-cell/pkg/replication"
 )
@@ -50,6 +51,24 @@ func (b *bed) nameIn(t *testing.T, cell, ns, prefix string) string {
 	return ""
 }
 
+// whileRead does something while an object of a slow cell is read again and again: the answers keep the cell from being
+// given up for a probe that takes too long.
+func whileRead(t *testing.T, maps typedcorev1.ConfigMapInterface, name string, do func() error) error {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var reading sync.WaitGroup
+	defer reading.Wait()
+	defer cancel()
+	for range 2 {
+		reading.Go(func() {
+			for ctx.Err() == nil {
+				_, _ = maps.Get(ctx, name, getOptions()) // that the cell answers is the point
+			}
+		})
+	}
+	return do()
+}
+
 // TestARefusedWriteWaitsForItsPart of a quota whose only object was deleted in another cell, however long it takes that
 // cell to give its part back, and whoever divides the quota meanwhile. What does not follow in time is no refusal for
 // good.
@@ -58,7 +77,8 @@ func TestARefusedWriteWaitsForItsPart(t *testing.T) {
 	ns := b.namespace(t, "quota-follow")
 	client := kube(t, impatient(b.router))
 	first := b.nameIn(t, "cell-1", ns, "first")
-	gate := b.gate(t, "cell-1", client.CoreV1().ConfigMaps(ns), b.oneOfEach(t, ns)["cell-1"])
+	maps, there := client.CoreV1().ConfigMaps(ns), b.oneOfEach(t, ns)["cell-1"]
+	gate := b.gate(t, "cell-1", maps, there)
 	limitNamespace(t, client, ns, corev1.ResourceList{"count/secrets": resource.MustParse("1")})
 	secrets := client.CoreV1().Secrets(ns)
 	create := func(name string) error {
@@ -96,7 +116,8 @@ func TestARefusedWriteWaitsForItsPart(t *testing.T) {
 	awaitUsed(t, client, ns, "count/secrets", "0")
 	gate.Slow(1050 * time.Millisecond) // longer than a cell is asked, and not as long as one that is given up
 	third := b.nameIn(t, "cell-3", ns, "third")
-	if err := create(third); !apierrors.IsTooManyRequests(err) {
+	err := whileRead(t, maps, there, func() error { return create(third) })
+	if !apierrors.IsTooManyRequests(err) {
 		t.Errorf("while the part cannot follow: %v; want that it be tried again", err)
 	}
 	gate.Slow(0)
