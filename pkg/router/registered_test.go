@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -20,7 +21,8 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
 
-// readerOfRCP is a user of the RCP that may read everything. grant lets it register as a router, and take that back.
+// readerOfRCP is a user of the RCP that may read everything. grant lets it register as a router, and revoke takes that
+// back, and waits until the RCP knows.
 func (b *bed) readerOfRCP(t *testing.T, name string) (config *rest.Config, grant func() (revoke func())) {
 	t.Helper()
 	rbac := kube(t, b.rcp).RbacV1()
@@ -57,6 +59,14 @@ func (b *bed) readerOfRCP(t *testing.T, name string) (config *rest.Config, grant
 			if err := rbac.ClusterRoleBindings().Delete(t.Context(), name+"-registers", metav1.DeleteOptions{}); err != nil {
 				t.Fatal(err)
 			}
+			until(t, "the right to register is gone", func(ctx context.Context) bool {
+				review, err := kube(t, b.rcp).AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
+					Spec: authorizationv1.SubjectAccessReviewSpec{User: name, ResourceAttributes: &authorizationv1.ResourceAttributes{
+						Namespace: v1alpha1.Namespace, Verb: "create", Group: "coordination.k8s.io", Resource: "leases",
+					}},
+				}, metav1.CreateOptions{})
+				return err == nil && !review.Status.Allowed
+			})
 		}
 	}
 }
