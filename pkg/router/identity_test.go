@@ -2,13 +2,10 @@ package router_test
 
 import (
 	"context"
-	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +21,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/router"
 	"github.com/kubecell/kubectl-cell/pkg/router/authn/authntest"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
 // allow lets a subject read and write config maps in a namespace, and waits until every cell knows.
@@ -150,51 +148,6 @@ func TestIdentityByOIDC(t *testing.T) {
 	}
 }
 
-// line is a way to a server that can be cut.
-type line struct {
-	listener net.Listener
-	mu       sync.Mutex // guards conns
-	conns    []net.Conn
-}
-
-func newLine(t *testing.T, to string) *line {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := &line{listener: listener}
-	t.Cleanup(l.cut)
-	go func() {
-		for {
-			near, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			far, err := net.Dial("tcp", to)
-			if err != nil {
-				near.Close()
-				continue
-			}
-			l.mu.Lock()
-			l.conns = append(l.conns, near, far)
-			l.mu.Unlock()
-			go func() { io.Copy(near, far); near.Close() }()
-			go func() { io.Copy(far, near); far.Close() }()
-		}
-	}()
-	return l
-}
-
-func (l *line) cut() {
-	l.listener.Close()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, c := range l.conns {
-		c.Close()
-	}
-}
-
 func TestIdentityWithoutTheRCP(t *testing.T) {
 	t.Parallel() // it waits most of the time
 	b := newBedBeside(t)
@@ -204,9 +157,9 @@ func TestIdentityWithoutTheRCP(t *testing.T) {
 	if _, err := admin.ServiceAccounts(ns).Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "robot"}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	way := newLine(t, strings.TrimPrefix(b.rcp.Host, "https://"))
+	way := sandboxtest.NewGate(t, b.rcp.Host)
 	rcp := rest.CopyConfig(b.rcp)
-	rcp.Host = "https://" + way.listener.Addr().String()
+	rcp.Host = way.URL()
 	config, _ := startRouter(t, rcp, t.TempDir())
 	config = impatient(config)
 
@@ -214,7 +167,7 @@ func TestIdentityWithoutTheRCP(t *testing.T) {
 	robot.BearerToken = b.token(t, ns, "robot")
 	unknown.BearerToken = b.token(t, ns, "robot")
 	awaitAllowed(t, robot, ns)
-	way.cut()
+	way.Vanish()
 
 	if _, err := kube(t, robot).CoreV1().ConfigMaps(ns).Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "later"}}, metav1.CreateOptions{}); err != nil {
 		t.Errorf("a token that was accepted before: %v", err)
@@ -241,16 +194,16 @@ func TestIdentityWithoutTheRCP(t *testing.T) {
 func TestObjectsAreMadeWhileTheirKeysMoveWithoutTheRCP(t *testing.T) {
 	b := newMovingBed(t)
 	ns := b.namespace(t, "movingwithout")
-	way := newLine(t, strings.TrimPrefix(b.rcp.Host, "https://"))
+	way := sandboxtest.NewGate(t, b.rcp.Host)
 	rcp := rest.CopyConfig(b.rcp)
-	rcp.Host = "https://" + way.listener.Addr().String()
+	rcp.Host = way.URL()
 	config, _ := startRouter(t, rcp, t.TempDir())
 	maps := kube(t, impatient(config)).CoreV1().ConfigMaps(ns)
 	until(t, "the router takes writes", func(ctx context.Context) bool {
 		_, err := maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "before"}}, metav1.CreateOptions{})
 		return err == nil
 	})
-	way.cut()
+	way.Vanish()
 	for name, make := range map[string]func(name string) error{
 		"created": func(name string) error {
 			_, err := maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
