@@ -78,7 +78,7 @@ func (b *bed) hold(ts *testscript.TestScript, of metav1.ObjectMeta, holder strin
 	made, err := leases.Create(context.Background(), &coordinationv1.Lease{
 		ObjectMeta: of,
 		Spec: coordinationv1.LeaseSpec{
-			HolderIdentity: &holder, LeaseDurationSeconds: ptr.To(int32(30)), RenewTime: ptr.To(metav1.NewMicroTime(time.Now().Add(-age - skew))),
+			HolderIdentity: &holder, LeaseDurationSeconds: ptr.To(int32(120)), RenewTime: ptr.To(metav1.NewMicroTime(time.Now().Add(-age - skew))),
 		},
 	}, metav1.CreateOptions{FieldManager: "router"})
 	ts.Check(err)
