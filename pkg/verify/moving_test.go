@@ -32,7 +32,7 @@ func (b *bed) startBackup() {
 	ready, ended := make(chan string, 1), make(chan error, 1)
 	go func() {
 		ended <- backup.Run(ctx, backup.Config{
-			RCP: rest.CopyConfig(b.rcp), Identity: b.t.Name(), Listen: "127.0.0.1:0", LeaseDuration: leaseDuration,
+			RCP: rest.CopyConfig(b.rcp), Identity: b.t.Name(), Listen: "127.0.0.1:0", LeaseDuration: steadyLease,
 			Ready: func(url string) { ready <- url }, Logger: quiet(), Now: time.Now,
 		})
 	}()
@@ -89,6 +89,10 @@ func TestNothingIsFoundWhileUnitsMove(t *testing.T) {
 					t.Errorf("write: %v", err)
 					return
 				}
+				select {
+				case <-writing.Done():
+				case <-time.After(10 * time.Millisecond): // others want to get on as well
+				}
 			}
 		})
 	}
@@ -112,7 +116,7 @@ func (b *bed) rebalanceAway(cell string, look func() *verify.Result) (moved int6
 	started, err := rebalance.Start(b.t.Context(), b.rcp, rebalance.StartOptions{Spec: v1alpha1.RebalanceSpec{Window: 2, Rate: 1}})
 	b.must(err)
 	ended := make(chan error, 1)
-	driver := &rebalance.Driver{RCP: b.rcp, Identity: b.t.Name(), LeaseDuration: leaseDuration, Logger: quiet(), Settle: backup.Settle(b.kube)}
+	driver := &rebalance.Driver{RCP: b.rcp, Identity: b.t.Name(), LeaseDuration: steadyLease, Logger: quiet(), Settle: backup.Settle(b.kube)}
 	go func() {
 		_, err := driver.Run(b.t.Context(), started.Run.Name)
 		ended <- err
@@ -149,7 +153,7 @@ func TestRepairIsCutOff(t *testing.T) {
 			ctx, interrupt := context.WithCancel(t.Context())
 			defer interrupt()
 			_, err := verify.Repair(ctx, verify.RepairOptions{
-				Options: b.options(), Identity: t.Name(), LeaseDuration: leaseDuration,
+				Options: b.options(), Identity: t.Name(), LeaseDuration: steadyLease,
 				Step: func(s migration.Step) {
 					if s.Name == last {
 						interrupt()
