@@ -186,7 +186,8 @@ func TestStartIsGivenUp(t *testing.T) {
 		{"ready but not usable", "good", func(context.Context, string) error { return errors.New("it answers nonsense") }, "answers nonsense"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			t.Parallel() // it waits most of the time
+			ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
 			defer cancel()
 			spec := specIn(t.TempDir(), test.mode, func(s *daemon.Spec) { s.Ready = test.ready })
 			_, err := daemon.Start(ctx, spec)
