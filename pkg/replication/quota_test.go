@@ -225,6 +225,13 @@ func TestManyDivideAQuotaAtOnce(t *testing.T) {
 	b := newQuotaBed(t, "quota-many")
 	const whole = 8
 	b.limit(t, "q", fmt.Sprint(whole))
+	// Before a cell has counted, it refuses nothing.
+	await(t, "both cells to enforce their parts", func(context.Context) string {
+		if got := b.parts(t, "q"); got != "4 4" {
+			return "the parts are " + got
+		}
+		return ""
+	})
 	var working sync.WaitGroup
 	var mu sync.Mutex // guards made
 	made := 0
