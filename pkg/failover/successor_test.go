@@ -243,6 +243,11 @@ func TestARefusedCopyProtectsNobody(t *testing.T) {
 		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{"count/configmaps": resource.MustParse("0")}},
 	}, metav1.CreateOptions{})
 	b.must(err)
+	b.await("the quota to count", func() bool {
+		q, err := b.cells[backup].CoreV1().ResourceQuotas(b.namespace).Get(t.Context(), "none", metav1.GetOptions{})
+		b.must(err)
+		return len(q.Status.Hard) > 0
+	})
 	var refused []mirror.Unprotected
 	var want []string
 	for _, name := range ours {
