@@ -53,9 +53,9 @@ func TestReplicatedCondition(t *testing.T) {
 	if n := second.asked.count("PATCH " + cellPath + "/status by kubecell-backup"); n > 0 {
 		t.Errorf("the second daemon wrote %d times what was there", n)
 	}
-	// An earlier test may have left the first of the four.
-	if n := first.asked.count("PATCH " + cellPath + "/status by kubecell-backup"); n < 3 || n > 4 {
-		t.Errorf("the first daemon wrote %d times; want once for each of four changes", n)
+	// An earlier test may have left the first of the four, and on a busy machine what fails for a moment is told, and its end.
+	if n := first.asked.count("PATCH " + cellPath + "/status by kubecell-backup"); n < 3 || n > 6 {
+		t.Errorf("the first daemon wrote %d times; want about once for each of four changes", n)
 	}
 
 	markCopy(t, cell, ns.Name, "null") // an administrator takes it over
