@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
 	"sigs.k8s.io/yaml"
 
 	"github.com/kubecell/kubectl-cell/pkg/promotion"
@@ -63,9 +65,27 @@ spec:
 			"metadata": map[string]any{"name": "probe"}, "spec": map[string]any{"low": int64(2), "high": int64(1), "colour": "red"}}}
 		b.until("the rules of widgets count in "+cell, func() bool {
 			_, err := b.in(cell, widgets).Create(b.t.Context(), probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-			return apierrors.IsInvalid(err)
+			return apierrors.IsInvalid(err) && b.discovered(cell, widgets)
 		})
 	}
+}
+
+// discovered says whether a cell tells of a kind: what connects reads that once, and a kind is served before.
+func (b *bed) discovered(cell string, k kind) bool {
+	b.t.Helper()
+	api, err := discovery.NewDiscoveryClientForConfig(b.configs[cell])
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	names := func(list *metav1.APIResourceList) bool {
+		return list.GroupVersion == k.apiVersion() && slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Name == k.Resource })
+	}
+	list, err := api.ServerResourcesForGroupVersion(k.apiVersion())
+	if err != nil || !names(list) {
+		return false
+	}
+	lists, err := api.ServerPreferredResources()
+	return err == nil && slices.ContainsFunc(lists, names)
 }
 
 func (b *bed) until(what string, condition func() bool) {
