@@ -307,7 +307,7 @@ func (b *bed) patch(s side, k kind, name, patch string, subresource ...string) *
 // awaitData waits for the token controller.
 func (b *bed) awaitData(s side) {
 	b.t.Helper()
-	err := wait.PollUntilContextTimeout(b.t.Context(), 20*time.Millisecond, 20*time.Second, true, func(context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(b.t.Context(), 20*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
 		obj := b.get(s, secrets, "x")
 		return obj != nil && obj.Object["data"] != nil, nil
 	})

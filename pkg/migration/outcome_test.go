@@ -101,7 +101,7 @@ func TestAQuotaRefuses(t *testing.T) {
 	if _, err := b.new.kube.CoreV1().ResourceQuotas(b.namespace).Create(t.Context(), quota, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 20*time.Second, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
 		q, err := b.new.kube.CoreV1().ResourceQuotas(b.namespace).Get(ctx, "none", metav1.GetOptions{})
 		return err == nil && len(q.Status.Hard) > 0, err
 	})
