@@ -47,8 +47,6 @@ const (
 	patience = time.Minute
 	// lag is what a test waits for between two looks.
 	lag = 50 * time.Millisecond
-	// leaseDuration is short, so that nobody waits long for one that was cut off.
-	leaseDuration = 3 * time.Second
 	// steadyLease is for what does not go on after it has lost its Lease, and gives it up itself.
 	steadyLease = 15 * time.Second
 )
