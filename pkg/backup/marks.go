@@ -28,6 +28,8 @@ type Published struct {
 	// Resources are the versions, in the cell, up to which every event is in its envelope, or its object in the list of
 	// unprotected ones beside.
 	Resources map[string]string `json:"resources"`
+	// Unnamed is how many objects there are beside those of that list whose envelope could not be promoted.
+	Unnamed int64 `json:"unnamed,omitempty"`
 }
 
 // ReadMarks reads the config map of a cell.
@@ -92,6 +94,7 @@ func (p *publisher) publish(ctx context.Context, mark mirror.Mark) error {
 func (p *publisher) encode(mark mirror.Mark) (map[string]string, error) {
 	published := Published{
 		Cell: mark.Cell, ControlPlane: mark.ControlPlane, Time: p.now().UTC(), Epoch: mark.Epoch, Resources: map[string]string{},
+		Unnamed: mark.Unnamed,
 	}
 	for resource, version := range mark.Resources {
 		published.Resources[resource.String()] = strconv.FormatInt(version, 10)

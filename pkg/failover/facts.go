@@ -38,6 +38,8 @@ type Facts struct {
 	Left bool
 	// Unprotected are the objects of which the backup says that it cannot have them.
 	Unprotected []mirror.Unprotected
+	// Unnamed is how many more there are of which it says that their backup cell would refuse them.
+	Unnamed int64
 	// Witnesses are the registered routers.
 	Witnesses []Witness
 	// Moved are the objects, by [Key], that a rebalance in flight has taken from the cell to where their key moves: what a
@@ -61,10 +63,21 @@ func (f *Facts) silence(w *Witness) time.Duration {
 	return w.Silence(lease.Moment{RCP: f.RCPTime, Local: f.Now})
 }
 
-// unheard says whether a router did not say what it knows, though it could have and is not to be ignored.
-func (f *Facts) unheard(ignored []string) bool {
+// heard are the routers that have said what they know.
+func (f *Facts) heard() []string {
+	out := []string{}
+	for _, w := range f.Witnesses {
+		if w.Err == nil {
+			out = append(out, w.Name)
+		}
+	}
+	return out
+}
+
+// silenced says whether one of these routers has not; nil for all that can be asked.
+func (f *Facts) silenced(of []string) bool {
 	return slices.ContainsFunc(f.Witnesses, func(w Witness) bool {
-		return w.Err != nil && w.AdminURL != "" && !slices.Contains(ignored, w.Name)
+		return w.Err != nil && (slices.Contains(of, w.Name) || of == nil && w.AdminURL != "")
 	})
 }
 

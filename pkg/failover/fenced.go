@@ -100,8 +100,8 @@ func (r *run) freeze(ctx context.Context) (string, error) {
 }
 
 // settled makes the report that counts: no router lets a write to the cell pass any more. Where the cell itself answers,
-// its backup may still come level, and a survivor or a router that does not may answer yet: what only that router knows
-// would be neither named nor kept out. A cell that did not answer a moment ago is asked again only where that would count.
+// its backup may still come level, and a survivor that does not may answer yet, and so may a router that did before
+// the fence: what only that one knows would be neither named nor kept out. A cell that did not answer a moment ago is asked again only where that would count.
 func (r *run) settled(ctx context.Context) (*Finding, error) {
 	for began, ask := time.Now(), !r.silent; ; ask = true {
 		facts, err := r.c.facts(ctx, r.cell, ask)
@@ -114,7 +114,7 @@ func (r *run) settled(ctx context.Context) (*Finding, error) {
 			return nil, exit.Errorf(exit.Failure, "%w", err)
 		}
 		r.progress.edit(func(s *v1alpha1.FailoverStatus) { s.Report = &found.FailoverReport })
-		unheard := facts.unheard(r.spec.IgnoreRouters)
+		unheard := facts.silenced(r.heard)
 		switch {
 		case Loss(&found.FailoverReport) <= r.spec.AcceptLoss && !unheard:
 			return found, nil

@@ -82,6 +82,8 @@ type promoter struct {
 	sources []string
 	// cells by name. Each is used by one goroutine at a time.
 	cells map[string]*survivor
+	// rooms has one object after the other ask for room in a quota.
+	rooms sync.Mutex
 }
 
 // survivor is a cell and what has been promoted there.
@@ -120,6 +122,9 @@ func (p *promoter) round(ctx context.Context) (done bool, err error) {
 		}
 	})
 	engine := &promotion.Promoter{Cells: p.connected(), Snapshot: p.snap}
+	engine.Room = func(ctx context.Context, cell, namespace string, refusal error) bool {
+		return p.room(ctx, engine.Snapshot, cell, namespace, refusal)
+	}
 	left := make([]bool, len(p.cells))
 	var working sync.WaitGroup
 	for i, name := range slices.Sorted(maps.Keys(p.cells)) {
@@ -248,6 +253,18 @@ func (p *promoter) waiting(ctx context.Context, s *survivor) ([]sealed, error) {
 	slices.SortFunc(work, func(a, b sealed) int { return b.Header.Written.Compare(a.Header.Written) })
 	s.total, s.failing = len(s.handled)+len(s.kept)+len(work), ""
 	return work, nil
+}
+
+// room has a cell's part of a quota grow for an object of the lost cell, whose own part nobody uses any more. It is true where
+// the object can be tried again.
+func (p *promoter) room(ctx context.Context, snap *routing.Snapshot, cell, namespace string, refusal error) bool {
+	p.rooms.Lock() // at once they would only disturb each other
+	defer p.rooms.Unlock()
+	err := federation.MakeRoom(ctx, p.c.rcp, snap, cell, namespace, refusal)
+	if err != nil {
+		p.Logger.Warn("no room in a quota for what is brought back", "cell", cell, "namespace", namespace, "err", err)
+	}
+	return err == nil
 }
 
 // one promotes an envelope. It is false where it has to be tried again.

@@ -18,7 +18,6 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
-	"github.com/kubecell/kubectl-cell/pkg/backup/mirror"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/router"
 	"github.com/kubecell/kubectl-cell/pkg/router/ledger"
@@ -70,8 +69,8 @@ func (c *connection) facts(ctx context.Context, cell string, ask bool) (*Facts, 
 	for name, a := range access {
 		f.Cells[name] = &a.Cell
 	}
-	var complete int64
-	if f.Mark, complete, f.Unprotected, err = c.mark(ctx, cell); err != nil {
+	complete, err := c.mark(ctx, f)
+	if err != nil {
 		return nil, err
 	}
 	if err := c.departures(ctx, f, complete); err != nil {
@@ -182,31 +181,32 @@ func listCopies(ctx context.Context, config *rest.Config, source string) ([]Copy
 	}
 }
 
-// mark is nil where the backup never said how far it has come. Beside it is the epoch for which the backup was complete
-// last, and what it cannot have.
-func (c *connection) mark(ctx context.Context, cell string) (mark *ledger.Mark, epoch int64, unprotected []mirror.Unprotected, err error) {
+// mark reads how far the backup of the cell has come, and what it cannot have; nothing where it never said so. The epoch is
+// that for which it was complete last.
+func (c *connection) mark(ctx context.Context, f *Facts) (epoch int64, err error) {
 	list, err := c.kube.CoreV1().ConfigMaps(v1alpha1.Namespace).List(ctx,
 		metav1.ListOptions{LabelSelector: v1alpha1.LabelComponent + "=" + v1alpha1.ComponentMarks})
 	if err != nil {
-		return nil, 0, nil, fmt.Errorf("read how far the backup has come: %w", err)
+		return 0, fmt.Errorf("read how far the backup has come: %w", err)
 	}
 	for i := range list.Items {
 		mark, err := ledger.ParseMark([]byte(list.Items[i].Data[v1alpha1.MarksKey]))
-		if err != nil || mark.Cell != cell {
+		if err != nil || mark.Cell != f.Cell {
 			continue
 		}
-		var complete struct{ Epoch int64 }
-		if err := json.Unmarshal([]byte(list.Items[i].Data[v1alpha1.MarksKey]), &complete); err != nil {
-			return nil, 0, nil, fmt.Errorf("decode how far the backup of cell %s has come: %w", cell, err)
+		var beside struct{ Epoch, Unnamed int64 }
+		if err := json.Unmarshal([]byte(list.Items[i].Data[v1alpha1.MarksKey]), &beside); err != nil {
+			return 0, fmt.Errorf("decode how far the backup of cell %s has come: %w", f.Cell, err)
 		}
 		if text := list.Items[i].Data[v1alpha1.UnprotectedKey]; text != "" {
-			if err := json.Unmarshal([]byte(text), &unprotected); err != nil {
-				return nil, 0, nil, fmt.Errorf("decode what the backup of cell %s cannot have: %w", cell, err)
+			if err := json.Unmarshal([]byte(text), &f.Unprotected); err != nil {
+				return 0, fmt.Errorf("decode what the backup of cell %s cannot have: %w", f.Cell, err)
 			}
 		}
-		return &mark, complete.Epoch, unprotected, nil
+		f.Mark, f.Unnamed = &mark, beside.Unnamed
+		return beside.Epoch, nil
 	}
-	return nil, 0, nil, nil
+	return 0, nil
 }
 
 // askRouters asks all of them at once what they know of the cell. There is a Witness for each.

@@ -270,9 +270,10 @@ func TestReportCountsWhatNobodyTellsOf(t *testing.T) {
 		with func(t *testing.T, f *failover.Facts)
 		want int64
 	}{
-		"the backup is complete": {func(*testing.T, *failover.Facts) {}, 0},
-		"a cell has left":        {func(_ *testing.T, f *failover.Facts) { f.Left = true }, 4},
-		"a cell is silent":       {func(_ *testing.T, f *failover.Facts) { f.Survivors[1].Err = errors.New("timeout") }, 4},
+		"the backup is complete":   {func(*testing.T, *failover.Facts) {}, 0},
+		"refused ones are unnamed": {func(_ *testing.T, f *failover.Facts) { f.Unnamed = 6 }, 6},
+		"a cell has left":          {func(_ *testing.T, f *failover.Facts) { f.Left = true }, 4},
+		"a cell is silent":         {func(_ *testing.T, f *failover.Facts) { f.Survivors[1].Err = errors.New("timeout") }, 4},
 		"it took over after the count": {func(_ *testing.T, f *failover.Facts) {
 			f.Left, f.TakenOver, f.Uncounted = true, 5, 3
 		}, 7},

@@ -30,6 +30,9 @@ type run struct {
 	progress *progress
 	// silent: the cell was asked a moment ago, and did not answer.
 	silent bool
+	// heard are the routers that said before the fence what they know; nil where another driver has asked
+	// them.
+	heard []string
 	// deleted are the UIDs of the cell's objects that routers knew to be deleted after the fence; nil where another driver
 	// has asked them.
 	deleted map[types.UID]bool
@@ -134,7 +137,7 @@ func (r *run) preflight(ctx context.Context) (ended bool, err error) {
 	if err != nil {
 		return false, passing(err)
 	}
-	r.silent = !facts.Answers
+	r.silent, r.heard = !facts.Answers, facts.heard()
 	found, err := Report(facts)
 	if err == nil {
 		r.progress.edit(func(s *v1alpha1.FailoverStatus) {

@@ -299,13 +299,14 @@ func TestARouterIsAskedAgain(t *testing.T) {
 	b.must(err)
 	run := b.order(v1alpha1.FailoverSpec{Cell: "cell-1", Force: true})
 	d, ctx, _ := b.driver()
+	d.CatchUp = 15 * time.Second
 	var deaf atomic.Int32
 	d.Step = func(s failover.StepName) {
 		switch s {
 		case failover.StepPreflight:
 			b.must(b.maps().set(ours[0], "2"))
 		case failover.StepFreeze:
-			deaf.Store(2)
+			deaf.Store(1)
 		}
 	}
 	closed := regexp.MustCompile(`[0-9]+$`)

@@ -55,7 +55,7 @@ func (f *Finding) survivors(facts *Facts, j *join) {
 		}
 		f.Survivors = append(f.Survivors, out)
 	}
-	f.Unknown = facts.unknown(f.Workloads - j.made())
+	f.Unknown = facts.unknown(f.Workloads-j.made()) + facts.Unnamed
 }
 
 // problems says what keeps the run from beginning, and what the report cannot know.
@@ -85,6 +85,9 @@ func (f *Finding) problems(facts *Facts) {
 	if facts.Left && f.Unknown > 0 {
 		f.Warnings = append(f.Warnings, fmt.Sprintf("cells have left the ring since the backup of cell %s was complete last, and about %d of its objects may have no copy any more: wait for the backup, if it can go on",
 			facts.Cell, f.Unknown))
+	}
+	if facts.Unnamed > 0 {
+		f.Warnings = append(f.Warnings, fmt.Sprintf("the backup has copies of %d objects which their cells would refuse, beside those that it names: they would be kept back", facts.Unnamed))
 	}
 	if facts.TakenOver > 0 {
 		f.Warnings = append(f.Warnings, fmt.Sprintf("cell %s took over %d objects of failed-over cells, and the backup has not said since that they have copies: those that have none are not in the list",

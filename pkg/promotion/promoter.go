@@ -24,6 +24,8 @@ type Promoter struct {
 	Snapshot *routing.Snapshot
 	// Step is told of each step, in the goroutine that promotes; nil for nobody.
 	Step func(Step)
+	// Room is asked where a cell has refused an object because of a quota; nil where nobody can make any. See [migration.Mover].
+	Room func(ctx context.Context, cell, namespace string, refusal error) bool
 }
 
 // Promote makes the envelope of that name in a cell the object again, from whatever state earlier calls have left it in.
@@ -112,7 +114,7 @@ func (p *Promoter) belongs(cell string, h *envelope.Header) bool {
 
 func (p *Promoter) mover(c *Cell) *migration.Mover {
 	return &migration.Mover{
-		Cells: map[string]*migration.Cell{c.Name: c.Cell}, Epoch: p.Snapshot.Epoch,
+		Cells: map[string]*migration.Cell{c.Name: c.Cell}, Epoch: p.Snapshot.Epoch, Room: p.Room,
 		Step: func(s migration.Step) { p.report(StepName(s.Name), c, s.Object.String()) },
 	}
 }

@@ -62,7 +62,7 @@ type cell struct {
 	// index has the envelopes in this cell by name, once indexed is set.
 	index   map[string]*entry
 	indexed bool
-	// busy are envelopes that a worker writes or deletes; their value is the newest event that came meanwhile.
+	// busy are envelopes that a worker writes or deletes; their value is the newest event that came meanwhile, nil for none.
 	busy map[string]*entry
 	// unsure are envelopes that were written or deleted, and of which nobody knows what has become of that: there may be one
 	// that is not in the index.

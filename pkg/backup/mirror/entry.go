@@ -28,6 +28,8 @@ type entry struct {
 	problem string
 	// suspect was written by somebody else, and not looked into yet.
 	suspect bool
+	// gone is set of the end of an envelope, whose version secretVersion is. It is in no index.
+	gone bool
 	// secret and secretVersion are those of the Secret.
 	secret        types.UID
 	secretVersion string

@@ -1,5 +1,7 @@
 package mirror
 
+import "strconv"
+
 // position is where the watch of a stream goes on.
 func (m *Mirror) position(s *stream) int64 {
 	m.mu.Lock()
@@ -240,8 +242,12 @@ func (m *Mirror) envelopeDeleted(c *cell, secret, version string) {
 }
 
 func (m *Mirror) lost(c *cell, secret string, version int64) {
+	if _, busy := c.busy[secret]; busy {
+		c.busy[secret] = &entry{gone: true, secretVersion: strconv.FormatInt(version, 10)}
+		return
+	}
 	e := c.index[secret]
-	if _, busy := c.busy[secret]; busy || e == nil || versionOf(e.secretVersion) > version {
+	if e == nil || versionOf(e.secretVersion) > version {
 		return
 	}
 	delete(c.index, secret)

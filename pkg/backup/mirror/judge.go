@@ -93,7 +93,7 @@ func (m *Mirror) judgeHome(it *item, d *decision, home string) action {
 		return write
 	case e.problem != "" && e.promoted == "":
 		return write
-	case e.suspect:
+	case e.suspect, cell.isUnsure(it):
 		return verify
 	case !m.ours(e):
 		d.blocked = "the envelope of the object in cell " + e.source + ", which was failed over, is still to be promoted"
@@ -117,10 +117,11 @@ func (m *Mirror) judgeAbsent(it *item, d *decision) {
 	d.stored = m.allIndexed()
 	for _, cell := range m.cells {
 		e := cell.index[it.name]
-		if cell.isBusy(it) || cell.isUnsure(it) { // one may be on its way, or have arrived
-			d.stored = false
+		if cell.isBusy(it) {
+			d.stored = false // one may be on its way
 		}
-		if e == nil && cell.isUnsure(it) {
+		if cell.isUnsure(it) && (e == nil || !m.ours(e)) { // or have arrived
+			d.stored = false
 			d.actions[cell.name] = verify
 		}
 		if e == nil || !m.ours(e) {

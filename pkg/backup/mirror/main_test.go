@@ -55,7 +55,7 @@ var raised sync.Once
 // gate is a way to a cell that can be closed.
 type gate struct {
 	closed atomic.Bool
-	// post sends every POST, if set.
+	// post sends what makes an envelope, if set.
 	post atomic.Pointer[func(*http.Request, http.RoundTripper) (*http.Response, error)]
 
 	mu sync.Mutex // guards what follows
@@ -79,7 +79,8 @@ func (g *gate) pass(r *http.Request, next http.RoundTripper) (*http.Response, er
 	if g.closed.Load() {
 		return nil, errClosed
 	}
-	if post := g.post.Load(); post != nil && r.Method == http.MethodPost {
+	sealing := r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/namespaces/"+v1alpha1.Namespace+"/secrets") && !r.URL.Query().Has("dryRun")
+	if post := g.post.Load(); post != nil && sealing {
 		return (*post)(r, next)
 	}
 	if !r.URL.Query().Has("watch") {

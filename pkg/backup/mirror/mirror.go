@@ -295,6 +295,9 @@ func (m *Mirror) schedule(it *item, urgent bool) {
 // settle closes the records of an item whose envelopes are right.
 func (m *Mirror) settle(it *item, d *decision) {
 	it.urgent.Store(false)
+	if f := it.refusal; d.primary != nil && f != nil && !f.stored && !f.standsFor(d.primary) {
+		it.refusal = nil // it fits by now
+	}
 	for _, r := range slices.Clone(it.records) {
 		c := r.stream.cell
 		if r.stream.progress.settle(r, r.version) && d.primary == r {

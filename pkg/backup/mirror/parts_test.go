@@ -2,6 +2,8 @@ package mirror
 
 import (
 	"errors"
+	"fmt"
+	"log/slog"
 	"slices"
 	"testing"
 	"time"
@@ -9,9 +11,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/placement"
+	"github.com/kubecell/kubectl-cell/pkg/replication"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
 
@@ -208,5 +212,91 @@ func TestQuantilesOfTheNewest(t *testing.T) {
 	}
 	if p99 := s.quantile(.99); p99 < 3*window-20 {
 		t.Errorf("p99 is %d", p99)
+	}
+}
+
+// TestRefusedOnesThatAreNotNamedAreCounted: marks have passed them, as they have an envelope.
+func TestRefusedOnesThatAreNotNamedAreCounted(t *testing.T) {
+	snap, err := routing.FromRing(&v1alpha1.Ring{Status: v1alpha1.RingStatus{Epoch: 1, Current: layoutOf([]string{"a", "b"})}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := New(Config{Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.state = &replication.State{Snapshot: snap}
+	s := &stream{cell: &cell{m: m, name: "a"}, class: placement.Sharded, rule: placement.NamespacedName, progress: newProgress()}
+	for n, i := 0, 0; i < listLimit+5; n++ {
+		id := identity{resource: "configmaps", namespace: "ns", name: fmt.Sprintf("x-%05d", n)}
+		if place, _ := snap.Table.LookupKey(id.namespace + "/" + id.name); place.Old() != "a" {
+			continue
+		}
+		it := m.item(id)
+		it.records = records{{stream: s, uid: types.UID(it.name), version: 2}}
+		m.suspects[it] = struct{}{}
+		// Two of the last ones have no envelope: no mark passes those.
+		it.refusal = &refusal{uid: types.UID(it.name), version: 2, cell: "b", stored: i < listLimit+3}
+		i++
+	}
+	named, unnamed := m.unprotected()
+	if len(named["a"]) != listLimit || unnamed["a"] != 3 {
+		t.Errorf("%d are named, and %d are not; want %d and 3", len(named["a"]), unnamed["a"], listLimit)
+	}
+}
+
+// TestWhatBecomesOfAnEnvelopeWhileItIsWritten tells of it in any order.
+func TestWhatBecomesOfAnEnvelopeWhileItIsWritten(t *testing.T) {
+	snap, err := routing.FromRing(&v1alpha1.Ring{Status: v1alpha1.RingStatus{Epoch: 1, Current: layoutOf([]string{"a", "b"})}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(version string) *entry { return &entry{source: "b", unit: "ns/x", secretVersion: version} }
+	tests := map[string]struct {
+		tell  func(m *Mirror, c *cell, secret string)
+		found *entry
+		how   ending
+		// want is the version in the index, "" for none.
+		want   string
+		unsure bool
+	}{
+		"nothing":       {func(*Mirror, *cell, string) {}, at("11"), answered, "11", false},
+		"its own event": {func(m *Mirror, c *cell, secret string) { m.envelopeWritten(c, secret, at("11")) }, at("11"), answered, "11", false},
+		"a newer one":   {func(m *Mirror, c *cell, secret string) { m.envelopeWritten(c, secret, at("12")) }, at("11"), answered, "12", false},
+		"its end":       {func(m *Mirror, c *cell, secret string) { m.envelopeDeleted(c, secret, "12") }, at("11"), answered, "", false},
+		"an end before": {func(m *Mirror, c *cell, secret string) { m.envelopeDeleted(c, secret, "10") }, at("11"), answered, "11", false},
+		"its end, and a new one": {func(m *Mirror, c *cell, secret string) {
+			m.envelopeDeleted(c, secret, "12")
+			m.envelopeWritten(c, secret, at("13"))
+		}, at("11"), answered, "13", false},
+		"no answer":                 {func(*Mirror, *cell, string) {}, nil, unanswered, "9", true},
+		"no answer, and its event":  {func(m *Mirror, c *cell, secret string) { m.envelopeWritten(c, secret, at("11")) }, nil, unanswered, "11", true},
+		"no answer, and its end":    {func(m *Mirror, c *cell, secret string) { m.envelopeDeleted(c, secret, "12") }, nil, unanswered, "", true},
+		"nothing sent, and its end": {func(m *Mirror, c *cell, secret string) { m.envelopeDeleted(c, secret, "12") }, nil, unsent, "", false},
+		"deleted, and a new one":    {func(m *Mirror, c *cell, secret string) { m.envelopeWritten(c, secret, at("13")) }, nil, answered, "", true},
+		"deleted, told late":        {func(m *Mirror, c *cell, secret string) { m.envelopeWritten(c, secret, at("9")) }, nil, answered, "", false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			m, err := New(Config{Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.state = &replication.State{Snapshot: snap}
+			it := m.item(identity{resource: "configmaps", namespace: "ns", name: "x"})
+			c := &cell{m: m, name: "a", queue: newQueue(), indexed: true, unsure: map[string]struct{}{}}
+			defer c.queue.ShutDown()
+			m.cells["a"] = c
+			c.index, c.busy = map[string]*entry{it.name: at("9")}, map[string]*entry{it.name: nil}
+			test.tell(m, c, it.name)
+			c.done(it, test.found, test.how)
+			got := ""
+			if e := c.index[it.name]; e != nil {
+				got = e.secretVersion
+			}
+			if _, unsure := c.unsure[it.name]; got != test.want || unsure != test.unsure || c.isBusy(it) {
+				t.Errorf("version %q, unsure %v; want %q, %v", got, unsure, test.want, test.unsure)
+			}
+		})
 	}
 }

@@ -12,7 +12,8 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/placement"
 )
 
-// listLimit is how many unprotected objects are named of a cell. Where there are more, no mark passes the others.
+// listLimit is how many unprotected objects are named of a cell. Where there are more, no mark passes what has no envelope of
+// the others; those whose envelope could not be promoted are counted.
 const listLimit = 1000
 
 // Mark says how far the backup of a cell has come.
@@ -26,6 +27,8 @@ type Mark struct {
 	Resources map[schema.GroupResource]int64
 	// Unprotected are the objects that have no envelope which could be promoted, by name.
 	Unprotected []Unprotected
+	// Unnamed is how many more have an envelope that could not be promoted.
+	Unnamed int64
 }
 
 // Unprotected is an object that a failover would lose, or not make again.
@@ -47,7 +50,7 @@ type Unprotected struct {
 
 // equal compares all but times.
 func (k *Mark) equal(other *Mark) bool {
-	return other != nil && k.ControlPlane == other.ControlPlane && k.Epoch == other.Epoch &&
+	return other != nil && k.ControlPlane == other.ControlPlane && k.Epoch == other.Epoch && k.Unnamed == other.Unnamed &&
 		maps.Equal(k.Resources, other.Resources) && slices.Equal(k.Unprotected, other.Unprotected)
 }
 
@@ -85,7 +88,7 @@ func (m *Mirror) marks() []Mark {
 		// What was published stands: a cell whose envelopes are not known may have some of what was deleted since.
 		return nil
 	}
-	unprotected := m.unprotected()
+	unprotected, unnamed := m.unprotected()
 	var out []Mark
 	for name, c := range m.cells {
 		if !m.members[name] || c.settled == 0 {
@@ -96,6 +99,7 @@ func (m *Mirror) marks() []Mark {
 		mark := Mark{
 			Cell: name, ControlPlane: m.snapshot().ControlPlanes[name], Epoch: c.settled,
 			Resources: map[schema.GroupResource]int64{}, Unprotected: unprotected[name],
+			Unnamed: unnamed[name],
 		}
 		for key, s := range c.streams {
 			if at := s.progress.reached(); s.listed && at > 0 && m.backedUp() {
@@ -114,17 +118,20 @@ func (m *Mirror) backedUp() bool {
 }
 
 // unprotected names the objects without a use in a failover, by the cells that have them. Those that are named hold up
-// their marks no longer.
-func (m *Mirror) unprotected() map[string][]Unprotected {
-	out := map[string][]Unprotected{}
+// their marks no longer. Of the others those that have an envelope are counted.
+func (m *Mirror) unprotected() (named map[string][]Unprotected, unnamed map[string]int64) {
+	named, unnamed = map[string][]Unprotected{}, map[string]int64{}
 	for _, it := range m.refused() {
 		f := it.refusal
 		primary, _ := m.primary(it)
 		cell := primary.stream.cell.name
-		if len(out[cell]) == listLimit {
+		if len(named[cell]) == listLimit {
+			if f.stored {
+				unnamed[cell]++
+			}
 			continue
 		}
-		out[cell] = append(out[cell], Unprotected{
+		named[cell] = append(named[cell], Unprotected{
 			Object: it.id.String(), Group: it.id.group, Resource: it.id.resource, Namespace: it.id.namespace, Name: it.id.name,
 			UID: string(f.uid), Backup: f.cell, Reason: f.reason, Message: clip(f.message), Since: f.since.UTC(), Envelope: f.stored,
 		})
@@ -133,16 +140,18 @@ func (m *Mirror) unprotected() map[string][]Unprotected {
 			m.schedule(it, false)
 		}
 	}
-	return out
+	return named, unnamed
 }
 
 // refused are the items with a refusal that still stands, in order.
 func (m *Mirror) refused() []*item {
 	var out []*item
 	for it := range m.suspects {
-		primary, _ := m.primary(it)
-		if primary == nil || !it.refusal.standsFor(primary) && !it.refusal.holds(primary) {
-			if primary == nil || it.refusal == nil || it.refusal.uid != primary.uid {
+		primary, unit := m.primary(it)
+		moved := primary != nil && it.refusal != nil && it.refusal.stored && unit != "" &&
+			!slices.Contains(m.snapshot().Homes(primary.stream.cell.name, unit), it.refusal.cell)
+		if primary == nil || moved || !it.refusal.standsFor(primary) && !it.refusal.holds(primary) {
+			if primary == nil || moved || it.refusal == nil || it.refusal.uid != primary.uid {
 				it.refusal = nil
 				delete(m.suspects, it)
 			}

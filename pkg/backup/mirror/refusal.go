@@ -61,15 +61,6 @@ func (m *Mirror) accept(it *item, cell string) {
 	}
 }
 
-// fits notes that an object has an envelope that it was too large for before.
-func (m *Mirror) fits(it *item, uid types.UID) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if f := it.refusal; f != nil && !f.stored && f.uid == uid {
-		it.refusal = nil
-	}
-}
-
 // RemadeReason says why an envelope was made again.
 type RemadeReason string
 

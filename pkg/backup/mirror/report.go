@@ -23,7 +23,9 @@ type Report struct {
 	Complete bool
 	// Unprotected are the objects without an envelope that could be promoted.
 	Unprotected []Unprotected
-	Pairs       []Pair
+	// Unnamed is how many more have one that could not be promoted.
+	Unnamed int64
+	Pairs   []Pair
 }
 
 // Pair is what one cell holds for another.
@@ -70,22 +72,22 @@ func (m *Mirror) reports() []Report {
 		m.config.Metrics.rate.WithLabelValues(name).Set(c.pace.current())
 		m.config.Metrics.envelopes.WithLabelValues(name).Set(float64(len(c.index)))
 	}
-	unprotected := m.unprotected()
+	unprotected, unnamed := m.unprotected()
 	var out []Report
 	for name, c := range m.cells {
 		if m.members[name] {
-			out = append(out, c.report(pairs[name], unprotected[name]))
+			out = append(out, c.report(pairs[name], unprotected[name], unnamed[name]))
 		}
 	}
 	slices.SortFunc(out, func(a, b Report) int { return cmp.Compare(a.Cell, b.Cell) })
 	return out
 }
 
-func (c *cell) report(pairs map[string]int64, unprotected []Unprotected) Report {
+func (c *cell) report(pairs map[string]int64, unprotected []Unprotected, unnamed int64) Report {
 	now := c.m.config.Now()
 	r := Report{
 		Cell: c.name, Time: now, Workloads: c.shardedUnits(), Envelopes: int64(len(c.index)), Complete: c.allListed(),
-		Unprotected: unprotected,
+		Unprotected: unprotected, Unnamed: unnamed,
 	}
 	for _, s := range c.streams {
 		for _, h := range s.records {
@@ -120,7 +122,7 @@ func (c *cell) report(pairs map[string]int64, unprotected []Unprotected) Report 
 	metrics.objects.WithLabelValues(c.name).Set(float64(r.Objects))
 	metrics.pending.WithLabelValues(c.name).Set(float64(r.Pending))
 	metrics.oldest.WithLabelValues(c.name).Set(r.Oldest.Seconds())
-	metrics.unprotected.WithLabelValues(c.name).Set(float64(len(r.Unprotected)))
+	metrics.unprotected.WithLabelValues(c.name).Set(float64(int64(len(r.Unprotected)) + r.Unnamed))
 	return r
 }
 

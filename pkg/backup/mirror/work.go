@@ -19,6 +19,41 @@ var errAgain = errors.New("it was changed meanwhile")
 // errLater says that a cell is not yet where its watch will tell more.
 var errLater = errors.New("it may go on its own")
 
+// errUnfit says that no envelope can be made of the object, which is noted.
+var errUnfit = errors.New("it does not fit")
+
+// unansweredError is that of a write or deletion of which nobody knows what has become.
+type unansweredError struct{ error }
+
+func (e unansweredError) Unwrap() error { return e.error }
+
+// ending is how an attempt has ended.
+type ending int
+
+const (
+	// answered: the cell has said what there is.
+	answered ending = iota
+	// unanswered: the cell was asked to change something, and did not say.
+	unanswered
+	// unsent: it was not asked to. The attempt is made again after a while.
+	unsent
+	// unfit: it was not asked to, and will not be.
+	unfit
+)
+
+func endingOf(err error) ending {
+	_, silent := errors.AsType[unansweredError](err)
+	switch {
+	case err == nil, errors.Is(err, errAgain):
+		return answered
+	case errors.Is(err, errUnfit):
+		return unfit
+	case silent:
+		return unanswered
+	}
+	return unsent
+}
+
 // work does what there is to do in the cell until the queue is shut down.
 func (c *cell) work(ctx context.Context) {
 	for {
@@ -90,17 +125,16 @@ func (c *cell) task(it *item) task {
 	return t
 }
 
-// done takes what became of a task. found is the envelope as it is now, nil where there is none; known says whether that
-// is so. What is not known is left to the worker, which tries again after a while.
-func (c *cell) done(it *item, found *entry, known bool) {
+// done takes what became of a task. found is the envelope as the cell has answered, nil where there is none. After an
+// attempt that is made again in any case it is left to the worker when.
+func (c *cell) done(it *item, found *entry, how ending) {
 	m := c.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	missed, was := c.busy[it.name], c.index[it.name]
 	delete(c.busy, it.name)
-	if !known {
-		c.unsure[it.name] = struct{}{}
-	} else {
+	switch how {
+	case answered:
 		delete(c.unsure, it.name)
 		if found == nil {
 			delete(c.index, it.name)
@@ -108,15 +142,20 @@ func (c *cell) done(it *item, found *entry, known bool) {
 			c.index[it.name] = found
 			m.unsettle(it, found)
 		}
+	case unanswered:
+		c.unsure[it.name] = struct{}{}
+	case unsent, unfit:
 	}
 	switch {
 	case missed == nil || !missed.newer(was) || !missed.newer(found):
-	case found == nil && known:
+	case missed.gone:
+		m.lost(c, it.name, versionOf(missed.secretVersion))
+	case how == answered && found == nil:
 		c.unsure[it.name] = struct{}{} // it was made before it was not there, or after that
 	default:
 		m.written(c, it.name, missed)
 	}
-	if known {
+	if how == answered || how == unfit {
 		m.schedule(it, it.urgent.Load())
 	}
 }
@@ -126,7 +165,6 @@ func (c *cell) do(ctx context.Context, it *item) error {
 	t := c.task(it)
 	var found *entry
 	var err error
-	known := true
 	switch t.do {
 	case nothing:
 		return nil
@@ -137,10 +175,11 @@ func (c *cell) do(ctx context.Context, it *item) error {
 	case remove:
 		found, err = c.remove(ctx, it, &t)
 	}
-	if err != nil && !errors.Is(err, errAgain) {
-		known = false // whether something was written
+	how := endingOf(err)
+	c.done(it, found, how)
+	if how == unfit {
+		return nil
 	}
-	c.done(it, found, known)
 	return err
 }
 
@@ -242,7 +281,7 @@ func (c *cell) write(ctx context.Context, it *item, t *task) (*entry, error) {
 	}, body)
 	if tooLarge := (*envelope.TooLargeError)(nil); errors.As(err, &tooLarge) {
 		c.m.refuse(it, &refusal{uid: t.record.uid, version: t.record.version, cell: c.name, reason: TooLarge, message: tooLarge.Error()})
-		return c.read(ctx, it)
+		return nil, errUnfit
 	}
 	if err != nil {
 		return nil, err
@@ -257,7 +296,7 @@ func (c *cell) write(ctx context.Context, it *item, t *task) (*entry, error) {
 	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), apierrors.IsNotFound(err) && t.entry != nil:
 		found, readErr := c.read(ctx, it)
 		if readErr != nil {
-			return nil, readErr
+			return nil, unansweredError{readErr}
 		}
 		if found != nil && found.problem == "" && found.promoted == "" {
 			found.suspect = true
@@ -271,13 +310,12 @@ func (c *cell) write(ctx context.Context, it *item, t *task) (*entry, error) {
 		c.m.remade(c, it, RemadeCorrupt, "its Secret cannot be changed: "+err.Error())
 		return nil, errAgain
 	case err != nil:
-		return nil, fmt.Errorf("write the envelope: %w", err)
+		return nil, unansweredError{fmt.Errorf("write the envelope: %w", err)}
 	}
 	c.m.config.Metrics.written.WithLabelValues(t.source.cell.name, c.name).Inc()
 	if t.entry != nil && t.entry.problem != "" {
 		c.m.remade(c, it, RemadeCorrupt, t.entry.problem)
 	}
-	c.m.fits(it, t.record.uid)
 	if c.failing.CompareAndSwap(true, false) {
 		c.m.config.Logger.Info("envelopes are brought up to date again", "cell", c.name)
 	}
@@ -311,7 +349,7 @@ func (c *cell) discard(ctx context.Context, it *item, seen *entry) error {
 	case apierrors.IsConflict(err):
 		return errAgain
 	case err != nil:
-		return fmt.Errorf("delete the envelope: %w", err)
+		return unansweredError{fmt.Errorf("delete the envelope: %w", err)}
 	}
 	return nil
 }
@@ -319,11 +357,11 @@ func (c *cell) discard(ctx context.Context, it *item, seen *entry) error {
 // remove deletes an envelope whose object is gone, or has its envelopes elsewhere.
 func (c *cell) remove(ctx context.Context, it *item, t *task) (*entry, error) {
 	if err := c.m.mayDelete(ctx, t.entry.source); err != nil {
-		return t.entry, err
+		return nil, err
 	}
 	for _, name := range t.asked {
 		if err := c.m.confirmGone(ctx, it, t.entry, name); err != nil {
-			return t.entry, err
+			return nil, err
 		}
 	}
 	if err := c.pace.wait(ctx); err != nil {
@@ -336,7 +374,7 @@ func (c *cell) remove(ctx context.Context, it *item, t *task) (*entry, error) {
 	case errors.Is(err, errAgain):
 		found, readErr := c.read(ctx, it)
 		if readErr != nil {
-			return nil, readErr
+			return nil, unansweredError{readErr}
 		}
 		return found, errAgain
 	case err != nil:
