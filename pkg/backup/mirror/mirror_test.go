@@ -614,6 +614,52 @@ func TestSpoiledEnvelopesAreMadeAgain(t *testing.T) {
 	}
 }
 
+// admitsNone makes a quota in the cell west that leaves no room for any more objects of a kind.
+func (b *bed) admitsNone(k kind, annotations map[string]string) {
+	b.t.Helper()
+	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "none", Annotations: annotations}, Spec: corev1.ResourceQuotaSpec{
+		Hard: corev1.ResourceList{corev1.ResourceName("count/" + k.Resource): resource.MustParse("0")},
+	}}
+	if len(annotations) > 0 {
+		quota.Name = "part"
+	}
+	if _, err := b.kube[west].CoreV1().ResourceQuotas(b.namespace).Create(b.t.Context(), quota, metav1.CreateOptions{}); err != nil {
+		b.t.Fatal(err)
+	}
+	try := &unstructured.Unstructured{}
+	try.SetAPIVersion(k.GroupVersion().String())
+	try.SetKind(k.kind)
+	try.SetName("try")
+	b.await("the quota to be in force", func() bool {
+		_, err := b.in(west, k).Create(b.t.Context(), try, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		return apierrors.IsForbidden(err)
+	})
+}
+
+// TestRoomIsMadeInAPart: what a cell refuses for want of its part of a quota that the federation divides is no loss.
+func TestRoomIsMadeInAPart(t *testing.T) {
+	b := newBed(t)
+	ring := b.setRing([]string{east, west}, nil)
+	b.start(ring)
+	b.admitsNone(configMaps, map[string]string{v1alpha1.AnnotationQuotaPart: "1"})
+	b.admitsNone(secrets, nil)
+	b.awaitSealed(west, east, configMaps, b.make(east, configMaps, `{metadata: {name: `+b.owned(ring, "first", of(east))+`}}`))
+	refused := b.owned(ring, "then", of(east))
+	b.awaitSealed(west, east, secrets, b.make(east, secrets, `{metadata: {name: `+refused+`}}`))
+	b.await("both to be rehearsed", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return len(b.marks[east].Unprotected) > 0
+	})
+	b.awaitReports(2, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if got := b.marks[east].Unprotected; len(got) != 1 || got[0].Name != refused {
+			t.Fatalf("unprotected: %+v; want %s alone", got, refused)
+		}
+	})
+}
+
 // TestUnprotected names what is too large, and what the backup cell would refuse, for as long as that is so.
 func TestUnprotected(t *testing.T) {
 	b := newBed(t)
@@ -626,17 +672,7 @@ func TestUnprotected(t *testing.T) {
 	large := b.owned(ring, "large", of(east))
 	b.make(east, configMaps, `{metadata: {name: `+large+`}, binaryData: {x: `+base64.StdEncoding.EncodeToString(noise)+`}}`)
 	quotas := b.kube[west].CoreV1().ResourceQuotas(b.namespace)
-	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "none"}, Spec: corev1.ResourceQuotaSpec{
-		Hard: corev1.ResourceList{"count/secrets": resource.MustParse("0")},
-	}}
-	if _, err := quotas.Create(t.Context(), quota, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	b.await("the quota to be in force", func() bool {
-		try := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "try"}}
-		_, err := b.kube[west].CoreV1().Secrets(b.namespace).Create(t.Context(), try, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-		return apierrors.IsForbidden(err)
-	})
+	b.admitsNone(secrets, nil)
 	refused := b.owned(ring, "refused", of(east))
 	sealed := b.make(east, secrets, `{metadata: {name: `+refused+`}}`)
 	b.awaitSealed(west, east, secrets, sealed)

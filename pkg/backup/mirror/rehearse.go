@@ -11,8 +11,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/envelope"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
+	"github.com/kubecell/kubectl-cell/pkg/quota"
 )
 
 const (
@@ -200,7 +202,21 @@ func (r *rehearsals) ask(ctx context.Context, opened *envelope.Envelope) (refuse
 		r.cell.pace.observe(r.cell.m.config.Now().Sub(began), err)
 		return nil, err
 	}
+	if r.findsRoom(ctx, opened.Namespace, err) {
+		return nil, nil //nolint:nilnil // it is not refused for good
+	}
 	return &failed, nil
+}
+
+// findsRoom says whether the cell has refused the object for want of a part of a divided quota alone: a failover makes room in
+// that.
+func (r *rehearsals) findsRoom(ctx context.Context, namespace string, refusal error) bool {
+	refused, ok := quota.ParseRefusal([]byte(refusal.Error()))
+	if !ok {
+		return false
+	}
+	copied, err := r.cell.meta.Resource(corev1.SchemeGroupVersion.WithResource("resourcequotas")).Namespace(namespace).Get(ctx, refused.Quota, metav1.GetOptions{})
+	return err == nil && copied.Annotations[v1alpha1.AnnotationQuotaPart] != ""
 }
 
 func (r *rehearsals) connect(again bool) error {
