@@ -221,7 +221,7 @@ func (c *Controller) followAll(ctx context.Context) error {
 	if state == nil {
 		return nil
 	}
-	resources, err := Resources(c.config.RCP, state.Snapshot.Classes)
+	resources, silent, err := discover(c.config.RCP, state.Snapshot.Classes)
 	if err != nil {
 		return err
 	}
@@ -235,7 +235,7 @@ func (c *Controller) followAll(ctx context.Context) error {
 		}
 	}
 	for resource, source := range c.sources {
-		if !wanted[resource] {
+		if _, unknown := silent[resource.GroupVersion()]; !wanted[resource] && !unknown {
 			source.cancel()
 			delete(c.sources, resource)
 		}

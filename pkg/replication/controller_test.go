@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net"
 	"strings"
 	"sync"
@@ -18,6 +17,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
@@ -77,17 +78,24 @@ func newBed(t *testing.T) *bed {
 // setCells tells the controller that these are the cells, all of the same weight.
 func (b *bed) setCells(t *testing.T, names ...string) {
 	t.Helper()
-	layout := &v1alpha1.RingLayout{PointsPerWeight: 1}
 	access := map[string]replication.Access{}
 	for _, name := range names {
-		layout.Members = append(layout.Members, v1alpha1.RingMember{Cell: name, Weight: 100})
 		access[name] = b.access[name]
+	}
+	b.states <- &replication.State{Snapshot: snapshotOf(t, names...), Cells: access}
+}
+
+func snapshotOf(t *testing.T, names ...string) *routing.Snapshot {
+	t.Helper()
+	layout := &v1alpha1.RingLayout{PointsPerWeight: 1}
+	for _, name := range names {
+		layout.Members = append(layout.Members, v1alpha1.RingMember{Cell: name, Weight: 100})
 	}
 	snap, err := routing.FromRing(&v1alpha1.Ring{Status: v1alpha1.RingStatus{Epoch: 1, Current: layout}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.states <- &replication.State{Snapshot: snap, Cells: maps.Clone(access)}
+	return snap
 }
 
 const (
@@ -256,6 +264,41 @@ func TestADeadCellIsRepairedWhenItIsBack(t *testing.T) {
 	b.relay.mend(t)
 	b.awaitNamespace(t, "made-meanwhile", true, "cell-2")
 	b.awaitRole(t, "cell-2", "away", "get")
+}
+
+// TestAnAggregatedAPIThatIsDownHoldsUpNothing: the RCP cannot say what that has, and everything else is replicated.
+func TestAnAggregatedAPIThatIsDownHoldsUpNothing(t *testing.T) {
+	rcp := newSide(t, planes.Configs(t)[0])
+	services := rcp.dyn.Resource(schema.GroupVersionResource{Group: "apiregistration.k8s.io", Version: "v1", Resource: "apiservices"})
+	const name = "v1.down.example.com"
+	down := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": map[string]any{"name": name},
+		"spec": map[string]any{
+			"group": "down.example.com", "version": "v1", "groupPriorityMinimum": int64(1000), "versionPriority": int64(10),
+			"insecureSkipTLSVerify": true, "service": map[string]any{"namespace": "default", "name": "nobody"},
+		},
+	}}
+	if _, err := services.Create(t.Context(), down, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := services.Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+	await(t, "discovery", func(context.Context) string {
+		if _, err := rcp.kube.Discovery().ServerPreferredResources(); err != nil {
+			return ""
+		}
+		return "it does not fail"
+	})
+	b := newBed(t)
+	b.makeEverywhere(t, "beside-one-that-is-down")
+	b.deleteSource(t, "beside-one-that-is-down") // which waits for the API, as every namespace does
+	b.awaitNamespace(t, "beside-one-that-is-down", false, "cell-1", "cell-2")
+	if _, err := replication.Sync(t.Context(), rcp.config, b.cells["cell-1"].config, "cell-1", snapshotOf(t, "cell-1", "cell-2")); err != nil {
+		t.Errorf("a cell is brought up to date: %v", err)
+	}
 }
 
 // makeEverywhere makes a namespace and waits for its copies.

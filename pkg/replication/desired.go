@@ -24,15 +24,21 @@ func desired(source *unstructured.Unstructured) *unstructured.Unstructured {
 	return out
 }
 
-// content returns the fields of obj beside its type and metadata that its author wrote.
+// content returns the fields of obj beside its type and metadata that its author wrote. The rules of a ClusterRole with an
+// aggregation rule are its control plane's, which gathers them from the roles that are there.
 func content(obj *unstructured.Unstructured) map[string]any {
 	out := map[string]any{}
+	aggregated := obj.Object["aggregationRule"] != nil
 	for field, value := range obj.DeepCopy().Object {
 		switch field {
 		case "apiVersion", "kind", "metadata", "status":
 		case "spec":
 			// A namespace's spec holds its finalizers alone, and those belong to its server.
 			if obj.GetKind() != "Namespace" {
+				out[field] = value
+			}
+		case "rules":
+			if !aggregated {
 				out[field] = value
 			}
 		default:

@@ -321,3 +321,45 @@ func TestPushEndsWithItsContext(t *testing.T) {
 	}
 	patch(t, cell, "bounded", `{"metadata":{"finalizers":null}}`)
 }
+
+// TestACellGathersTheRulesOfItsRoles: what a role aggregates in a cell is none of the RCP's, which would fight for it with the
+// cell's controller for ever.
+func TestACellGathersTheRulesOfItsRoles(t *testing.T) {
+	rcp, cell := sides(t)
+	const name = "gathers"
+	gathers := &rbacv1.ClusterRole{
+		ObjectMeta:      metav1.ObjectMeta{Name: name},
+		AggregationRule: &rbacv1.AggregationRule{ClusterRoleSelectors: []metav1.LabelSelector{{MatchLabels: map[string]string{"gathered": "yes"}}}},
+	}
+	if _, err := rcp.kube.RbacV1().ClusterRoles().Create(t.Context(), gathers, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	push(t, rcp, cell, clusterRole(name))
+	roles := cell.kube.RbacV1().ClusterRoles()
+	gathered := &rbacv1.ClusterRole{
+		ObjectMeta: metav1.ObjectMeta{Name: "gathered", Labels: gathers.AggregationRule.ClusterRoleSelectors[0].MatchLabels},
+		Rules:      []rbacv1.PolicyRule{{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"nodes"}}},
+	}
+	if _, err := roles.Create(t.Context(), gathered, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	var copied *rbacv1.ClusterRole
+	await(t, "the copy", func(ctx context.Context) string {
+		var err error
+		if copied, err = roles.Get(ctx, name, metav1.GetOptions{}); err != nil {
+			return err.Error()
+		}
+		if len(copied.Rules) == 0 {
+			return "it has no rules yet"
+		}
+		return ""
+	})
+	push(t, rcp, cell, clusterRole(name))
+	after, err := roles.Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.ResourceVersion != copied.ResourceVersion {
+		t.Errorf("the copy was written: rules %v, want what the cell has gathered", after.Rules)
+	}
+}

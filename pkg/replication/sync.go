@@ -61,21 +61,28 @@ func unthrottled(config *rest.Config) (dynamic.Interface, error) {
 }
 
 // Resources returns the Replicated resources that the RCP serves, in the order in which they must be
-// copied: definitions before anything they define, namespaces before what is in them.
+// copied: definitions before anything they define, namespaces before what is in them. Those of an aggregated API that does
+// not answer are missing.
 func Resources(rcp *rest.Config, classes *placement.Classes) ([]schema.GroupVersionResource, error) {
+	found, _, err := discover(rcp, classes)
+	return found, err
+}
+
+// discover returns beside them the groups of which it is not known what they have.
+func discover(rcp *rest.Config, classes *placement.Classes) (found []schema.GroupVersionResource, silent map[schema.GroupVersion]error, err error) {
 	client, err := discovery.NewDiscoveryClientForConfig(rcp)
 	if err != nil {
-		return nil, fmt.Errorf("build discovery client: %w", err)
+		return nil, nil, fmt.Errorf("build discovery client: %w", err)
 	}
 	lists, err := client.ServerPreferredResources()
-	if err != nil {
-		return nil, fmt.Errorf("discover resources: %w", err)
+	if silent, _ = discovery.GroupDiscoveryFailedErrorGroups(err); err != nil && len(silent) == 0 {
+		return nil, nil, fmt.Errorf("discover resources: %w", err)
 	}
 	var first, second, rest []schema.GroupVersionResource
 	for _, list := range lists {
 		gv, err := schema.ParseGroupVersion(list.GroupVersion)
 		if err != nil {
-			return nil, fmt.Errorf("discover resources: %w", err)
+			return nil, nil, fmt.Errorf("discover resources: %w", err)
 		}
 		for _, r := range list.APIResources {
 			if class, _ := classes.Of(gv.Group, r.Name, ""); class != placement.Replicated || strings.Contains(r.Name, "/") {
@@ -92,7 +99,7 @@ func Resources(rcp *rest.Config, classes *placement.Classes) ([]schema.GroupVers
 			}
 		}
 	}
-	return append(append(first, second...), rest...), nil
+	return append(append(first, second...), rest...), silent, nil
 }
 
 type syncer struct {
