@@ -56,7 +56,7 @@ func (c *comparison) compare(ctx context.Context, resource schema.GroupVersionRe
 		if IsQuota(o) {
 			source = c.cell.Shares.asDivided(source, copied)
 		}
-		if leaving(copied) || !Same(source, copied) {
+		if leaving(copied) || !Same(source, copied) || unclaimed(o, copied) {
 			differs(o, true)
 		}
 	})

@@ -301,6 +301,43 @@ func TestAnAggregatedAPIThatIsDownHoldsUpNothing(t *testing.T) {
 	}
 }
 
+// TestRightsThatBothHadGoWithTheirSource: a cell had the same binding before it joined.
+func TestRightsThatBothHadGoWithTheirSource(t *testing.T) {
+	const name = "in-both"
+	binding := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "leaver"}},
+	}
+	configs := planes.Configs(t)
+	for _, config := range configs[:2] {
+		if _, err := newSide(t, config).kube.RbacV1().ClusterRoleBindings().Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := newBed(t)
+	copied := b.cells["cell-1"].kube.RbacV1().ClusterRoleBindings()
+	await(t, "the copy", func(ctx context.Context) string {
+		got, err := copied.Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return err.Error()
+		}
+		if got.Annotations[v1alpha1.AnnotationReplicatedFrom] == "" {
+			return "it is not marked"
+		}
+		return ""
+	})
+	if err := b.rcp.kube.RbacV1().ClusterRoleBindings().Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the copy", func(ctx context.Context) string {
+		if _, err := copied.Get(ctx, name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			return fmt.Sprintf("want it gone: %v", err)
+		}
+		return ""
+	})
+}
+
 // makeEverywhere makes a namespace and waits for its copies.
 func (b *bed) makeEverywhere(t *testing.T, name string) {
 	t.Helper()

@@ -1,6 +1,8 @@
 package replication
 
 import (
+	"strings"
+
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -58,6 +60,20 @@ func Same(source, copied *unstructured.Unstructured) bool {
 	return equality.Semantic.DeepEqual(content(source), content(copied)) &&
 		sameEntries(source.GetLabels(), copied.GetLabels(), copied) &&
 		sameEntries(source.GetAnnotations(), copied.GetAnnotations(), copied)
+}
+
+// unclaimed says whether an object of a cell that says what its source says has yet to be marked as the copy, so that it goes
+// when its source does: rights must not stay because somebody had given them in the cell as well. What every control plane
+// makes for itself is left untouched.
+func unclaimed(o Object, copied *unstructured.Unstructured) bool {
+	switch {
+	case copyOf(copied) != "", IsQuota(o), isNamespace(o) && !WaitsForCells(o):
+		return false
+	case o.Resource.Group == "" && o.Resource.Resource == "serviceaccounts" && o.Name == "default":
+		return false
+	}
+	_, bootstrap := copied.GetLabels()["kubernetes.io/bootstrapping"]
+	return !bootstrap && !strings.HasPrefix(o.Name, "system:") && !strings.HasPrefix(o.Name, "system-")
 }
 
 func sameEntries(source, copied map[string]string, owner *unstructured.Unstructured) bool {

@@ -9,7 +9,7 @@
 //
 // Every control plane makes some of these objects for itself: the default service account, the
 // namespace kube-system, the bootstrap cluster roles. One that says the same as the source is left
-// untouched; one that differs is adopted, that is, applied over. What is in a cell, is no copy and
+// untouched. Any other object, and one that differs, is adopted: applied over. What is in a cell, is no copy and
 // has no source is the cell's own and is never deleted.
 //
 // [Push] brings one object to one cell, [Sync] all objects; a [Controller] does it for as long as it

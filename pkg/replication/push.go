@@ -148,7 +148,7 @@ func reconcile(ctx context.Context, cell Cell, o Object, source, copied *unstruc
 		if err := remove(ctx, cell.Client, o, copied); err != nil {
 			return unchanged, err
 		}
-	case copied != nil && Same(source, copied):
+	case copied != nil && Same(source, copied) && !unclaimed(o, copied):
 		return unchanged, nil
 	}
 	applied, err := o.in(cell.Client).Apply(ctx, o.Name, desired(source), metav1.ApplyOptions{
