@@ -230,6 +230,25 @@ func TestWhatNoRunWants(t *testing.T) {
 	}
 }
 
+// TestACopyOfAnotherMoveIsALeftover where the tombstone of an earlier one names the cell that it is in.
+func TestACopyOfAnotherMoveIsALeftover(t *testing.T) {
+	b := newBed(t)
+	label := `{metadata: {name: a, labels: {` + v1alpha1.LabelRebalanceStatus + `: `
+	b.make(b.old, configMaps, label+`migrated}, annotations: {`+v1alpha1.AnnotationUnit+`: `+b.namespace+`/a, `+v1alpha1.AnnotationMovesTo+`: new}}}`)
+	b.make(b.new, configMaps, label+`incoming}, annotations: {`+v1alpha1.AnnotationFromCell+`: third}}}`)
+	for name, snap := range map[string]*routing.Snapshot{
+		"the key stays": snapshot(t, []string{"old"}, []string{"old"}), "it moves there": snapshot(t, []string{"old"}, []string{"new"}),
+	} {
+		found := b.units(snap)
+		if len(found.Strays)+len(found.Units) > 0 {
+			t.Errorf("%s: strays %v, units %v; want none", name, b.names(found.Strays), b.names(found.Units))
+		}
+		if len(found.Leftovers) != 1 || found.Leftovers[0].From != "third" || found.Leftovers[0].Cell != "new" {
+			t.Errorf("%s: leftovers %v; want the copy", name, found.Leftovers)
+		}
+	}
+}
+
 // TestTheCopyOfWhatVanishedStays for somebody to look at: its tombstone may have been deleted by hand.
 func TestTheCopyOfWhatVanishedStays(t *testing.T) {
 	b := newBed(t)

@@ -133,10 +133,11 @@ func (f *finder) put(unit *found, o Object, meta *metav1.PartialObjectMetadata) 
 	unit.Chosen = unit.Chosen || f.choice == nil || f.choice(meta.Namespace, meta.Labels)
 	f.homes[o.UID] = unit
 	twin, found := f.copies[o.at(unit.To)]
+	found = found && twin.From == f.cell.Name // that of another move is none of this object's
 	if found {
 		f.explained[o.at(unit.To)] = true
 	}
-	o.Arrived = o.Status == v1alpha1.Migrated && (!found || twin.From != f.cell.Name)
+	o.Arrived = o.Status == v1alpha1.Migrated && !found
 	unit.Objects = append(unit.Objects, o)
 	unit.worth = unit.worth || found || o.Status != v1alpha1.Migrated
 }
