@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
@@ -227,6 +228,68 @@ func TestWhatNoRunWants(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.untouched(configMaps, before)
+	}
+}
+
+// TestAMoveToACellThatLeftTheRingIsTakenBack without it, wherever it ended: what has no tombstone is as it was, tombstones
+// stay, and there is nothing to do then.
+func TestAMoveToACellThatLeftTheRingIsTakenBack(t *testing.T) {
+	b := newBed(t)
+	bolts := b.define(t, "bolts", "")
+	b.connect()
+	moving, alone := snapshot(t, []string{"old"}, []string{"new"}), snapshot(t, []string{"old"}, []string{"old"})
+	all := b.cells
+	for n := 1; ; n++ {
+		name := fmt.Sprintf("w%d", n)
+		root := b.make(b.old, deployments, `{metadata: {name: `+name+`}, spec: {selector: {matchLabels: {app: x}}, template: `+podTemplate+`}}`)
+		before := map[kind]*unstructured.Unstructured{
+			deployments: root, bolts: b.make(b.old, bolts, `{metadata: {name: `+name+owners(deployments, root)+`}, spec: {size: 3}}`),
+			configMaps: b.make(b.old, configMaps, `metadata: {name: `+name+`}`),
+		}
+		unit := b.theUnit(name)
+		if len(unit.Objects) != len(before) {
+			t.Fatalf("the unit is %v", b.names(b.units(moving).Units))
+		}
+		killing := b.barred()
+		step, killed := killAfter(killing, n, func(ctx context.Context) { killing.Move(ctx, unit) })
+		tombs := map[kind]string{}
+		for k := range before {
+			if o := b.get(b.old, k, name); b.found(k, o).Status == v1alpha1.Migrated {
+				tombs[k] = o.GetResourceVersion()
+			}
+		}
+
+		b.cells = map[string]*migration.Cell{"old": all["old"]}
+		mover := b.mover()
+		mover.Left = func(cell string) bool { return cell == "new" }
+		found := b.units(alone)
+		if len(found.Units) > 0 || len(found.Strays) != 1 && len(tombs) < len(before) {
+			t.Errorf("killed after step %d, %s: units %v, strays %v", n, step, b.names(found.Units), b.names(found.Strays))
+		}
+		for range 2 {
+			for _, stray := range found.Strays {
+				if err := mover.Undo(t.Context(), stray); err != nil {
+					t.Errorf("killed after step %d, %s: %v", n, step, err)
+				}
+			}
+		}
+		for k, was := range before {
+			now := b.get(b.old, k, name)
+			if version, flipped := tombs[k]; flipped && now.GetResourceVersion() != version {
+				t.Errorf("killed after step %d, %s: the tombstone of %s was written: %v", n, step, k.Kind, now.Object["metadata"])
+			} else if diff := same(was, now); !flipped && diff != "" {
+				t.Errorf("killed after step %d, %s: %s (-before +after):\n%s", n, step, k.Kind, diff)
+			}
+		}
+		if left := b.units(alone); len(left.Strays)+len(left.Units) > 0 {
+			t.Errorf("killed after step %d, %s: there is still to do %v %v", n, step, b.names(left.Strays), b.names(left.Units))
+		}
+		if b.cells = all; !killed || t.Failed() {
+			break
+		}
+		for k := range before {
+			b.delete(b.old, k, name)
+		}
 	}
 }
 

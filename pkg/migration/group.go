@@ -21,7 +21,7 @@ type found struct {
 	joined *found
 	// stray says that the snapshot would not move it.
 	stray bool
-	// tombstones have moved already; worth is whether something else is in the unit.
+	// tombstones have moved already; worth is whether there is something to do for what else is in the unit.
 	worth bool
 }
 
@@ -139,7 +139,8 @@ func (f *finder) put(unit *found, o Object, meta *metav1.PartialObjectMetadata) 
 	}
 	o.Arrived = o.Status == v1alpha1.Migrated && !found
 	unit.Objects = append(unit.Objects, o)
-	unit.worth = unit.worth || found || o.Status != v1alpha1.Migrated
+	// What hangs from the tombstone of a stray and has no mark is where it has to be.
+	unit.worth = unit.worth || found || o.Status == v1alpha1.Migrating || o.Status == "" && !unit.stray
 }
 
 // join makes one unit of those that go the same way and own each other's objects.

@@ -113,6 +113,10 @@ func (r *run) look(ctx context.Context, i *item) (err error) {
 // lookAtCopy finds out whether the move of a tombstone has ended, and the UID that what the tombstone owned is owned by now.
 // One that has ended may be of an earlier run: the object lives in the new cell, or was deleted there since.
 func (r *run) lookAtCopy(ctx context.Context, i *item) (err error) {
+	if r.to == nil {
+		r.setFlipped(i, true)
+		return nil
+	}
 	i.copy, err = r.to.get(ctx, &i.Object)
 	switch {
 	case apierrors.IsNotFound(err):

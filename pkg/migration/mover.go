@@ -29,6 +29,9 @@ var ErrCopyLeft = errors.New("a copy that does not count may be left")
 type Mover struct {
 	// Cells by name, all that units are moved between.
 	Cells map[string]*Cell
+	// Left says of a cell that is not one of Cells whether it has left the ring, so that nothing in it counts: what was
+	// begun to be moved there is taken back without it. nil where none has.
+	Left func(cell string) bool
 	// Rebalance is the name of the run.
 	Rebalance string
 	// Epoch of the ring in the run, at least 1.
@@ -89,7 +92,7 @@ func (i *item) half() bool { return i.flipped && !i.arrived }
 type run struct {
 	*Mover
 	unit     Unit
-	from, to *Cell
+	from, to *Cell // to is nil on the way back from a cell that has left the ring
 	items    []*item
 
 	mu sync.Mutex // guards what follows, and flipped of items, while objects are worked at at once
@@ -146,8 +149,17 @@ func (r *run) unlessStarting(ctx context.Context, result Result) Result {
 }
 
 func (m *Mover) begin(unit Unit) (*run, error) {
+	if m.Cells[unit.To] == nil {
+		return nil, fmt.Errorf("unit %s: no such pair of cells", unit)
+	}
+	return m.beginBack(unit)
+}
+
+// beginBack does not need the new cell where that has left the ring.
+func (m *Mover) beginBack(unit Unit) (*run, error) {
 	r := &run{Mover: m, unit: unit, from: m.Cells[unit.From], to: m.Cells[unit.To], newUIDs: map[types.UID]types.UID{}}
-	if r.from == nil || r.to == nil || unit.From == unit.To {
+	left := r.to == nil && m.Left != nil && m.Left(unit.To)
+	if r.from == nil || r.to == nil && !left || unit.From == unit.To {
 		return nil, fmt.Errorf("unit %s: no such pair of cells", unit)
 	}
 	for _, o := range unit.Objects {

@@ -21,6 +21,10 @@ import (
 //
 // The copy of an object that is not in the old cell any more stays: whether that was deleted before its flip,
 // or its tombstone after it by somebody's hand, cannot be told. [Units] names it as a leftover.
+//
+// A new cell that has left the ring is not asked; see [Mover.Left]. What was flipped went with it, and is for the failover to
+// bring back: its tombstone stays, as one whose move has ended, since the object may have been changed or deleted there. It is
+// never too late then.
 func (m *Mover) Undo(ctx context.Context, unit Unit) error {
 	return m.undo(ctx, unit, func(types.UID) bool { return false })
 }
@@ -34,7 +38,7 @@ func (m *Mover) Retract(ctx context.Context, unit Unit) error {
 
 // undo knows of some objects that they were not flipped.
 func (m *Mover) undo(ctx context.Context, unit Unit, unflipped func(types.UID) bool) error {
-	r, err := m.begin(unit)
+	r, err := m.beginBack(unit)
 	if err != nil {
 		return err
 	}
@@ -56,7 +60,7 @@ func (m *Mover) undo(ctx context.Context, unit Unit, unflipped func(types.UID) b
 		if err := r.unmark(ctx, i); err != nil {
 			return fmt.Errorf("undo %s: %w", unit, err)
 		}
-		if i.source != nil && i.source.status() == v1alpha1.Migrated {
+		if i.source != nil && i.source.status() == v1alpha1.Migrated && r.to != nil {
 			return fmt.Errorf("undo %s: %s: %w", unit, i, ErrFlipped)
 		}
 	}
@@ -77,7 +81,7 @@ func (r *run) tooLate() *item {
 	if n := slices.IndexFunc(r.items, (*item).half); n >= 0 {
 		return r.items[n]
 	}
-	if slices.ContainsFunc(r.items, func(i *item) bool { return !i.flipped }) || len(r.items) == 0 {
+	if slices.ContainsFunc(r.items, func(i *item) bool { return !i.flipped }) || len(r.items) == 0 || r.to == nil {
 		return nil
 	}
 	return r.items[0]
@@ -86,6 +90,9 @@ func (r *run) tooLate() *item {
 // unwanted reads the incoming copies of the unit.
 func (r *run) unwanted(ctx context.Context, unflipped func(types.UID) bool) (map[*item]*document, error) {
 	copies := map[*item]*document{}
+	if r.to == nil {
+		return copies, nil
+	}
 	for _, i := range r.items {
 		if i.flipped || i.gone && !unflipped(i.UID) {
 			continue

@@ -133,6 +133,7 @@ func (b *bed) reset(members []v1alpha1.RingMember) {
 		ring := b.ring()
 		ring.Status.Current, ring.Status.Target = ring.Spec.RingLayout.DeepCopy(), nil
 		ring.Status.Phase, ring.Status.Rebalance, ring.Status.Aborting = v1alpha1.RingStable, "", false
+		ring.Status.Unavailable = nil
 		ring.Status.Epoch++
 		_, err := b.client.Rings().UpdateStatus(b.t.Context(), ring, metav1.UpdateOptions{})
 		return err

@@ -89,12 +89,14 @@ func (r *run) search(ctx context.Context, limit *v1alpha1.RebalanceLimit) (*migr
 // mover is one with new connections, for the epoch that the Ring is in.
 func (r *run) mover(ctx context.Context) (*migration.Mover, error) {
 	s := r.known().Status
-	cells, err := r.fleet.connect(ctx, cellsOf(s.Current, s.Target))
+	ring := cellsOf(s.Current, s.Target)
+	cells, err := r.fleet.connect(ctx, ring)
 	if err != nil {
 		return nil, err
 	}
 	return &migration.Mover{
 		Cells: cells, Rebalance: r.name, Epoch: s.Epoch, Clock: clock.RealClock{}, Room: r.room,
+		Left: func(cell string) bool { return !slices.Contains(ring, cell) },
 	}, nil
 }
 
