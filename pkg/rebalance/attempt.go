@@ -51,13 +51,9 @@ type approach struct {
 // attempt moves a unit, or takes back what was begun of it.
 func (p *pass) attempt(ctx context.Context, t *task, how approach) migration.Result {
 	if how.fresh {
-		mover, err := p.run.mover(ctx)
-		if err != nil {
-			p.complain(err)
+		if err := p.reconnect(ctx, t.lane.pair); err != nil {
 			return migration.Result{Outcome: migration.Unavailable, Message: err.Error(), Err: err, Begun: t.begun, CopyLeft: t.copied}
 		}
-		p.tracker.unusable(nil)
-		p.adopt(mover)
 	}
 	mover := p.mover.Load()
 	if how.retract {

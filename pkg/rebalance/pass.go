@@ -3,6 +3,7 @@ package rebalance
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,8 @@ import (
 type pass struct {
 	*run
 	mover atomic.Pointer[migration.Mover]
+	// adopting is held to change some cells of mover.
+	adopting sync.Mutex
 	// marked has the time.Time since when a unit refuses writes, by its name.
 	marked sync.Map
 	// flipped has the units that have passed the flip of an object in this pass, by their names.
@@ -110,6 +113,31 @@ func (p *pass) adopt(mover *migration.Mover) {
 	mover.Barrier = p.barred
 	mover.Step = p.tookStep
 	p.mover.Store(mover)
+}
+
+// reconnect makes new connections to two cells, as far as they are in the ring. Others may be down meanwhile: what moves
+// between these does not need them.
+func (p *pass) reconnect(ctx context.Context, between pair) error {
+	names := slices.DeleteFunc([]string{between.from, between.to}, p.mover.Load().Left)
+	cells, err := p.fleet.connect(ctx, names)
+	var unusable *cellsError
+	switch {
+	case errors.As(err, &unusable):
+		p.logger.Warn("units between two cells cannot go on, trying again", "err", err)
+		p.tracker.asked(names, unusable.problems)
+		return err
+	case err != nil:
+		p.complain(err)
+		return err
+	}
+	p.tracker.asked(names, nil)
+	p.adopting.Lock()
+	defer p.adopting.Unlock()
+	mover := *p.mover.Load()
+	mover.Cells = maps.Clone(mover.Cells)
+	maps.Copy(mover.Cells, cells)
+	p.adopt(&mover)
+	return nil
 }
 
 // serve returns when all units have moved, with errTurn when the run is aborted and none is half moved, or

@@ -45,7 +45,10 @@ func (t *tracker) snapshot(now time.Time) v1alpha1.RebalanceProgress {
 	}
 	for _, name := range slices.Sorted(maps.Keys(t.cells)) {
 		c := t.cells[name]
-		out := v1alpha1.RebalanceCell{Cell: name, WriteBlock: c.blocked.writeBlock(), Failing: c.failing}
+		out := v1alpha1.RebalanceCell{Cell: name, WriteBlock: c.blocked.writeBlock()}
+		if err := t.problems[name]; err != nil {
+			out.Failing = err.Error()
+		}
 		if c.latency > 0 {
 			out.Latency = &metav1.Duration{Duration: c.latency.Round(time.Millisecond)}
 		}

@@ -2,6 +2,7 @@ package rebalance
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -35,8 +36,10 @@ type tracker struct {
 	failing map[string]v1alpha1.UnitFailure
 	blocked durations
 	cells   map[string]*cellTrack
-	samples []sample // one for each snapshot, not older than speedOver
-	moved   int64    // by this driver
+	// problems are why cells cannot be used, by name.
+	problems map[string]error
+	samples  []sample // one for each snapshot, not older than speedOver
+	moved    int64    // by this driver
 	// kick has a token when the status should be written now.
 	kick chan struct{}
 }
@@ -49,7 +52,6 @@ type sample struct {
 type cellTrack struct {
 	blocked durations
 	latency time.Duration
-	failing string
 }
 
 // newTracker goes on from what an earlier driver wrote.
@@ -118,16 +120,20 @@ func (t *tracker) started(ring *v1alpha1.RingStatus) {
 }
 
 func (t *tracker) condition(kind string, good bool, reason, message string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.setCondition(kind, good, reason, message)
+}
+
+// setCondition is condition for who holds mu.
+func (t *tracker) setCondition(kind string, good bool, reason, message string) {
 	c := metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: reason, Message: message, LastTransitionTime: toTheSecond()}
 	if !good {
 		c.Status = metav1.ConditionFalse
 	}
-	t.mu.Lock()
 	was := apimeta.FindStatusCondition(t.base.Conditions, kind)
 	urgent := was == nil && !good || was != nil && was.Status != c.Status
-	apimeta.SetStatusCondition(&t.base.Conditions, c)
-	t.mu.Unlock()
-	if urgent {
+	if apimeta.SetStatusCondition(&t.base.Conditions, c); urgent {
 		t.urge()
 	}
 }
@@ -244,18 +250,34 @@ func (t *tracker) latency(loads []load) {
 // unusable says which cells cannot be used: all others can.
 func (t *tracker) unusable(problems map[string]error) {
 	t.mu.Lock()
-	for _, c := range t.cells {
-		c.failing = ""
+	defer t.mu.Unlock()
+	t.setProblems(maps.Clone(problems))
+}
+
+// asked says which of some cells cannot be used. What is known of others stays.
+func (t *tracker) asked(cells []string, problems map[string]error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := map[string]error{}
+	maps.Copy(all, t.problems)
+	for _, name := range cells {
+		delete(all, name)
 	}
-	for name, err := range problems {
-		t.cell(name).failing = err.Error()
-	}
-	t.mu.Unlock()
+	maps.Copy(all, problems)
+	t.setProblems(all)
+}
+
+// setProblems is for who holds mu.
+func (t *tracker) setProblems(problems map[string]error) {
+	t.problems = problems
 	if len(problems) == 0 {
-		t.condition(v1alpha1.ConditionCellsUsable, true, "Usable", "")
+		t.setCondition(v1alpha1.ConditionCellsUsable, true, "Usable", "")
 		return
 	}
-	t.condition(v1alpha1.ConditionCellsUsable, false, "CellUnusable", (&cellsError{problems}).advice())
+	for name := range problems {
+		t.cell(name) // it is told of
+	}
+	t.setCondition(v1alpha1.ConditionCellsUsable, false, "CellUnusable", (&cellsError{problems: problems}).advice())
 }
 
 // waiting says for which routers the run waits now.

@@ -1,0 +1,107 @@
+package rebalance_test
+
+import (
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/migration"
+	"github.com/kubecell/kubectl-cell/pkg/rebalance"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
+)
+
+// fillWays makes config maps in a ring of one cell, so many for each cell that the wanted ring moves them to.
+func (b *bed) fillWays(ways map[string]int) map[string]placed {
+	b.t.Helper()
+	snap, err := routing.Wanted(b.ring())
+	b.must(err)
+	out, left := map[string]placed{}, 0
+	for _, n := range ways {
+		left += n
+	}
+	for n := 0; left > 0; n++ {
+		name := fmt.Sprintf("x-%d", n)
+		p, _ := snap.Table.LookupKey(b.namespace + "/" + name)
+		if !p.Moves() || ways[p.New()] == 0 {
+			continue
+		}
+		ways[p.New()]--
+		left--
+		cm, err := b.cells[p.Old()].CoreV1().ConfigMaps(b.namespace).Create(b.t.Context(), &corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string]string{"of": name},
+		}, metav1.CreateOptions{})
+		b.must(err)
+		out[name] = placed{p.Old(), cm.ResourceVersion}
+	}
+	return out
+}
+
+// awaitUnusable waits until the run says of each of these cells, and of no other, that it cannot be used.
+func (b *bed) awaitUnusable(run string, cells ...string) {
+	b.t.Helper()
+	b.await(fmt.Sprint("the run to say that it cannot use ", cells), func() bool {
+		status := &b.rebalance(run).Status
+		var failing []string
+		for _, c := range status.Cells {
+			if c.Failing != "" {
+				failing = append(failing, c.Cell)
+			}
+		}
+		return apimeta.IsStatusConditionFalse(status.Conditions, v1alpha1.ConditionCellsUsable) && slices.Equal(failing, cells)
+	})
+}
+
+// TestACellThatIsDownKeepsNothingBetweenOthersClosed: while it is, another one goes away for a moment when units are marked in
+// it, so that they cannot even be opened. They move once that one is back.
+func TestACellThatIsDownKeepsNothingBetweenOthersClosed(t *testing.T) {
+	b := newBed(t, member(1, 100))
+	b.want(member(1, 100), member(2, 100), member(3, 100))
+	const each = 3 // which is how many misses hold a pair of cells
+	before := b.fillWays(map[string]int{"cell-2": each, "cell-3": each})
+	run := b.accepted(v1alpha1.RebalanceSpec{}).Run.Name
+	d := b.driver("it")
+	var down1, down3 atomic.Bool
+	d.WrapCell = breakable(breakable(d.WrapCell, "cell-1", &down1), "cell-3", &down3)
+	var once atomic.Bool
+	d.UnitStep = func(s migration.Step) {
+		if s.Name == migration.Marked && once.CompareAndSwap(false, true) {
+			down1.Store(true)
+			down3.Store(true)
+		}
+	}
+	b.start(d, run)
+	b.awaitUnusable(run, "cell-1", "cell-3")
+	b.await("all units to have failed", func() bool { return len(b.rebalance(run).Status.Failures) == 2*each })
+	if len(b.closed()) == 0 {
+		t.Error("nothing was marked")
+	}
+	down1.Store(false)
+	b.await("what moves between the other cells to have moved", func() bool {
+		for _, p := range b.rebalance(run).Status.Pairs {
+			if p.To == "cell-2" {
+				return p.Moved == each
+			}
+		}
+		return false
+	})
+	b.awaitUnusable(run, "cell-3")
+	if ring := b.ring(); ring.Status.Phase != v1alpha1.RingRebalancing {
+		t.Errorf("the ring is %s while a cell is down", ring.Status.Phase)
+	}
+	down3.Store(false)
+	// A pause and its end have everything tried at once.
+	b.must(rebalance.Pause(t.Context(), b.client, run))
+	b.awaitPaused(run)
+	b.must(rebalance.Resume(t.Context(), b.client, run, rebalance.ResumeOptions{}))
+	ended := b.finish(d, v1alpha1.RebalanceSucceeded)
+	if !apimeta.IsStatusConditionTrue(ended.Status.Conditions, v1alpha1.ConditionCellsUsable) {
+		t.Errorf("conditions in the end: %+v", ended.Status.Conditions)
+	}
+	b.settled(before)
+}
