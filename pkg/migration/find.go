@@ -48,6 +48,31 @@ func Units(ctx context.Context, cells map[string]*Cell, snap *routing.Snapshot) 
 
 // Choose finds the same units, and says of each whether it was chosen; nil chooses all.
 func Choose(ctx context.Context, cells map[string]*Cell, snap *routing.Snapshot, choice Choice) (*Found, error) {
+	for _, name := range snap.Table.Cells() {
+		if cells[name] == nil {
+			return nil, fmt.Errorf("find units: cell %s is not connected", name)
+		}
+	}
+	return find(ctx, cells, snap, choice)
+}
+
+// Begun finds the units that an earlier run has begun with in some cells of the ring, whatever the others have. What is half
+// moved to one of the others is not among them.
+func Begun(ctx context.Context, cells map[string]*Cell, snap *routing.Snapshot) ([]Unit, error) {
+	found, err := find(ctx, cells, snap, nil)
+	if err != nil {
+		return nil, err
+	}
+	return found.Begun(), nil
+}
+
+// Begun are the units that an earlier run has begun with.
+func (f *Found) Begun() []Unit {
+	return slices.DeleteFunc(slices.Concat(f.Strays, f.Units), func(unit Unit) bool { return !unit.Marked() })
+}
+
+// find looks through those of the cells that are in the ring.
+func find(ctx context.Context, cells map[string]*Cell, snap *routing.Snapshot, choice Choice) (*Found, error) {
 	copies, err := incoming(ctx, cells, snap)
 	if err != nil {
 		return nil, err
@@ -57,7 +82,7 @@ func Choose(ctx context.Context, cells map[string]*Cell, snap *routing.Snapshot,
 	group, ctx := errgroup.WithContext(ctx)
 	for _, name := range snap.Table.Cells() {
 		if cells[name] == nil {
-			return nil, fmt.Errorf("find units: cell %s is not connected", name)
+			continue
 		}
 		f := newFinder(cells[name], snap, copies)
 		f.choice = choice

@@ -105,3 +105,27 @@ func TestACellThatIsDownKeepsNothingBetweenOthersClosed(t *testing.T) {
 	}
 	b.settled(before)
 }
+
+// TestASuccessorOpensWhatWasMarkedBetweenCellsThatAnswer while another one is down, without which it can find nothing to move.
+func TestASuccessorOpensWhatWasMarkedBetweenCellsThatAnswer(t *testing.T) {
+	b := newBed(t, member(1, 100))
+	b.want(member(1, 100), member(2, 100), member(3, 100))
+	before := b.fillWays(map[string]int{"cell-2": 4})
+	run := b.accepted(v1alpha1.RebalanceSpec{}).Run.Name
+	b.killAt(run, string(migration.Marked))
+	b.forgetLease()
+	closed := b.closed()
+	if len(closed) == 0 {
+		t.Fatal("a driver that was killed left nothing closed")
+	}
+	d := b.driver("second")
+	var down atomic.Bool
+	down.Store(true)
+	d.WrapCell = breakable(d.WrapCell, "cell-3", &down)
+	b.start(d, run)
+	b.await("all units to be opened", func() bool { return len(b.closed()) == 0 })
+	b.awaitUnusable(run, "cell-3")
+	down.Store(false)
+	b.finish(d, v1alpha1.RebalanceSucceeded)
+	b.settled(before)
+}

@@ -35,7 +35,11 @@ type fleet struct {
 }
 
 // cellsError says which cells cannot be used.
-type cellsError struct{ problems map[string]error }
+type cellsError struct {
+	problems map[string]error
+	// connected are those that can.
+	connected map[string]*migration.Cell
+}
 
 func (e *cellsError) Error() string { return e.words(func(err error) string { return err.Error() }) }
 
@@ -74,15 +78,17 @@ func (f *fleet) connect(ctx context.Context, names []string) (map[string]*migrat
 			cell, err := f.connectOne(name, access)
 			mu.Lock()
 			defer mu.Unlock()
-			if connected[name] = cell; err != nil {
+			if err != nil {
 				problems[name] = err
+			} else {
+				connected[name] = cell
 			}
 			return nil
 		})
 	}
 	_ = group.Wait() // none fails
 	if len(problems) > 0 {
-		return nil, &cellsError{problems}
+		return nil, &cellsError{problems, connected}
 	}
 	return connected, nil
 }

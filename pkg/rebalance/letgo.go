@@ -3,13 +3,16 @@ package rebalance
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kubecell/kubectl-cell/pkg/lease"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
 
 const (
@@ -42,18 +45,50 @@ func (p *pass) letGo(ctx context.Context) {
 	p.open(ctx, p.mover.Load(), begun)
 }
 
-// open undoes what was begun of units, as far as the cells answer and nothing of them has moved.
-func (r *run) open(ctx context.Context, mover *migration.Mover, units []migration.Unit) {
+// openBetween opens what an earlier driver has marked between cells that answer, while others of the ring do not: without
+// those nothing is found that moves, and they may be away for long. Once is enough as long as the same cells answer. What is
+// half moved, and what moves to a cell that does not answer, stays as it is. err is why there was no search.
+func (r *run) openBetween(ctx context.Context, err error) {
+	var unusable *cellsError
+	if !errors.As(err, &unusable) {
+		return
+	}
+	answering := slices.Sorted(maps.Keys(unusable.connected))
+	if slices.Equal(answering, r.opened) {
+		return
+	}
+	snap, err := routing.FromRing(r.known())
+	if err != nil {
+		return
+	}
+	units, err := migration.Begun(ctx, unusable.connected, snap)
+	if err != nil {
+		r.logger.Warn("cannot look for units that are closed to writes, trying again", "err", err)
+		return
+	}
+	mover := r.moverOf(unusable.connected)
+	units = slices.DeleteFunc(units, func(unit migration.Unit) bool { return mover.Cells[unit.To] == nil && !mover.Left(unit.To) })
+	if r.open(ctx, mover, units) {
+		r.opened = answering
+	}
+}
+
+// open undoes what was begun of units, as far as the cells answer and nothing of them has moved. It is false where a cell did
+// not answer.
+func (r *run) open(ctx context.Context, mover *migration.Mover, units []migration.Unit) bool {
+	var missed atomic.Bool
 	var group errgroup.Group
 	group.SetLimit(letGoAtOnce)
 	for _, unit := range units {
 		group.Go(func() error {
 			err := mover.Undo(ctx, unit)
 			if err != nil && !isFlipped(err) && !errors.Is(err, migration.ErrCopyLeft) {
+				missed.Store(true)
 				r.logger.Warn("a unit stays closed to writes until it is moved on", "unit", unit.String(), "err", err)
 			}
 			return nil
 		})
 	}
 	_ = group.Wait() // none fails
+	return !missed.Load()
 }

@@ -72,8 +72,10 @@ func (r *run) search(ctx context.Context, limit *v1alpha1.RebalanceLimit) (*migr
 	}
 	mover, err := r.mover(ctx)
 	if err != nil {
+		r.openBetween(ctx, err)
 		return nil, nil, err
 	}
+	r.opened = nil
 	snap, err := routing.FromRing(r.known())
 	if err != nil {
 		return nil, nil, err
@@ -89,15 +91,21 @@ func (r *run) search(ctx context.Context, limit *v1alpha1.RebalanceLimit) (*migr
 // mover is one with new connections, for the epoch that the Ring is in.
 func (r *run) mover(ctx context.Context) (*migration.Mover, error) {
 	s := r.known().Status
-	ring := cellsOf(s.Current, s.Target)
-	cells, err := r.fleet.connect(ctx, ring)
+	cells, err := r.fleet.connect(ctx, cellsOf(s.Current, s.Target))
 	if err != nil {
 		return nil, err
 	}
+	return r.moverOf(cells), nil
+}
+
+// moverOf is one between some cells of the ring.
+func (r *run) moverOf(cells map[string]*migration.Cell) *migration.Mover {
+	s := r.known().Status
+	ring := cellsOf(s.Current, s.Target)
 	return &migration.Mover{
 		Cells: cells, Rebalance: r.name, Epoch: s.Epoch, Clock: clock.RealClock{}, Room: r.room,
 		Left: func(cell string) bool { return !slices.Contains(ring, cell) },
-	}, nil
+	}
 }
 
 // clean discards what an earlier driver left of objects that were deleted meanwhile, so that they can be made anew while the

@@ -44,6 +44,8 @@ type run struct {
 	wishes  *wishes
 	fleet   *fleet
 	barrier *barrier
+	// opened are the cells between which nothing is closed to writes any more, while others do not answer.
+	opened []string
 	// rooms has one copy after the other ask for room in a quota.
 	rooms sync.Mutex
 

@@ -3,11 +3,9 @@ package rebalance
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
-	"github.com/kubecell/kubectl-cell/pkg/migration"
 )
 
 // routerPatience is how long units stay closed to writes for routers that do not acknowledge. One that lives does at once,
@@ -38,8 +36,7 @@ func (r *run) acknowledged(ctx context.Context, s *v1alpha1.RingStatus) error {
 		if err != nil {
 			return err
 		}
-		unmarked := func(unit migration.Unit) bool { return !unit.Marked() }
-		r.open(ctx, mover, slices.DeleteFunc(slices.Concat(found.Strays, found.Units), unmarked))
+		r.open(ctx, mover, found.Begun())
 	}
 	return r.routers.Await(ctx, s.Epoch, 0)
 }
