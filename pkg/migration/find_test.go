@@ -309,6 +309,32 @@ func TestACopyOfAnotherMoveIsALeftover(t *testing.T) {
 	}
 }
 
+// TestWhatMovesIsNotHeldByAStrayThatOwnsIt has an object move whose owner has moved there in an earlier run.
+func TestWhatMovesIsNotHeldByAStrayThatOwnsIt(t *testing.T) {
+	b := newBed(t)
+	snap := snapshot(t, []string{"old"}, []string{"old", "new"})
+	name := func(prefix string, moves bool) string {
+		for n := 0; ; n++ {
+			name := fmt.Sprintf("%s%d", prefix, n)
+			if p, _ := snap.Table.LookupKey(b.namespace + "/" + name); p.Moves() == moves {
+				return name
+			}
+		}
+	}
+	for _, owner := range []string{name("a", false), name("z", false)} { // the unit has the first of two keys
+		root := b.make(b.old, configMaps, `metadata: {name: `+owner+`}`)
+		b.move(b.unit(b.found(configMaps, root)), migration.Moved)
+		owned := name("m"+owner, true)
+		b.make(b.old, secrets, `metadata: {name: `+owned+owners(configMaps, root)+`}`)
+		found := b.units(snap)
+		if len(found.Strays) > 0 || len(found.Units) != 1 || found.Units[0].Key != b.namespace+"/"+owned {
+			t.Errorf("owned by %s: units %v, strays %v; want the secret to move", owner, b.names(found.Units), b.names(found.Strays))
+			continue
+		}
+		b.move(found.Units[0], migration.Moved)
+	}
+}
+
 // TestTheCopyOfWhatVanishedStays for somebody to look at: its tombstone may have been deleted by hand.
 func TestTheCopyOfWhatVanishedStays(t *testing.T) {
 	b := newBed(t)

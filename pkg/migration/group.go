@@ -143,12 +143,13 @@ func (f *finder) put(unit *found, o Object, meta *metav1.PartialObjectMetadata) 
 	unit.worth = unit.worth || found || o.Status == v1alpha1.Migrating || o.Status == "" && !unit.stray
 }
 
-// join makes one unit of those that go the same way and own each other's objects.
+// join makes one unit of those that go the same way and own each other's objects. A stray does not go: what it owns finds its
+// owner in the new cell, where that has moved, and waits for it where it has not.
 func (f *finder) join() {
 	for uid, owners := range f.owned {
 		for _, owner := range owners {
 			a, b := f.homes[uid].root(), f.homes[owner.UID]
-			if b == nil || b.root() == a || b.root().To != a.To {
+			if b == nil || b.root() == a || b.root().To != a.To || b.root().stray != a.stray {
 				continue
 			}
 			b = b.root()
