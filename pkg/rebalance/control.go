@@ -25,7 +25,7 @@ type Adjustment struct {
 
 // Tried is a change that was not made.
 type Tried struct {
-	// Patch is the merge patch of the run that would be sent, in JSON.
+	// Patch is the change of the run that would be sent, as a merge patch in JSON.
 	Patch string
 	// Run is as the server would have it then.
 	Run *v1alpha1.Rebalance
@@ -47,7 +47,7 @@ type changing struct {
 
 // Pause lets the units in flight finish and begins no others.
 func Pause(ctx context.Context, c *client.Client, name string, how ...Option) error {
-	return change(ctx, c, name, map[string]any{"paused": true, "step": nil}, how...)
+	return changeUnended(ctx, c, name, map[string]any{"paused": true, "step": nil}, how...)
 }
 
 // ResumeOptions say which units may begin when a run goes on. The zero value leaves a limit as it is, but
@@ -72,7 +72,7 @@ func Resume(ctx context.Context, c *client.Client, name string, options ResumeOp
 	if options.Limit != nil || options.All || LimitReached(&run.Status) {
 		wanted["limit"] = whole(options.Limit)
 	}
-	return change(ctx, c, name, wanted, how...)
+	return changeUnended(ctx, c, name, wanted, how...)
 }
 
 // whole is a limit as a merge patch that takes nothing over from the one before it.
@@ -95,7 +95,7 @@ func Step(ctx context.Context, c *client.Client, name string, windows int32, how
 	if windows < 1 || windows > maxWindow {
 		return exit.Usagef("step is %d; it must be 1 to %d windows", windows, maxWindow)
 	}
-	return change(ctx, c, name, map[string]any{"paused": false, "step": windows}, how...)
+	return changeUnended(ctx, c, name, map[string]any{"paused": false, "step": windows}, how...)
 }
 
 // Adjust changes window, rate or the number of failures that stop the run.
@@ -117,31 +117,48 @@ func Adjust(ctx context.Context, c *client.Client, name string, a Adjustment) er
 	if err := CheckSpec(&spec); err != nil {
 		return err
 	}
-	return change(ctx, c, name, wanted)
+	return changeUnended(ctx, c, name, wanted)
 }
 
-// Abort makes the run walk back. A paused one is resumed for it: it would stand half way.
+// Abort makes the run walk back. A paused one is resumed for it: it would stand half way. What is accepted is carried out:
+// the run is changed in the version in which it was found not to be past recall.
 func Abort(ctx context.Context, c *client.Client, name string, how ...Option) error {
-	if err := mayAbort(ctx, c, name); err != nil {
-		return err
+	for {
+		run, err := abortable(ctx, c, name)
+		if err != nil {
+			return err
+		}
+		err = change(ctx, c, run, run.ResourceVersion, map[string]any{"abort": true, "paused": false, "step": nil, "limit": nil}, how...)
+		if !apierrors.IsConflict(err) {
+			return err
+		}
 	}
-	return change(ctx, c, name, map[string]any{"abort": true, "paused": false, "step": nil, "limit": nil}, how...)
 }
 
-// mayAbort refuses with an error what [Abort] would refuse: a run that has ended, or is past recall.
-func mayAbort(ctx context.Context, c *client.Client, name string) error {
-	if _, err := unended(ctx, c, name); err != nil {
-		return err
+// abortable is a run that has not ended and is not past recall.
+func abortable(ctx context.Context, c *client.Client, name string) (*v1alpha1.Rebalance, error) {
+	run, err := unended(ctx, c, name)
+	if err != nil {
+		return nil, err
 	}
+	// Read after the run: a Ring that is Stable was announced in it before.
 	ring, err := readRing(ctx, c)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if s := ring.Status; s.Rebalance == name && s.Phase == v1alpha1.RingStable && !s.Aborting {
-		return exit.Refusedf("rebalance %s is past recall: its target is the current ring already", name).
+	s, state := ring.Status, ""
+	switch {
+	case s.Rebalance != name || s.Aborting:
+	case s.Phase == v1alpha1.RingStable:
+		state = "is the current ring already"
+	case s.Epoch+1 == run.Status.ToEpoch:
+		state = "becomes the current ring at this moment"
+	}
+	if state != "" {
+		return nil, exit.Refusedf("rebalance %s is past recall: its target %s", name, state).
 			WithHint("change the wanted ring back (kubectl cell drain|undrain|weight) and rebalance again")
 	}
-	return nil
+	return run, nil
 }
 
 // unended is a run that has not ended.
@@ -159,20 +176,34 @@ func unended(ctx context.Context, c *client.Client, name string) (*v1alpha1.Reba
 	return run, nil
 }
 
-// change merges into the spec of a run that has not ended.
-func change(ctx context.Context, c *client.Client, name string, spec map[string]any, how ...Option) error {
-	if _, err := unended(ctx, c, name); err != nil {
+// changeUnended merges into the spec of a run that has not ended.
+func changeUnended(ctx context.Context, c *client.Client, name string, spec map[string]any, how ...Option) error {
+	run, err := unended(ctx, c, name)
+	if err != nil {
 		return err
 	}
-	patch, err := json.Marshal(map[string]any{"spec": spec})
+	return change(ctx, c, run, "", spec, how...)
+}
+
+// change merges into the spec of a run, in that version of it, or in whichever it has where version is "".
+func change(ctx context.Context, c *client.Client, run *v1alpha1.Rebalance, version string, spec map[string]any, how ...Option) error {
+	name, wanted := run.Name, map[string]any{"spec": spec}
+	told, err := json.Marshal(wanted)
 	if err != nil {
 		return fmt.Errorf("encode the change of rebalance %s: %w", name, err)
+	}
+	patch := told
+	if version != "" {
+		wanted["metadata"] = map[string]any{"resourceVersion": version}
+		if patch, err = json.Marshal(wanted); err != nil {
+			return fmt.Errorf("encode the change of rebalance %s: %w", name, err)
+		}
 	}
 	sent := changing{options: metav1.PatchOptions{FieldManager: v1alpha1.FieldManager}}
 	for _, option := range how {
 		option(&sent)
 	}
-	run, err := c.Rebalances().Patch(ctx, name, types.MergePatchType, patch, sent.options)
+	run, err = c.Rebalances().Patch(ctx, name, types.MergePatchType, patch, sent.options)
 	switch {
 	case apierrors.IsInvalid(err):
 		return exit.Errorf(exit.Usage, "change rebalance %s: %w", name, err)
@@ -182,7 +213,7 @@ func change(ctx context.Context, c *client.Client, name string, spec map[string]
 		return fmt.Errorf("change rebalance %s: %w", name, err)
 	}
 	if sent.tried != nil {
-		*sent.tried = Tried{Patch: string(patch), Run: run}
+		*sent.tried = Tried{Patch: string(told), Run: run}
 	}
 	return nil
 }

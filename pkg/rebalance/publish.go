@@ -3,6 +3,7 @@ package rebalance
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -119,6 +120,23 @@ func (p *publisher) write(ctx context.Context, next *v1alpha1.Rebalance) error {
 		next.Status = status
 	}
 	return ctx.Err()
+}
+
+// commit writes the epoch in which the run ends, in that version of it: a conflict says that it was changed meanwhile.
+func (p *publisher) commit(ctx context.Context, run *v1alpha1.Rebalance, epoch int64) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if run.Status.ToEpoch != epoch {
+		next := run.DeepCopy()
+		next.Status.ToEpoch = epoch
+		written, err := p.client.Rebalances().UpdateStatus(ctx, next, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})
+		if err != nil {
+			return fmt.Errorf("write the status of rebalance %s: %w", run.Name, err)
+		}
+		p.run = written
+	}
+	p.tracker.edit(func(s *v1alpha1.RebalanceProgress) { s.ToEpoch = epoch })
+	return nil
 }
 
 // endedElsewhere says whether the run has ended in another way than this driver is about to write, or has written.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -228,17 +229,34 @@ func (r *run) phase(ctx context.Context) (ended bool, err error) {
 	if err := r.publish.publish(ctx); err != nil {
 		return false, fmt.Errorf("write the status of rebalance %s: %w", r.name, err)
 	}
-	if _, err := r.listen(ctx); err != nil {
+	if err := r.mayAdvance(ctx, &s); err != nil {
 		return false, err
-	}
-	if r.turns() {
-		return false, errTurn
 	}
 	return false, r.write(ctx, step.beyond, func(ring *v1alpha1.Ring) { advance(&ring.Status) })
 }
 
-// listen reads what is wanted of the run now. A watch may tell it late, and whoever was told that an abort was accepted
-// must not see the run go on to where it is past recall. The error is errEnded where another driver has ended the run.
+// mayAdvance is errTurn where an abort was accepted before the next phase. A watch may tell that late, and whoever was told
+// so must not see the run go on to where it is past recall. It is so with the write that makes the Ring Stable: the record
+// says it before, in the version that was read, so that an abort comes before this and is seen, or after it and is refused.
+func (r *run) mayAdvance(ctx context.Context, s *v1alpha1.RingStatus) error {
+	for {
+		run, err := r.listen(ctx)
+		switch {
+		case err != nil:
+			return err
+		case r.turns():
+			return errTurn
+		case s.Phase != v1alpha1.RingSettling || s.Aborting:
+			return nil
+		}
+		err = r.publish.commit(ctx, run, s.Epoch+1)
+		if !apierrors.IsConflict(err) {
+			return err
+		}
+	}
+}
+
+// listen reads what is wanted of the run now. The error is errEnded where another driver has ended the run.
 func (r *run) listen(ctx context.Context) (*v1alpha1.Rebalance, error) {
 	run, err := r.client.Rebalances().Get(ctx, r.name, metav1.GetOptions{})
 	if gone := deleted(r.name, err); gone != nil {

@@ -35,7 +35,7 @@ type Entry struct {
 	// Driver is who carried it out, or did last.
 	Driver    string `json:"driver,omitempty"`
 	FromEpoch int64  `json:"fromEpoch"`
-	// ToEpoch is 0 while it has not ended.
+	// ToEpoch is 0 while it is not known.
 	ToEpoch int64 `json:"toEpoch,omitempty"`
 	// Moved are the units that a rebalance moved, or the objects that a failover promoted. Failed are those that it could
 	// not, or that were left for a person to look at.

@@ -168,7 +168,8 @@ type RebalanceProgress struct {
 	// FromEpoch is the epoch in which the run was accepted.
 	// +optional
 	FromEpoch int64 `json:"fromEpoch,omitempty"`
-	// ToEpoch is the epoch in which it ended.
+	// ToEpoch is the epoch in which it ended. It is told before the target becomes the current ring in that epoch: from
+	// then on the run is past recall.
 	// +optional
 	ToEpoch int64 `json:"toEpoch,omitempty"`
 	// Pairs counts the units for each pair of cells.

@@ -1,0 +1,111 @@
+package rebalance_test
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/client"
+	"github.com/kubecell/kubectl-cell/pkg/rebalance"
+)
+
+// ahead has a function called, once, before a request is sent that the test is for.
+func ahead(config *rest.Config, is func(r *http.Request, body string) bool, do func()) {
+	var once sync.Once
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTrip(func(r *http.Request) (*http.Response, error) {
+			var body []byte
+			if r.Body != nil {
+				var err error
+				if body, err = io.ReadAll(r.Body); err != nil {
+					return nil, err
+				}
+				_ = r.Body.Close()
+				r = r.Clone(r.Context())
+				r.Body = io.NopCloser(bytes.NewReader(body))
+			}
+			if is(r, string(body)) {
+				once.Do(do)
+			}
+			return next.RoundTrip(r)
+		})
+	})
+}
+
+// makesStable is the write that makes the target the current ring.
+func makesStable(r *http.Request, body string) bool {
+	return r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/rings/"+v1alpha1.RingName+"/status") && strings.Contains(body, `"phase":"Stable"`)
+}
+
+// announces is the write that says that the run is past recall.
+func announces(r *http.Request, body string) bool {
+	return r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/rebalances/") && strings.Contains(body, `"toEpoch"`)
+}
+
+// TestAnAbortAtTheLastMomentIsCarriedOutOrRefused has one come between each two requests by which the run gets past recall.
+func TestAnAbortAtTheLastMomentIsCarriedOutOrRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		// when calls abort, while the driver waits.
+		when func(b *bed, d *driving, abort func(*client.Client))
+		want v1alpha1.RebalancePhase
+	}{
+		"before the run says it": {func(b *bed, d *driving, abort func(*client.Client)) {
+			ahead(d.RCP, announces, func() { abort(b.client) })
+		}, v1alpha1.RebalanceAborted},
+		"before the ring is written": {func(b *bed, d *driving, abort func(*client.Client)) {
+			ahead(d.RCP, makesStable, func() { abort(b.client) })
+		}, v1alpha1.RebalanceSucceeded},
+		"looked before, and written after": {func(b *bed, d *driving, abort func(*client.Client)) {
+			reached, goOn := make(chan struct{}), make(chan struct{})
+			config := rest.CopyConfig(b.rcp)
+			ahead(config, func(r *http.Request, _ string) bool { return r.Method == http.MethodPatch }, func() {
+				close(reached)
+				<-goOn
+			})
+			slow, err := client.New(config)
+			b.must(err)
+			aborted := make(chan struct{})
+			d.Step = func(s rebalance.StepName) {
+				switch s {
+				case rebalance.Settled:
+					go func() {
+						defer close(aborted)
+						abort(slow)
+					}()
+					<-reached
+				case rebalance.StableWritten:
+					close(goOn)
+					<-aborted
+				}
+			}
+		}, v1alpha1.RebalanceSucceeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, before := growing(t, few)
+			run := b.accepted(v1alpha1.RebalanceSpec{}).Run.Name
+			d := b.driver("it")
+			asked := make(chan error, 1)
+			c.when(b, d, func(client *client.Client) { asked <- rebalance.Abort(t.Context(), client, run) })
+			b.start(d, run)
+			ended := b.finish(d, c.want)
+			if len(asked) == 0 {
+				t.Fatal("nobody has asked for an abort")
+			}
+			if err := <-asked; c.want == v1alpha1.RebalanceAborted {
+				b.must(err)
+			} else {
+				wantRefusal(t, err, "is past recall")
+			}
+			if ended.Spec.Abort != (c.want == v1alpha1.RebalanceAborted) || ended.Status.ToEpoch != b.ring().Status.Epoch {
+				t.Errorf("abort is %t, toEpoch %d; the ring is in epoch %d", ended.Spec.Abort, ended.Status.ToEpoch, b.ring().Status.Epoch)
+			}
+			b.settled(before)
+		})
+	}
+}
