@@ -46,15 +46,15 @@ func (p *pass) judge() {
 }
 
 // halt writes what the driver itself has to change in the spec: that a step is done, or that the run is
-// paused. Whatever somebody else changed at the same time is kept; the next look decides anew.
+// paused. Where somebody else changed the spec at the same time nothing is written, since a pause that comes on top of an
+// abort has the run stand half way; the next look decides anew.
 func (p *pass) halt(ctx context.Context, now time.Time) {
 	if now.Sub(p.asked) < again {
 		return
 	}
-	operations := []map[string]any{}
+	operations := []map[string]any{{"op": "test", "path": "/metadata/generation", "value": p.generation}}
 	left := p.wish.Step
 	if p.toStep == 0 && left > 0 {
-		operations = append(operations, map[string]any{"op": "test", "path": "/spec/step", "value": left})
 		if left--; left == 0 {
 			operations = append(operations, map[string]any{"op": "remove", "path": "/spec/step"})
 		} else {

@@ -42,6 +42,8 @@ type pass struct {
 	looked   time.Time // when the throttle looked last
 	pacer    pacer
 	wish     v1alpha1.RebalanceSpec
+	// generation is that of wish.
+	generation int64
 	// limit is the one that the units were chosen by.
 	limit *v1alpha1.RebalanceLimit
 	// toStep is how many units of the present step have not begun; negative before a step.
@@ -86,7 +88,7 @@ func newPass(r *run, mover *migration.Mover, found *migration.Found) *pass {
 	for _, unit := range found.Units {
 		add(unit, false)
 	}
-	p.wish, _ = r.wishes.get()
+	p.wish, p.generation, _ = r.wishes.newest()
 	p.throttle.want(unlimited(&p.wish))
 	if !p.wish.Paused {
 		r.tracker.condition(v1alpha1.ConditionHealthy, true, "Healthy", "")
@@ -198,7 +200,7 @@ func (p *pass) over(ctx context.Context, now time.Time) (bool, error) {
 		return true, nil // the next search goes by the other one
 	case p.wish.Paused && !p.turns():
 		p.tracker.phase(v1alpha1.RebalancePaused)
-	case p.toStep == 0 || p.halting:
+	case (p.toStep == 0 || p.halting) && !p.turns():
 		p.halt(ctx, now)
 	}
 	return false, nil
@@ -206,7 +208,7 @@ func (p *pass) over(ctx context.Context, now time.Time) (bool, error) {
 
 // follow takes the newest wishes over, and looks at the cells.
 func (p *pass) follow(now time.Time) <-chan struct{} {
-	wish, changed := p.wishes.get()
+	wish, generation, changed := p.wishes.newest()
 	if p.wish.Paused && !wish.Paused {
 		// Somebody has looked at what failed: it counts anew.
 		p.halting = false
@@ -219,7 +221,7 @@ func (p *pass) follow(now time.Time) <-chan struct{} {
 	if wish.Step == 0 || wish.Paused || wish.Step != p.wish.Step {
 		p.toStep = -1
 	}
-	p.wish = wish
+	p.wish, p.generation = wish, generation
 	p.throttle.want(unlimited(&wish))
 	if now.Sub(p.looked) >= adaptEvery {
 		p.looked = now

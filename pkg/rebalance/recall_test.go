@@ -109,3 +109,27 @@ func TestAnAbortAtTheLastMomentIsCarriedOutOrRefused(t *testing.T) {
 		})
 	}
 }
+
+// pauses is the write by which the driver pauses the run itself.
+func pauses(r *http.Request, body string) bool {
+	return r.Method == http.MethodPatch && strings.Contains(r.URL.Path, "/rebalances/") && strings.Contains(body, "/spec/paused")
+}
+
+// TestAnAbortIsNotPausedByFailures has one come just before the driver pauses the run, since too many units failed.
+func TestAnAbortIsNotPausedByFailures(t *testing.T) {
+	b, before := growing(t, 20)
+	started := b.accepted(v1alpha1.RebalanceSpec{MaxFailures: new(int32), Window: 2})
+	leave := b.squat(started.Units[3])
+	d := b.driver("it")
+	ahead(d.RCP, pauses, func() {
+		leave()
+		if err := rebalance.Abort(t.Context(), b.client, started.Run.Name); err != nil {
+			t.Error(err)
+		}
+	})
+	b.start(d, started.Run.Name)
+	if run := b.finish(d, v1alpha1.RebalanceAborted); run.Spec.Paused || !run.Spec.Abort {
+		t.Errorf("in the end: %+v", run.Spec)
+	}
+	b.settled(before)
+}

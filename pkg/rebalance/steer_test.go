@@ -277,17 +277,27 @@ func TestARingEditedMidRunWaitsForTheNext(t *testing.T) {
 	}
 }
 
+// squat makes an object in the new cell of a unit that has the name of one of its own, so that it cannot move there.
+func (b *bed) squat(unit migration.Unit) (leave func()) {
+	b.t.Helper()
+	squatters := b.cells[unit.To].CoreV1().ConfigMaps(b.namespace)
+	squatter, err := b.cells[unit.From].CoreV1().ConfigMaps(b.namespace).Get(b.t.Context(), unit.Objects[0].Name, metav1.GetOptions{})
+	b.must(err)
+	squatter.ObjectMeta = metav1.ObjectMeta{Name: squatter.Name}
+	_, err = squatters.Create(b.t.Context(), squatter, metav1.CreateOptions{})
+	b.must(err)
+	return func() {
+		if err := squatters.Delete(b.t.Context(), squatter.Name, metav1.DeleteOptions{}); err != nil {
+			b.t.Error(err)
+		}
+	}
+}
+
 func TestTooManyFailuresPauseAndAreForgivenOnResume(t *testing.T) {
 	b, before := growing(t, 20)
 	started := b.accepted(v1alpha1.RebalanceSpec{MaxFailures: new(int32), Window: 2})
 	unit := started.Units[3]
-	// Somebody has made an object of that name in the new cell.
-	squatters := b.cells[unit.To].CoreV1().ConfigMaps(b.namespace)
-	squatter, err := b.cells[unit.From].CoreV1().ConfigMaps(b.namespace).Get(t.Context(), unit.Objects[0].Name, metav1.GetOptions{})
-	b.must(err)
-	squatter.ObjectMeta = metav1.ObjectMeta{Name: squatter.Name}
-	_, err = squatters.Create(t.Context(), squatter, metav1.CreateOptions{})
-	b.must(err)
+	leave := b.squat(unit)
 	d := b.driver("it")
 	b.start(d, started.Run.Name)
 	b.awaitPaused(started.Run.Name)
@@ -298,7 +308,7 @@ func TestTooManyFailuresPauseAndAreForgivenOnResume(t *testing.T) {
 	if !run.Spec.Paused || !apimeta.IsStatusConditionFalse(run.Status.Conditions, v1alpha1.ConditionHealthy) {
 		t.Errorf("paused is %v, conditions %+v", run.Spec.Paused, run.Status.Conditions)
 	}
-	b.must(squatters.Delete(t.Context(), squatter.Name, metav1.DeleteOptions{}))
+	leave()
 	b.must(rebalance.Resume(t.Context(), b.client, run.Name, rebalance.ResumeOptions{}))
 	run = b.finish(d, v1alpha1.RebalanceSucceeded)
 	if len(run.Status.Failures) != 0 || !apimeta.IsStatusConditionTrue(run.Status.Conditions, v1alpha1.ConditionHealthy) {

@@ -22,9 +22,15 @@ func newWishes(run *v1alpha1.Rebalance) *wishes {
 }
 
 func (w *wishes) get() (v1alpha1.RebalanceSpec, <-chan struct{}) {
+	spec, _, changed := w.newest()
+	return spec, changed
+}
+
+// newest is the spec and its generation.
+func (w *wishes) newest() (v1alpha1.RebalanceSpec, int64, <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.run.Spec, w.changed
+	return w.run.Spec, w.run.Generation, w.changed
 }
 
 // set takes a state of the run over, unless it is older than the one that is known.
