@@ -64,19 +64,18 @@ func (p *pass) halt(ctx context.Context, now time.Time) {
 	if p.halting || left == 0 {
 		operations = append(operations, map[string]any{"op": "add", "path": "/spec/paused", "value": true})
 	}
+	var run *v1alpha1.Rebalance
 	patch, err := json.Marshal(operations)
 	if err == nil {
-		_, err = p.client.Rebalances().Patch(ctx, p.name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: v1alpha1.FieldManager})
+		run, err = p.client.Rebalances().Patch(ctx, p.name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: v1alpha1.FieldManager})
 	}
 	if err != nil {
 		p.asked = now
 		p.logger.Warn("cannot pause the rebalance, trying again", "err", err)
 		return
 	}
-	run, err := p.client.Rebalances().Get(ctx, p.name, metav1.GetOptions{})
-	if err == nil {
-		p.wishes.set(run)
-	}
+	// The next step begins by what was written now, not by what is known of the run from before.
+	p.wishes.set(run)
 	p.toStep = -1
 }
 

@@ -2,16 +2,19 @@ package rebalance_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/client"
+	"github.com/kubecell/kubectl-cell/pkg/migration"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
 )
 
@@ -131,5 +134,56 @@ func TestAnAbortIsNotPausedByFailures(t *testing.T) {
 	if run := b.finish(d, v1alpha1.RebalanceAborted); run.Spec.Paused || !run.Spec.Abort {
 		t.Errorf("in the end: %+v", run.Spec)
 	}
+	b.settled(before)
+}
+
+// TestAStepIsDoneOnceItIsWritten has the driver learn nothing of the run from the moment on in which it has written that its
+// step is done.
+func TestAStepIsDoneOnceItIsWritten(t *testing.T) {
+	b, before := growing(t, few)
+	name := b.accepted(v1alpha1.RebalanceSpec{Window: 2, Step: 1}).Run.Name
+	d := b.driver("it")
+	var deaf atomic.Int32
+	seeing := make(chan struct{})
+	var mu sync.Mutex
+	begun := map[string]bool{}
+	tooMany := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(begun) > 2
+	}
+	d.RCP.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTrip(func(r *http.Request) (*http.Response, error) {
+			switch {
+			case !strings.Contains(r.URL.Path, "/rebalances"):
+			case r.URL.Query().Get("watch") != "":
+				select {
+				case <-seeing:
+				case <-r.Context().Done():
+					return nil, r.Context().Err()
+				}
+			case r.Method == http.MethodGet && deaf.Add(-1) >= 0:
+				return nil, errors.New("connection refused")
+			case r.Method == http.MethodPatch:
+				answer, err := next.RoundTrip(r)
+				deaf.Store(3) // others read the run as well
+				return answer, err
+			}
+			return next.RoundTrip(r)
+		})
+	})
+	d.UnitStep = func(s migration.Step) {
+		mu.Lock()
+		defer mu.Unlock()
+		begun[s.Unit.Key] = true
+	}
+	b.start(d, name)
+	b.await("the pause", func() bool { return tooMany() || b.rebalance(name).Status.Phase == v1alpha1.RebalancePaused })
+	if tooMany() {
+		t.Error("more units have begun than the 2 of one step")
+	}
+	close(seeing)
+	b.must(rebalance.Resume(t.Context(), b.client, name, rebalance.ResumeOptions{}))
+	b.finish(d, v1alpha1.RebalanceSucceeded)
 	b.settled(before)
 }
