@@ -211,12 +211,44 @@ func TestWhatIsWantedDoesNotGoBack(t *testing.T) {
 }
 
 func TestATakeoverKeepsTheTotals(t *testing.T) {
-	before := &v1alpha1.RebalanceProgress{Pairs: []v1alpha1.PairProgress{{From: "a", To: "b", Total: 10, Moved: 3, InFlight: 2, Failed: 1}}}
+	failure := func(key string) v1alpha1.UnitFailure {
+		return v1alpha1.UnitFailure{Key: key, From: "a", To: "b", Step: "Exists", Message: "taken", Attempts: 2}
+	}
+	before := &v1alpha1.RebalanceProgress{
+		Phase:    v1alpha1.RebalancePaused,
+		Pairs:    []v1alpha1.PairProgress{{From: "a", To: "b", Total: 10, Moved: 3, InFlight: 2, Failed: 3}},
+		Failures: []v1alpha1.UnitFailure{failure("stray"), failure("x")}, FailedUnits: 3, // one is not shown
+	}
 	tr := newTracker(before, "second")
-	tr.expect([]migration.Unit{{Key: "x", From: "a", To: "b"}, {Key: "y", From: "a", To: "b"}, {Key: "z", From: "a", To: "c"}})
-	want := []v1alpha1.PairProgress{{From: "a", To: "b", Total: 10, Moved: 8}, {From: "a", To: "c", Total: 1}}
-	if diff := cmp.Diff(want, tr.snapshot(time.Now()).Pairs); diff != "" {
+	told := tr.snapshot(time.Now())
+	if diff := cmp.Diff(before.Failures, told.Failures); diff != "" || told.FailedUnits != 3 {
+		t.Errorf("%d failed (-want +got):\n%s", told.FailedUnits, diff)
+	}
+	tr.expect(&migration.Found{
+		Units:  []migration.Unit{{Key: "x", From: "a", To: "b"}, {Key: "y", From: "a", To: "b"}, {Key: "z", From: "a", To: "c"}},
+		Strays: []migration.Unit{{Key: "stray", From: "a", To: "b"}},
+	})
+	told = tr.snapshot(time.Now())
+	want := []v1alpha1.PairProgress{{From: "a", To: "b", Total: 10, Moved: 8, Failed: 2}, {From: "a", To: "c", Total: 1}}
+	if diff := cmp.Diff(want, told.Pairs); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+	if diff := cmp.Diff(before.Failures, told.Failures); diff != "" || told.FailedUnits != 3 {
+		t.Errorf("%d failed, once the units are found (-want +got):\n%s", told.FailedUnits, diff)
+	}
+	tr.forgive()
+	if told = tr.snapshot(time.Now()); len(told.Failures) > 0 || told.FailedUnits != 0 {
+		t.Errorf("%d failed, %v; want all of them to be forgiven", told.FailedUnits, told.Failures)
+	}
+}
+
+// TestATakeoverForgetsFailuresOfWhatIsGone since nobody tries it again.
+func TestATakeoverForgetsFailuresOfWhatIsGone(t *testing.T) {
+	gone := v1alpha1.UnitFailure{Key: "gone", From: "a", To: "b", Step: "Refused", Message: "not here", Attempts: 1}
+	tr := newTracker(&v1alpha1.RebalanceProgress{Phase: v1alpha1.RebalanceMoving, Failures: []v1alpha1.UnitFailure{gone}, FailedUnits: 1}, "second")
+	tr.expect(&migration.Found{Units: []migration.Unit{{Key: "x", From: "a", To: "b"}}})
+	if told := tr.snapshot(time.Now()); len(told.Failures) > 0 || told.FailedUnits != 0 {
+		t.Errorf("%d failed, %v", told.FailedUnits, told.Failures)
 	}
 }
 

@@ -74,6 +74,9 @@ func (d *Driver) drive(ctx context.Context, kube kubernetes.Interface, kubecell 
 		tracker: newTracker(&before.Status, d.Identity), wishes: newWishes(before),
 		fleet: &fleet{rcp: d.RCP, wrap: d.WrapCell},
 	}
+	if before.Status.Phase == v1alpha1.RebalancePaused && !before.Spec.Paused {
+		r.tracker.forgive() // it was resumed while nobody drove
+	}
 	r.publish = &publisher{
 		client: kubecell, tracker: r.tracker, logger: r.logger, tell: d.voice, told: before, run: before,
 		record: &recorder{kube: kube, driver: d.Identity, logger: r.logger},

@@ -317,6 +317,55 @@ func TestTooManyFailuresPauseAndAreForgivenOnResume(t *testing.T) {
 	b.settled(before)
 }
 
+// TestAPausedRunIsTakenOverWithItsFailures which count until it is resumed, even if nobody drives then.
+func TestAPausedRunIsTakenOverWithItsFailures(t *testing.T) {
+	b, before := growing(t, 20)
+	started := b.accepted(v1alpha1.RebalanceSpec{MaxFailures: new(int32(1)), Window: 2})
+	name := started.Run.Name
+	leaveFirst, leaveSecond := b.squat(started.Units[3]), b.squat(started.Units[4])
+	driver := func(identity string) *driving {
+		d := b.driver(identity)
+		var found atomic.Bool
+		d.Step = func(s rebalance.StepName) {
+			if s == rebalance.UnitsFound {
+				found.Store(true)
+			}
+		}
+		b.start(d, name)
+		b.await(identity, func() bool { return found.Load() && b.rebalance(name).Status.Driver == identity })
+		return d
+	}
+	end := func(d *driving) {
+		d.kill()
+		<-d.result
+		b.forgetLease()
+	}
+	first := driver("first")
+	b.awaitPaused(name)
+	failed := b.rebalance(name).Status.Failures
+	end(first)
+	second := driver("second")
+	b.awaitPaused(name)
+	run := b.rebalance(name)
+	if diff := cmp.Diff(failed, run.Status.Failures); diff != "" || len(failed) != 2 || run.Status.FailedUnits != 2 || !run.Spec.Paused {
+		t.Errorf("%d units failed (-as the first driver left it +now):\n%s", run.Status.FailedUnits, diff)
+	}
+	end(second)
+	leaveFirst()
+	b.must(rebalance.Resume(t.Context(), b.client, name, rebalance.ResumeOptions{}))
+	third := driver("third")
+	b.await("all others to have moved", func() bool {
+		p := b.moved(name)
+		return p.Total > 0 && p.Moved == p.Total-1 && p.Failed == 1
+	})
+	if run := b.rebalance(name); run.Spec.Paused {
+		t.Errorf("the run has paused, and one unit failed since it was resumed: %+v", run.Status.Failures)
+	}
+	leaveSecond()
+	b.finish(third, v1alpha1.RebalanceSucceeded)
+	b.settled(before)
+}
+
 func TestOneUnitThatIsRefusedDoesNotHoldUpTheOthers(t *testing.T) {
 	b, before := growing(t, few)
 	started := b.accepted(v1alpha1.RebalanceSpec{})

@@ -34,6 +34,9 @@ type tracker struct {
 	base    v1alpha1.RebalanceProgress // what is not below
 	pairs   map[pair]*v1alpha1.PairProgress
 	failing map[string]v1alpha1.UnitFailure
+	// unshown is how many failures count that an earlier driver had no room to write down, while the run is paused: none of
+	// them is tried again before all are forgiven.
+	unshown int64
 	blocked durations
 	cells   map[string]*cellTrack
 	// problems are why cells cannot be used, by name.
@@ -65,8 +68,17 @@ func newTracker(before *v1alpha1.RebalanceProgress, driver string) *tracker {
 		p.InFlight, p.Failed = 0, 0
 		t.pairs[pair{p.From, p.To}] = &p
 	}
+	for _, f := range before.Failures {
+		t.failing[failureOf(f.Key, f.From)] = f
+	}
+	if before.Phase == v1alpha1.RebalancePaused {
+		t.unshown = max(0, before.FailedUnits-t.countFailed())
+	}
 	return t
 }
+
+// failureOf is what tells failures apart: objects of one key may go two ways.
+func failureOf(key, from string) string { return key + "\x00" + from }
 
 // edit changes what is told directly, and has it written at once.
 func (t *tracker) edit(change func(*v1alpha1.RebalanceProgress)) {
@@ -139,14 +151,19 @@ func (t *tracker) setCondition(kind string, good bool, reason, message string) {
 }
 
 // expect sets the totals by what is there to be moved. What an earlier driver moved and had no time to
-// write down is what is missing of its totals.
-func (t *tracker) expect(units []migration.Unit) {
+// write down is what is missing of its totals. What failed and is not there any more is not tried again.
+func (t *tracker) expect(found *migration.Found) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	remaining := map[pair]int64{}
-	for _, u := range units {
+	remaining, there := map[pair]int64{}, map[string]bool{}
+	for _, u := range found.Units {
 		remaining[pair{u.From, u.To}]++
+		there[failureOf(u.Key, u.From)] = true
 	}
+	for _, u := range found.Strays {
+		there[failureOf(u.Key, u.From)] = true
+	}
+	maps.DeleteFunc(t.failing, func(id string, _ v1alpha1.UnitFailure) bool { return !there[id] })
 	for p := range remaining {
 		t.of(p)
 	}
@@ -162,6 +179,7 @@ func (t *tracker) restart() {
 	t.mu.Lock()
 	clear(t.pairs)
 	clear(t.failing)
+	t.unshown = 0
 	t.samples = nil
 	t.mu.Unlock()
 	t.urge()
@@ -198,7 +216,7 @@ func (t *tracker) ended(p pair, key string, blocked time.Duration, failure *v1al
 		t.cell(p.from).blocked.add(blocked)
 		t.cell(p.to).blocked.add(blocked)
 	}
-	id := key + "\x00" + p.from
+	id := failureOf(key, p.from)
 	switch {
 	case failure != nil:
 		if len(failure.Message) > maxMessage {
@@ -227,7 +245,7 @@ func (t *tracker) countFailed() (n int64) {
 			n++
 		}
 	}
-	return n
+	return n + t.unshown
 }
 
 // forgive lets every failure count anew.
@@ -235,6 +253,7 @@ func (t *tracker) forgive() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	clear(t.failing)
+	t.unshown = 0
 }
 
 func (t *tracker) latency(loads []load) {
