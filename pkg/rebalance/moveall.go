@@ -28,7 +28,7 @@ func (r *run) moveAll(ctx context.Context) error {
 			return err
 		}
 		if first {
-			r.tracker.expect(found)
+			r.tracker.expect(&r.known().Status, found)
 			r.tracker.urge()
 		}
 		r.clean(ctx, mover, found.Leftovers)

@@ -210,6 +210,30 @@ func TestWhatIsWantedDoesNotGoBack(t *testing.T) {
 	}
 }
 
+// ringOf is one that goes from some cells to others.
+func ringOf(current, target []string) *v1alpha1.RingStatus {
+	layout := func(cells []string) *v1alpha1.RingLayout {
+		out := &v1alpha1.RingLayout{}
+		for _, cell := range cells {
+			out.Members = append(out.Members, v1alpha1.RingMember{Cell: cell, Weight: 100})
+		}
+		return out
+	}
+	return &v1alpha1.RingStatus{Phase: v1alpha1.RingRebalancing, Current: layout(current), Target: layout(target)}
+}
+
+// TestNothingHasMovedToACellThatHasLeft in a failover: what was to be moved there goes elsewhere.
+func TestNothingHasMovedToACellThatHasLeft(t *testing.T) {
+	tr := newTracker(&v1alpha1.RebalanceProgress{Pairs: []v1alpha1.PairProgress{
+		{From: "a", To: "b", Total: 10, Moved: 3}, {From: "a", To: "c", Total: 5, Moved: 2}, {From: "b", To: "c", Total: 4},
+	}}, "it")
+	tr.expect(ringOf([]string{"a"}, []string{"a", "c"}), &migration.Found{Units: []migration.Unit{{Key: "x", From: "a", To: "c"}}})
+	want := []v1alpha1.PairProgress{{From: "a", To: "c", Total: 5, Moved: 4}}
+	if diff := cmp.Diff(want, tr.snapshot(time.Now()).Pairs); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 func TestATakeoverKeepsTheTotals(t *testing.T) {
 	failure := func(key string) v1alpha1.UnitFailure {
 		return v1alpha1.UnitFailure{Key: key, From: "a", To: "b", Step: "Exists", Message: "taken", Attempts: 2}
@@ -224,7 +248,7 @@ func TestATakeoverKeepsTheTotals(t *testing.T) {
 	if diff := cmp.Diff(before.Failures, told.Failures); diff != "" || told.FailedUnits != 3 {
 		t.Errorf("%d failed (-want +got):\n%s", told.FailedUnits, diff)
 	}
-	tr.expect(&migration.Found{
+	tr.expect(ringOf([]string{"a"}, []string{"b", "c"}), &migration.Found{
 		Units:  []migration.Unit{{Key: "x", From: "a", To: "b"}, {Key: "y", From: "a", To: "b"}, {Key: "z", From: "a", To: "c"}},
 		Strays: []migration.Unit{{Key: "stray", From: "a", To: "b"}},
 	})
@@ -246,7 +270,7 @@ func TestATakeoverKeepsTheTotals(t *testing.T) {
 func TestATakeoverForgetsFailuresOfWhatIsGone(t *testing.T) {
 	gone := v1alpha1.UnitFailure{Key: "gone", From: "a", To: "b", Step: "Refused", Message: "not here", Attempts: 1}
 	tr := newTracker(&v1alpha1.RebalanceProgress{Phase: v1alpha1.RebalanceMoving, Failures: []v1alpha1.UnitFailure{gone}, FailedUnits: 1}, "second")
-	tr.expect(&migration.Found{Units: []migration.Unit{{Key: "x", From: "a", To: "b"}}})
+	tr.expect(ringOf([]string{"a"}, []string{"b", "c"}), &migration.Found{Units: []migration.Unit{{Key: "x", From: "a", To: "b"}}})
 	if told := tr.snapshot(time.Now()); len(told.Failures) > 0 || told.FailedUnits != 0 {
 		t.Errorf("%d failed, %v", told.FailedUnits, told.Failures)
 	}

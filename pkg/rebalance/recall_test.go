@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
@@ -18,8 +19,8 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
 )
 
-// ahead has a function called, once, before a request is sent that the test is for.
-func ahead(config *rest.Config, is func(r *http.Request, body string) bool, do func()) {
+// ahead has a function called, once, before a request is sent that the test is for. An error is the answer.
+func ahead(config *rest.Config, is func(r *http.Request, body string) bool, do func() error) {
 	var once sync.Once
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
 		return roundTrip(func(r *http.Request) (*http.Response, error) {
@@ -33,8 +34,12 @@ func ahead(config *rest.Config, is func(r *http.Request, body string) bool, do f
 				r = r.Clone(r.Context())
 				r.Body = io.NopCloser(bytes.NewReader(body))
 			}
+			var err error
 			if is(r, string(body)) {
-				once.Do(do)
+				once.Do(func() { err = do() })
+			}
+			if err != nil {
+				return nil, err
 			}
 			return next.RoundTrip(r)
 		})
@@ -59,17 +64,24 @@ func TestAnAbortAtTheLastMomentIsCarriedOutOrRefused(t *testing.T) {
 		want v1alpha1.RebalancePhase
 	}{
 		"before the run says it": {func(b *bed, d *driving, abort func(*client.Client)) {
-			ahead(d.RCP, announces, func() { abort(b.client) })
+			ahead(d.RCP, announces, func() error {
+				abort(b.client)
+				return nil
+			})
 		}, v1alpha1.RebalanceAborted},
 		"before the ring is written": {func(b *bed, d *driving, abort func(*client.Client)) {
-			ahead(d.RCP, makesStable, func() { abort(b.client) })
+			ahead(d.RCP, makesStable, func() error {
+				abort(b.client)
+				return nil
+			})
 		}, v1alpha1.RebalanceSucceeded},
 		"looked before, and written after": {func(b *bed, d *driving, abort func(*client.Client)) {
 			reached, goOn := make(chan struct{}), make(chan struct{})
 			config := rest.CopyConfig(b.rcp)
-			ahead(config, func(r *http.Request, _ string) bool { return r.Method == http.MethodPatch }, func() {
+			ahead(config, func(r *http.Request, _ string) bool { return r.Method == http.MethodPatch }, func() error {
 				close(reached)
 				<-goOn
+				return nil
 			})
 			slow, err := client.New(config)
 			b.must(err)
@@ -113,6 +125,45 @@ func TestAnAbortAtTheLastMomentIsCarriedOutOrRefused(t *testing.T) {
 	}
 }
 
+// TestTheWayBackHasItsOwnTotals even where the driver ends at the turn, and could not tell of it at first.
+func TestTheWayBackHasItsOwnTotals(t *testing.T) {
+	b := newBed(t, member(1, 100), member(2, 100))
+	before := b.fill(60)
+	b.want(member(1, 100), member(2, 300))
+	name := b.accepted(v1alpha1.RebalanceSpec{Window: 3, Step: 2}).Run.Name
+	first := b.driver("first")
+	var turning atomic.Bool
+	for range 3 { // the publisher tries it as well
+		ahead(first.RCP, func(r *http.Request, body string) bool {
+			return turning.Load() && r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/rebalances/") && !strings.Contains(body, `"pairs"`)
+		}, func() error { return errors.New("connection refused") })
+	}
+	first.RCP.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTrip(func(r *http.Request) (*http.Response, error) {
+			answer, err := next.RoundTrip(r)
+			if turning.Load() && r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/rings/") {
+				first.kill()
+			}
+			return answer, err
+		})
+	})
+	b.start(first, name)
+	b.awaitPaused(name)
+	moved := b.moved(name).Moved
+	turning.Store(true)
+	b.must(rebalance.Abort(t.Context(), b.client, name))
+	<-first.result
+	b.forgetLease()
+	second := b.driver("second")
+	b.start(second, name)
+	b.finish(second, v1alpha1.RebalanceAborted)
+	want := []v1alpha1.PairProgress{{From: "cell-2", To: "cell-1", Total: moved, Moved: moved}}
+	if diff := cmp.Diff(want, b.rebalance(name).Status.Pairs); diff != "" || moved == 0 {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	b.settled(before)
+}
+
 // pauses is the write by which the driver pauses the run itself.
 func pauses(r *http.Request, body string) bool {
 	return r.Method == http.MethodPatch && strings.Contains(r.URL.Path, "/rebalances/") && strings.Contains(body, "/spec/paused")
@@ -124,11 +175,9 @@ func TestAnAbortIsNotPausedByFailures(t *testing.T) {
 	started := b.accepted(v1alpha1.RebalanceSpec{MaxFailures: new(int32), Window: 2})
 	leave := b.squat(started.Units[3])
 	d := b.driver("it")
-	ahead(d.RCP, pauses, func() {
+	ahead(d.RCP, pauses, func() error {
 		leave()
-		if err := rebalance.Abort(t.Context(), b.client, started.Run.Name); err != nil {
-			t.Error(err)
-		}
+		return rebalance.Abort(t.Context(), b.client, started.Run.Name)
 	})
 	b.start(d, started.Run.Name)
 	if run := b.finish(d, v1alpha1.RebalanceAborted); run.Spec.Paused || !run.Spec.Abort {

@@ -336,6 +336,10 @@ func (r *run) back(ctx context.Context) error {
 		next = StableWritten
 	}
 	r.tracker.restart()
+	// Whoever goes on after the turn must not take the totals of the way there for those of the way back.
+	if err := r.publish.publish(ctx); err != nil {
+		return fmt.Errorf("write the status of rebalance %s: %w", r.name, err)
+	}
 	return r.write(ctx, next, func(ring *v1alpha1.Ring) { turn(&ring.Status) })
 }
 

@@ -3,6 +3,7 @@ package rebalance
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -151,8 +152,9 @@ func (t *tracker) setCondition(kind string, good bool, reason, message string) {
 }
 
 // expect sets the totals by what is there to be moved. What an earlier driver moved and had no time to
-// write down is what is missing of its totals. What failed and is not there any more is not tried again.
-func (t *tracker) expect(found *migration.Found) {
+// write down is what is missing of its totals, unless a cell has left the ring since: nothing moves between that one and
+// others any more. What failed and is not there any more is not tried again.
+func (t *tracker) expect(ring *v1alpha1.RingStatus, found *migration.Found) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	remaining, there := map[pair]int64{}, map[string]bool{}
@@ -164,6 +166,10 @@ func (t *tracker) expect(found *migration.Found) {
 		there[failureOf(u.Key, u.From)] = true
 	}
 	maps.DeleteFunc(t.failing, func(id string, _ v1alpha1.UnitFailure) bool { return !there[id] })
+	from, to := cellsOf(ring.Current), cellsOf(ring.Target)
+	maps.DeleteFunc(t.pairs, func(p pair, _ *v1alpha1.PairProgress) bool {
+		return !slices.Contains(from, p.from) || !slices.Contains(to, p.to)
+	})
 	for p := range remaining {
 		t.of(p)
 	}
