@@ -36,6 +36,9 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
 
+// saveAgain is how long to wait before it is tried again to save what could not be saved.
+const saveAgain = time.Second
+
 // fileName of the last good configuration below the router's state directory.
 const fileName = "routing.json"
 
@@ -70,6 +73,8 @@ type Feed struct {
 	saving sync.Mutex
 	// saved is what the file says, as far as it was written here.
 	saved *routing.Saved
+	// unsaved is what the file has to say and does not, while it may be of another epoch; nil otherwise.
+	unsaved *routing.Saved
 }
 
 // New returns a Feed that does nothing yet.
@@ -158,15 +163,15 @@ func (f *Feed) publish(state *State) (previous *State) {
 	return previous
 }
 
-// settle tells when no write of an older State than state is left.
+// settle tells when no write of an older State than state is left, and a restart does not go back behind its epoch.
 func (f *Feed) settle(ctx context.Context, state, previous *State) {
-	if previous == nil {
+	if previous == nil && f.kept() {
 		f.config.Settled(state.epoch())
 		close(state.settled)
 		return
 	}
 	f.stopped.Go(func() {
-		if state.settle(ctx, previous) {
+		if (previous == nil || state.settle(ctx, previous)) && f.keep(ctx) {
 			// Told before the next one may, so that what is told grows.
 			f.config.Settled(state.epoch())
 			close(state.settled)
@@ -209,7 +214,7 @@ func (f *Feed) refresh(ctx context.Context) error {
 	for _, why := range state.Broken() {
 		f.config.Logger.Error("a cell has no usable credentials, keeping its last good ones where there were any", "err", why)
 	}
-	f.save(ring, state, previous)
+	f.save(ring, state)
 	// Only now: an epoch that was acknowledged must not be forgotten by a restart.
 	f.settle(ctx, state, previous)
 	return nil
@@ -217,20 +222,56 @@ func (f *Feed) refresh(ctx context.Context) error {
 
 // save keeps the configuration on disk, unless only the window is new, which comes several times a second while
 // workloads move and says nothing of where they are.
-func (f *Feed) save(ring *v1alpha1.Ring, state, previous *State) {
+func (f *Feed) save(ring *v1alpha1.Ring, state *State) {
 	saved := routing.Saved{Server: f.config.RCP.Host, Ring: *ring, Cells: state.Saved()}
 	saved.Ring.Status.Window = 0
 	// Versions of the Ring that differ in nothing else.
 	saved.Ring.ResourceVersion, saved.Ring.ManagedFields = "", nil
 	f.saving.Lock()
 	defer f.saving.Unlock()
-	if f.write(saved) || previous == nil || previous.Snapshot.Epoch == state.Snapshot.Epoch {
+	f.store(saved)
+}
+
+// store writes what is to be saved, and takes away what is there of another epoch where that cannot be. Whoever calls it
+// holds saving.
+func (f *Feed) store(saved routing.Saved) {
+	f.unsaved = nil
+	if f.write(saved) {
+		return
+	}
+	old, err := routing.Load(f.savedPath)
+	if errors.Is(err, routing.ErrNothingSaved) || err == nil && old.Ring.Status.Epoch == saved.Ring.Status.Epoch {
 		// A restart while the RCP is down would miss something, but no move of a workload.
 		return
 	}
 	if err := os.Remove(f.savedPath); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		f.config.Logger.Error("cannot remove the configuration of an earlier epoch", "err", err)
+		f.unsaved = &saved
+		f.config.Logger.Error("cannot remove the configuration of an earlier epoch: the one in use is not acknowledged until it is saved", "err", err)
 	}
+}
+
+// kept says whether a restart begins with the epoch of the newest configuration, or without any.
+func (f *Feed) kept() bool {
+	f.saving.Lock()
+	defer f.saving.Unlock()
+	return f.unsaved == nil
+}
+
+// keep returns true when that is so, and tries to have it so until ctx ends.
+func (f *Feed) keep(ctx context.Context) bool {
+	for !f.kept() {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(saveAgain):
+		}
+		f.saving.Lock()
+		if f.unsaved != nil {
+			f.store(*f.unsaved)
+		}
+		f.saving.Unlock()
+	}
+	return true
 }
 
 // write makes the file say what is to be saved, and whether the router's Lease keeps it true. It is false where that
