@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
@@ -85,7 +86,9 @@ func marksIntoJSON(body []byte, live metav1.Object, marks []mark) ([]byte, error
 		}
 	}
 	var err error
-	if _, there := metadata["uid"]; !there && live.GetUID() != "" {
+	// An empty one is none to an apiserver, and what is no string it refuses.
+	var given types.UID
+	if raw, there := metadata["uid"]; live.GetUID() != "" && (!there || json.Unmarshal(raw, &given) == nil && given == "") {
 		if metadata["uid"], err = json.Marshal(live.GetUID()); err != nil {
 			return nil, err
 		}
