@@ -2,6 +2,7 @@ package rebalance_test
 
 import (
 	"context"
+	"io"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,7 +20,8 @@ import (
 )
 
 // crowd has the apiserver of a cell answer 429 to whatever the mover asks, by its own priority and fairness, until the
-// returned function is called.
+// returned function is called. A priority level without seats admits one request all the same, if it is the only one: so
+// there is always one that does not end.
 func (b *bed) crowd(cell string) (leave func()) {
 	b.t.Helper()
 	api, none := b.cells[cell].FlowcontrolV1(), int32(0)
@@ -34,7 +36,9 @@ func (b *bed) crowd(cell string) (leave func()) {
 		},
 	}, metav1.CreateOptions{})
 	b.must(err)
+	ctx, cancel := context.WithCancel(context.Background())
 	leave = func() {
+		cancel()
 		_ = api.FlowSchemas().Delete(context.Background(), b.namespace, metav1.DeleteOptions{})
 		_ = api.PriorityLevelConfigurations().Delete(context.Background(), b.namespace, metav1.DeleteOptions{})
 	}
@@ -57,6 +61,16 @@ func (b *bed) crowd(cell string) (leave func()) {
 	}, metav1.CreateOptions{})
 	b.must(err)
 	mover := kubeOf(b.t, fence.AsMover(b.configs[cell])).CoreV1().RESTClient()
+	go func() {
+		for ctx.Err() == nil {
+			body, never := io.Pipe()
+			stop := context.AfterFunc(ctx, func() { _ = never.Close() })
+			// The apiserver waits for the body. After a minute it does not, or it has answered 429 itself.
+			_ = mover.Post().Namespace(b.namespace).Resource("configmaps").MaxRetries(0).Body(body).Do(ctx).Error()
+			stop()
+			_ = never.Close()
+		}
+	}()
 	b.await("the cell to be crowded", func() bool {
 		err := mover.Get().Namespace(b.namespace).Resource("configmaps").MaxRetries(0).Do(b.t.Context()).Error()
 		return apierrors.IsTooManyRequests(err)
@@ -87,9 +101,12 @@ func TestTheWindowFollowsACellThatAnswers429(t *testing.T) {
 		}
 	}
 	b.start(d, name)
+	goOn, end := sync.OnceFunc(func() { close(crowded) }), sync.OnceFunc(func() { close(recovered) })
+	t.Cleanup(end) // the driver must not wait for a test that has failed
+	t.Cleanup(goOn)
 	<-reached
 	leave := b.crowd("cell-3")
-	close(crowded)
+	goOn()
 	speed := func(want metav1.ConditionStatus, reason string, window int32) func() bool {
 		return func() bool {
 			s := b.rebalance(name).Status
@@ -102,7 +119,7 @@ func TestTheWindowFollowsACellThatAnswers429(t *testing.T) {
 	holding.Store(true)
 	leave()
 	b.await("the window to recover", speed(metav1.ConditionTrue, rebalance.ReasonFullSpeed, window))
-	close(recovered)
+	end()
 	run := b.finish(d, v1alpha1.RebalanceSucceeded)
 	if p := rebalance.ProgressOf(&run.Status); p.Moved != p.Total || p.Failed != 0 {
 		t.Errorf("progress is %+v", p)
