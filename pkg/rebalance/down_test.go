@@ -6,9 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
@@ -33,11 +31,7 @@ func (b *bed) fillWays(ways map[string]int) map[string]placed {
 		}
 		ways[p.New()]--
 		left--
-		cm, err := b.cells[p.Old()].CoreV1().ConfigMaps(b.namespace).Create(b.t.Context(), &corev1.ConfigMap{
-			ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string]string{"of": name},
-		}, metav1.CreateOptions{})
-		b.must(err)
-		out[name] = placed{p.Old(), cm.ResourceVersion}
+		out[name] = b.place(p.Old(), name)
 	}
 	return out
 }

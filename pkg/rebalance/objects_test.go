@@ -30,13 +30,19 @@ func (b *bed) fill(n int) map[string]placed {
 		if !ok {
 			b.t.Fatal("nothing is placed")
 		}
-		cm, err := b.cells[p.Old()].CoreV1().ConfigMaps(b.namespace).Create(b.t.Context(), &corev1.ConfigMap{
-			ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string]string{"of": name},
-		}, metav1.CreateOptions{})
-		b.must(err)
-		out[name] = placed{p.Old(), cm.ResourceVersion}
+		out[name] = b.place(p.Old(), name)
 	}
 	return out
+}
+
+// place makes one config map in a cell.
+func (b *bed) place(cell, name string) placed {
+	b.t.Helper()
+	cm, err := b.cells[cell].CoreV1().ConfigMaps(b.namespace).Create(b.t.Context(), &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string]string{"of": name},
+	}, metav1.CreateOptions{})
+	b.must(err)
+	return placed{cell, cm.ResourceVersion}
 }
 
 // copies are the objects of a name in all cells, by cell.

@@ -474,3 +474,8 @@ func (b *bed) owned(snapshot *routing.Snapshot, prefix string, fits func(old, ol
 func of(cell string) func(old, oldBackup, now, newBackup string) bool {
 	return func(old, _, now, _ string) bool { return old == cell && now == cell }
 }
+
+// eastIn fits names that the cell east owns and that another one backs up.
+func eastIn(home string) func(old, backup, now, newBackup string) bool {
+	return func(old, backup, _, _ string) bool { return old == east && backup == home }
+}

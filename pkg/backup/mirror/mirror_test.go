@@ -339,9 +339,6 @@ func TestNoMarkPassesADeletionWhoseEnvelopeStands(t *testing.T) {
 	b := newBed(t)
 	ring := b.setRing([]string{east, west, north}, nil)
 	stop := b.start(ring)
-	in := func(home string) func(old, backup, _, _ string) bool {
-		return func(old, backup, _, _ string) bool { return old == east && backup == home }
-	}
 	tests := []struct {
 		name string
 		miss func(deletion func())
@@ -364,13 +361,13 @@ func TestNoMarkPassesADeletionWhoseEnvelopeStands(t *testing.T) {
 		{"the watch was broken off", func(deletion func()) {
 			b.gates[east].cut()
 			deletion()
-			b.make(east, configMaps, `{metadata: {name: `+b.owned(ring, "last", in(north))+`}}`)
+			b.make(east, configMaps, `{metadata: {name: `+b.owned(ring, "last", eastIn(north))+`}}`)
 			b.gates[east].closed.Store(false)
 		}},
 	}
 	for i, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			gone := b.owned(ring, fmt.Sprint("gone", i), in(west))
+			gone := b.owned(ring, fmt.Sprint("gone", i), eastIn(west))
 			b.awaitSealed(west, east, configMaps, b.make(east, configMaps, `{metadata: {name: `+gone+`}}`))
 			b.settled(east, west, north)
 			b.gates[west].closed.Store(true)
@@ -378,7 +375,7 @@ func TestNoMarkPassesADeletionWhoseEnvelopeStands(t *testing.T) {
 			var later *unstructured.Unstructured
 			test.miss(func() {
 				b.delete(east, configMaps, gone)
-				later = b.make(east, configMaps, `{metadata: {name: `+b.owned(ring, fmt.Sprint("later", i), in(north))+`}}`)
+				later = b.make(east, configMaps, `{metadata: {name: `+b.owned(ring, fmt.Sprint("later", i), eastIn(north))+`}}`)
 			})
 			b.awaitSealed(north, east, configMaps, later)
 			passed := func() bool {
@@ -405,9 +402,6 @@ func TestNoMarkPassesADeletionWhoseEnvelopeIsBeingWritten(t *testing.T) {
 	ring := b.setRing([]string{east, west, north}, nil)
 	b.start(ring)
 	b.settled(east, west, north)
-	in := func(home string) func(old, backup, _, _ string) bool {
-		return func(old, backup, _, _ string) bool { return old == east && backup == home }
-	}
 	tests := map[string]func(r *http.Request, next http.RoundTripper, told <-chan struct{}) (*http.Response, error){
 		"the answer is late": func(r *http.Request, next http.RoundTripper, told <-chan struct{}) (*http.Response, error) {
 			response, err := next.RoundTrip(r)
@@ -437,7 +431,7 @@ func TestNoMarkPassesADeletionWhoseEnvelopeIsBeingWritten(t *testing.T) {
 			post := func(r *http.Request, next http.RoundTripper) (*http.Response, error) { return answer(r, next, told) }
 			b.gates[west].post.Store(&post)
 			prefix := strings.ReplaceAll(name, " ", "-")
-			gone, later := b.owned(ring, prefix, in(west)), b.owned(ring, prefix, in(north))
+			gone, later := b.owned(ring, prefix, eastIn(west)), b.owned(ring, prefix, eastIn(north))
 			b.awaitSealed(west, east, configMaps, b.make(east, configMaps, `{metadata: {name: `+gone+`}}`))
 			b.delete(east, configMaps, gone)
 			witness := b.make(east, configMaps, `{metadata: {name: `+later+`}}`)
@@ -515,10 +509,7 @@ func TestARingIsNotSettledByADeletionThatWaited(t *testing.T) {
 	b := newBed(t)
 	before := b.setRing([]string{east, west}, nil)
 	after := b.setRing([]string{east, west, north}, nil)
-	in := func(home string) func(old, backup, now, newBackup string) bool {
-		return func(old, backup, _, _ string) bool { return old == east && backup == home }
-	}
-	gone, rehomed, fresh := b.owned(after, "gone", in(west)), b.owned(after, "rehomed", in(north)), b.owned(after, "fresh", in(west))
+	gone, rehomed, fresh := b.owned(after, "gone", eastIn(west)), b.owned(after, "rehomed", eastIn(north)), b.owned(after, "fresh", eastIn(west))
 	b.start(before)
 	b.awaitSealed(west, east, configMaps, b.make(east, configMaps, `{metadata: {name: `+gone+`}}`))
 	kept := b.make(east, configMaps, `{metadata: {name: `+rehomed+`}}`)
