@@ -47,6 +47,7 @@ func TestEachClass(t *testing.T) {
 		{"stuck before the flip", func(b *bed) planted { return plantStuck(b, migration.Marked) }},
 		{"stuck with a copy", func(b *bed) planted { return plantStuck(b, migration.Created) }},
 		{"stuck after the flip", func(b *bed) planted { return plantStuck(b, migration.Flipped) }},
+		{"stuck on the way to a cell that has left the ring", plantStuckTowardsNobody},
 		{"unprotected", plantUnprotected},
 		{"unprotected by an envelope that is immutable and damaged", plantImmutable},
 	} {
@@ -205,6 +206,17 @@ func plantStuck(b *bed, last migration.StepName) planted {
 	}
 	b.create("cell-1", name, "1")
 	b.cutOff(name, "cell-1", other, last)
+	return planted{verify.Stuck, name, "cell-1", true}
+}
+
+func plantStuckTowardsNobody(b *bed) planted {
+	b.neverBackedUp()
+	name, _, _ := b.at("cell-1", "x")
+	b.create("cell-1", name, "1", marked(v1alpha1.Migrating, map[string]string{
+		v1alpha1.AnnotationRebalance: "killed", v1alpha1.AnnotationUnit: b.namespace + "/" + name, v1alpha1.AnnotationMovesTo: "cell-9",
+		v1alpha1.AnnotationMigrationTime: time.Now().UTC().Format(time.RFC3339),
+	}))
+	b.t.Cleanup(func() { b.wantAt("cell-1", name, "1") })
 	return planted{verify.Stuck, name, "cell-1", true}
 }
 

@@ -105,7 +105,10 @@ func (v *verifier) repair(ctx context.Context, step func(migration.Step)) error 
 	}
 	r := &repairer{
 		verifier: v, world: w, sealer: sealer,
-		mover: &migration.Mover{Cells: cells, Rebalance: repairRun, Epoch: w.snap.Epoch, Step: step, Clock: clock.RealClock{}},
+		mover: &migration.Mover{
+			Cells: cells, Rebalance: repairRun, Epoch: w.snap.Epoch, Step: step, Clock: clock.RealClock{},
+			Left: func(cell string) bool { return !slices.Contains(w.snap.Table.Cells(), cell) },
+		},
 	}
 	for i := range v.result.Findings {
 		f := &v.result.Findings[i]
