@@ -44,6 +44,11 @@ func TestACellComesBack(t *testing.T) {
 	b.interrupted(lost, others)
 	forgotten := ours[4]
 	b.must(direct.set(forgotten, "forgotten")) // as if a router had acknowledged it that died as well
+	ended := b.namespace + "-ended"            // while the cell is away
+	_, err = b.cells["cell-1"].CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		Name: ended, Annotations: map[string]string{v1alpha1.AnnotationReplicatedFrom: "2b4f0e3c-0000-4000-8000-000000000000"},
+	}}, metav1.CreateOptions{})
+	b.must(err)
 	b.dies("cell-1")
 	b.carryOut(b.order(v1alpha1.FailoverSpec{Cell: "cell-1", AcceptLoss: 1}).Name, v1alpha1.FailoverSucceeded)
 	_, err = b.maps().create(lost, "federation") // what the cell has under that name was in no copy
@@ -110,13 +115,16 @@ func TestACellComesBack(t *testing.T) {
 	b.saved(dir, "tombstone", "last", "")
 	b.saved(dir, "incoming", "last", "")
 	b.rejoined(append(slices.Clone(ours), others...), ours)
+	if ns, err := b.cells["cell-1"].CoreV1().Namespaces().Get(t.Context(), ended, metav1.GetOptions{}); !apierrors.IsNotFound(err) && (err != nil || ns.DeletionTimestamp == nil) {
+		t.Errorf("the copy of a namespace that is none any more: %v, %v; want it gone", ns, err)
+	}
 	// The last one died before it could say so, and the cell has objects again.
 	ctx, cancel := contextWithTimeout(t, patience)
 	defer cancel()
-	ended, err := failback().Run(ctx)
+	run, err := failback().Run(ctx)
 	b.must(err)
-	if ended.Status.Phase != v1alpha1.FailoverSucceeded || !strings.HasPrefix(ended.Status.Quarantine, "here:") {
-		t.Errorf("record: %+v", ended.Status)
+	if run.Status.Phase != v1alpha1.FailoverSucceeded || !strings.HasPrefix(run.Status.Quarantine, "here:") {
+		t.Errorf("record: %+v", run.Status)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/migration"
 	"github.com/kubecell/kubectl-cell/pkg/pause"
 	"github.com/kubecell/kubectl-cell/pkg/placement"
+	"github.com/kubecell/kubectl-cell/pkg/replication"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
 
@@ -69,7 +70,22 @@ func (r *returning) emptied(ctx context.Context, config *rest.Config) error {
 			return err
 		}
 	}
+	if err := r.cleared(ctx, config, snap); err != nil {
+		return err
+	}
 	r.took(StepThaw, "the cell is empty, and takes writes again")
+	return nil
+}
+
+// cleared deletes the copies of namespaces and definitions that were deleted while nobody waited for the cell.
+func (r *returning) cleared(ctx context.Context, config *rest.Config, snap *routing.Snapshot) error {
+	n, err := replication.Clear(ctx, r.RCP, config, r.Cell, snap)
+	if err != nil {
+		return fmt.Errorf("delete copies without a source in cell %s: %w", r.Cell, err)
+	}
+	if n > 0 {
+		r.Logger.Info("deleted namespaces and definitions that were deleted while the cell was away", "cell", r.Cell, "copies", n)
+	}
 	return nil
 }
 

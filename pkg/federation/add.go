@@ -124,6 +124,10 @@ func (c *connection) storeCell(ctx context.Context, i *inspection, ring *v1alpha
 		return report, err
 	}
 	copied, err := replication.Sync(ctx, c.config, i.config, i.cell.Name, snap)
+	if errors.Is(err, replication.ErrForeign) {
+		return report, exit.Errorf(exit.Partial, "cell %s is stored but not in the ring: it was a cell before, and what it has is not all of this federation: %w", i.cell.Name, err).
+			WithHint("delete in the cell what is named, if nothing of it is needed, and run the command again")
+	}
 	if err != nil {
 		return report, exit.Errorf(exit.Partial, "cell %s is stored but not in the ring: some objects could not be copied to it: %w", i.cell.Name, err).
 			WithHint("kubectl cell add %s --kubeconfig FILE   # again; it goes on where it stopped", i.cell.Name)

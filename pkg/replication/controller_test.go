@@ -26,6 +26,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/replication"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
 // bed is an RCP with two cells, of which the second is behind a relay that can be cut.
@@ -37,6 +38,7 @@ type bed struct {
 	states  chan *replication.State
 	access  map[string]replication.Access
 	metrics *prometheus.Registry
+	log     *sandboxtest.Buffer
 }
 
 // newBed runs a Controller until the test ends.
@@ -49,6 +51,7 @@ func newBed(t *testing.T) *bed {
 		relay:   newRelay(t, configs[2].Host),
 		states:  make(chan *replication.State),
 		metrics: prometheus.NewRegistry(),
+		log:     &sandboxtest.Buffer{},
 	}
 	far := rest.CopyConfig(configs[2])
 	far.Host = b.relay.url
@@ -56,7 +59,7 @@ func newBed(t *testing.T) *bed {
 		"cell-1": {Config: configs[1], Version: "1"}, "cell-2": {Config: far, Version: "1"},
 	}
 	controller, err := replication.NewController(replication.ControllerConfig{
-		RCP: configs[0], Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		RCP: configs[0], Logger: slog.New(slog.NewTextHandler(b.log, nil)),
 		Metrics: replication.NewMetrics(b.metrics), Now: time.Now,
 	})
 	if err != nil {
@@ -418,10 +421,19 @@ func TestARemovedCellIsNotWaitedFor(t *testing.T) {
 	b.awaitCondition(t, "removed", "waiting for cell-2")
 	b.setCells(t, "cell-1")
 	b.awaitSourceGone(t, "removed")
-	// Added again, the cell is rid of what it has kept.
+	// Added again, what the cell has kept is named and left alone with what may be in it.
 	b.relay.mend(t)
 	b.setCells(t, "cell-1", "cell-2")
-	b.awaitNamespace(t, "removed", false, "cell-2")
+	await(t, "it to be named", func(context.Context) string {
+		if log := b.log.String(); !strings.Contains(log, "namespaces removed") || !strings.Contains(log, replication.ErrForeign.Error()) {
+			return log
+		}
+		return ""
+	})
+	b.awaitNamespace(t, "removed", true, "cell-2")
+	if err := b.cells["cell-2"].kube.CoreV1().Namespaces().Delete(t.Context(), "removed", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestTheSystemsNamespacesWaitForNobody(t *testing.T) {

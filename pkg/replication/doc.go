@@ -23,9 +23,10 @@
 // a copy any more: so the source cannot vanish while a cell still holds what belongs to it, whoever
 // crashes when, and who makes it again never meets an old copy. See [WaitsForCells].
 //
-// A copy of another source of the same name, which only a lost RCP or a finalizer taken off by hand
-// can leave, is replaced where nothing hangs from it. A namespace or a definition is not: that would
-// delete workloads, and after a loss of the RCP all of them. It is reported with [ErrForeign].
+// A copy of another source of the same name, or of none, which only a lost RCP, a finalizer taken off by hand or a cell that
+// was given up can leave, is replaced or deleted where nothing hangs from it. A namespace or a definition is not: that would
+// delete workloads, and after a loss of the RCP all of them. It is reported with [ErrForeign]; a source with the
+// annotation [v1alpha1.AnnotationAdopts] takes it over, and [Clear] deletes it in a cell of which nothing counts.
 //
 // Not promised: that two cells change at the same instant, or that a cell which could not be reached
 // is brought up to date by anyone but the Controller or the next Sync.

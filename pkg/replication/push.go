@@ -15,9 +15,9 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 )
 
-// ErrForeign is returned for a copy that belongs to another source of the same name, and from which
-// workloads hang. An administrator has to look at it, and delete it in the cell or keep what is in it.
-var ErrForeign = errors.New("it is the copy of an earlier object of that name and was left alone")
+// ErrForeign is returned for a copy that others go with and that is of no object that the RCP has. An administrator has to
+// look at it, and delete it in the cell or have it adopted: see [v1alpha1.AnnotationAdopts].
+var ErrForeign = errors.New("it is left alone, since what belongs to it would go with it")
 
 // outcome is what a push did to a copy.
 type outcome string
@@ -30,8 +30,8 @@ const (
 )
 
 // Push makes the copy of o in cell equal to its source in rcp: applied, or deleted where the source
-// is gone or being deleted. The caller has just written the source, so that a copy without source is
-// deleted even where the cell made it.
+// is gone or being deleted. The caller has just written the source, so that what has none is
+// deleted even where the cell made it, or others go with it.
 //
 // rcp needs the right to read the source and, for what [WaitsForCells], to patch it.
 func Push(ctx context.Context, rcp dynamic.Interface, cell Cell, o Object) error {
@@ -69,8 +69,8 @@ func push(ctx context.Context, rcp dynamic.Interface, cell Cell, o Object, delet
 		if err != nil {
 			return &sourceError{fmt.Errorf("read source of %s: %w", o, err)}
 		}
-		if source == nil && copied != nil && copyOf(copied) == "" && deletes == onlyCopies {
-			return nil
+		if source == nil && copied != nil && deletes == onlyCopies && (copyOf(copied) == "" || WaitsForCells(o)) {
+			return leave(ctx, cell, o)
 		}
 		did, err := reconcile(ctx, cell, o, source, copied)
 		if apierrors.IsConflict(err) {
@@ -101,6 +101,18 @@ func unlessNamespaceEnds(ctx context.Context, rcp dynamic.Interface, o Object, r
 		return nil
 	}
 	return refused
+}
+
+// leave judges what has no source and is not deleted: the cell's own, unless it is a copy.
+func leave(ctx context.Context, cell Cell, o Object) error {
+	copied, err := find(ctx, cell.Client, o) // again, since it and its source may have gone together since it was read
+	if err != nil {
+		return fmt.Errorf("read copy of %s: %w", o, err)
+	}
+	if leaving(copied) || copyOf(copied) == "" {
+		return nil
+	}
+	return fmt.Errorf("copy of %s: the router control plane has no such object: %w", o, ErrForeign)
 }
 
 // find returns nil where there is no such object.
@@ -134,7 +146,7 @@ func reconcile(ctx context.Context, cell Cell, o Object, source, copied *unstruc
 		}
 		return deleted, remove(ctx, cell.Client, o, copied)
 	}
-	foreign := copied != nil && copyOf(copied) != "" && copyOf(copied) != string(source.GetUID())
+	foreign := copied != nil && foreignTo(source, copied)
 	switch {
 	case copied != nil && copied.GetDeletionTimestamp() != nil:
 		// The source was deleted and made again; its old copy is still on its way out.
@@ -143,7 +155,7 @@ func reconcile(ctx context.Context, cell Cell, o Object, source, copied *unstruc
 		}
 		copied = nil
 	case foreign && holdsOthers(o):
-		return unchanged, fmt.Errorf("copy of %s: %w", o, ErrForeign)
+		return unchanged, fmt.Errorf("copy of %s: the router control plane has another object of that name: %w", o, ErrForeign)
 	case foreign:
 		if err := remove(ctx, cell.Client, o, copied); err != nil {
 			return unchanged, err
@@ -164,6 +176,12 @@ func reconcile(ctx context.Context, cell Cell, o Object, source, copied *unstruc
 		return unchanged, nil // it differed in what is the cell's own
 	}
 	return updated, nil
+}
+
+// foreignTo says whether copied was made from another source of that name, which this one does not adopt the copies of.
+func foreignTo(source, copied *unstructured.Unstructured) bool {
+	from := copyOf(copied)
+	return from != "" && from != string(source.GetUID()) && from != source.GetAnnotations()[v1alpha1.AnnotationAdopts]
 }
 
 // holdsOthers says whether other objects go when this one is deleted.

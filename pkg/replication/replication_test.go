@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -82,6 +83,29 @@ func makeNamespace(t *testing.T, s side, name string, labels map[string]string) 
 		t.Fatal(err)
 	}
 	return ns
+}
+
+// makeRole makes a cluster role with these rights to pods.
+func makeRole(t *testing.T, s side, name string, verbs ...string) *rbacv1.ClusterRole {
+	t.Helper()
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	if len(verbs) > 0 {
+		role.Rules = []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: verbs}}
+	}
+	role, err := s.kube.RbacV1().ClusterRoles().Create(t.Context(), role, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return role
+}
+
+func emptyRing(t *testing.T) *routing.Snapshot {
+	t.Helper()
+	snap, err := routing.FromRing(&v1alpha1.Ring{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return snap
 }
 
 func TestPushFollowsTheSource(t *testing.T) {
@@ -198,20 +222,68 @@ func TestAForeignNamespaceIsLeftAlone(t *testing.T) {
 	}
 }
 
-func TestAForeignRoleIsReplaced(t *testing.T) {
+// TestALostNamespaceIsAdopted by one that is made anew after a loss of the RCP, with all that is in it.
+func TestALostNamespaceIsAdopted(t *testing.T) {
 	rcp, cell := sides(t)
-	create := func(verb string) {
-		role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "foreign"}, Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{verb}}}}
-		if _, err := rcp.kube.RbacV1().ClusterRoles().Create(t.Context(), role, metav1.CreateOptions{}); err != nil {
-			t.Fatal(err)
+	lost := makeNamespace(t, rcp, "lost", nil)
+	push(t, rcp, cell, namespace("lost"))
+	before, err := cell.kube.CoreV1().Namespaces().Get(t.Context(), "lost", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	deleteNamespace(t, rcp, "lost")
+	makeNamespace(t, rcp, "lost", map[string]string{"team": "a"})
+	for _, adopts := range []string{"another", string(lost.UID)} {
+		patch(t, rcp, "lost", `{"metadata":{"annotations":{"`+v1alpha1.AnnotationAdopts+`":"`+adopts+`"}}}`)
+		err := replication.Push(t.Context(), rcp.dyn, cell.asCell(), namespace("lost"))
+		if want := adopts != string(lost.UID); errors.Is(err, replication.ErrForeign) != want {
+			t.Errorf("it adopts %s, which was %s: push = %v", adopts, lost.UID, err)
 		}
 	}
-	create("get")
+	after, err := cell.kube.CoreV1().Namespaces().Get(t.Context(), "lost", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.UID != before.UID || after.DeletionTimestamp != nil || after.Labels["team"] != "a" {
+		t.Errorf("copy = %+v; want the same one, adopted", after)
+	}
+	patch(t, rcp, "lost", `{"metadata":{"annotations":{"`+v1alpha1.AnnotationAdopts+`":null}}}`)
+	push(t, rcp, cell, namespace("lost")) // it is its own copy now
+}
+
+func TestClear(t *testing.T) {
+	rcp, cell := sides(t)
+	for _, name := range []string{"cleared", "cleared-anew", "clear-kept"} {
+		makeNamespace(t, rcp, name, nil)
+		push(t, rcp, cell, namespace(name))
+	}
+	makeNamespace(t, cell, "clear-own", nil)
+	deleteNamespace(t, rcp, "cleared")
+	deleteNamespace(t, rcp, "cleared-anew")
+	makeNamespace(t, rcp, "cleared-anew", nil)
+	for _, again := range []bool{false, true} {
+		n, err := replication.Clear(t.Context(), rcp.config, cell.config, "cell", emptyRing(t))
+		if err != nil || !again && n < 2 {
+			t.Errorf("again %t: %d cleared, error %v; want two at first", again, n, err)
+		}
+	}
+	for name, goes := range map[string]bool{"cleared": true, "cleared-anew": true, "clear-kept": false, "clear-own": false} {
+		copied, err := cell.kube.CoreV1().Namespaces().Get(t.Context(), name, metav1.GetOptions{})
+		if gone := apierrors.IsNotFound(err) || err == nil && copied.DeletionTimestamp != nil; gone != goes {
+			t.Errorf("namespace %s: going %t, error %v; want %t", name, gone, err, goes)
+		}
+	}
+	push(t, rcp, cell, namespace("cleared-anew")) // waits for the old one to go
+}
+
+func TestAForeignRoleIsReplaced(t *testing.T) {
+	rcp, cell := sides(t)
+	makeRole(t, rcp, "foreign", "get")
 	push(t, rcp, cell, clusterRole("foreign"))
 	if err := rcp.kube.RbacV1().ClusterRoles().Delete(t.Context(), "foreign", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	create("list")
+	makeRole(t, rcp, "foreign", "list")
 	push(t, rcp, cell, clusterRole("foreign"))
 	got, err := cell.kube.RbacV1().ClusterRoles().Get(t.Context(), "foreign", metav1.GetOptions{})
 	if err != nil || got.Rules[0].Verbs[0] != "list" {
@@ -255,23 +327,24 @@ func TestPushesAtOnceConverge(t *testing.T) {
 func TestSync(t *testing.T) {
 	rcp, cell := sides(t)
 	makeNamespace(t, rcp, "synced", map[string]string{"team": "a"})
-	stale := makeNamespace(t, rcp, "stale", nil)
-	push(t, rcp, cell, namespace("stale"))
-	deleteNamespace(t, rcp, "stale")
+	lost := makeNamespace(t, rcp, "lost-with-the-rcp", nil)
+	push(t, rcp, cell, namespace(lost.Name))
+	deleteNamespace(t, rcp, lost.Name)
+	stale := makeRole(t, rcp, "stale")
+	push(t, rcp, cell, clusterRole("stale"))
+	if err := rcp.kube.RbacV1().ClusterRoles().Delete(t.Context(), "stale", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	makeNamespace(t, cell, "of-the-cell", nil)
 	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "of-the-rcp"}}
 	if _, err := rcp.kube.RbacV1().Roles("kube-system").Create(t.Context(), role, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	before := roleVersion(t, cell)
-	snap, err := routing.FromRing(&v1alpha1.Ring{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	report, err := replication.Sync(t.Context(), rcp.config, cell.config, "cell", snap)
-	// Another test's foreign namespace may be there; it is named, and stops nothing.
-	if err != nil && !errors.Is(err, replication.ErrForeign) {
-		t.Fatal(err)
+	report, err := replication.Sync(t.Context(), rcp.config, cell.config, "cell", emptyRing(t))
+	// Another test's foreign namespace may be there too; each is named, and stops nothing.
+	if !errors.Is(err, replication.ErrForeign) || !strings.Contains(err.Error(), lost.Name) {
+		t.Fatalf("error %v; want that nobody knows of %s any more", err, lost.Name)
 	}
 	if report.Applied == 0 || report.Deleted == 0 || report.Objects < report.Applied {
 		t.Errorf("report = %+v; want something applied and something deleted", report)
@@ -280,8 +353,11 @@ func TestSync(t *testing.T) {
 	if got, err := namespaces.Get(t.Context(), "synced", metav1.GetOptions{}); err != nil || got.Labels["team"] != "a" {
 		t.Errorf("synced: %v, %v", got, err)
 	}
-	if got, err := namespaces.Get(t.Context(), "stale", metav1.GetOptions{}); err == nil && got.DeletionTimestamp == nil {
-		t.Errorf("the copy of %s, which is gone, is still there", stale.UID)
+	if got, err := namespaces.Get(t.Context(), lost.Name, metav1.GetOptions{}); err != nil || got.DeletionTimestamp != nil {
+		t.Errorf("%s: %v, %v; want it left alone with the workloads in it", lost.Name, got, err)
+	}
+	if _, err := cell.kube.RbacV1().ClusterRoles().Get(t.Context(), stale.Name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("the copy of %s, which is gone: %v; want not found", stale.UID, err)
 	}
 	if _, err := namespaces.Get(t.Context(), "of-the-cell", metav1.GetOptions{}); err != nil {
 		t.Errorf("the cell's own namespace: %v", err)

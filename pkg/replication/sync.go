@@ -35,19 +35,29 @@ func Sync(ctx context.Context, rcp, cell *rest.Config, name string, snap *routin
 	if err != nil {
 		return Report{}, err
 	}
-	s := &syncer{comparison: comparison{classes: snap.Classes, cell: Cell{Name: name, Shares: SharesOf(snap)}}}
-	if s.rcp, err = unthrottled(rcp); err != nil {
+	c, err := newComparison(rcp, cell, name, snap)
+	if err != nil {
 		return Report{}, err
 	}
-	if s.cell.Client, err = unthrottled(cell); err != nil {
-		return Report{}, err
-	}
+	s := &syncer{comparison: *c}
 	for _, resource := range resources {
 		if err := s.resource(ctx, resource); err != nil {
 			s.errs = append(s.errs, fmt.Errorf("replicate %s to cell %s: %w", resource.Resource, name, err))
 		}
 	}
 	return s.report, errors.Join(s.errs...)
+}
+
+func newComparison(rcp, cell *rest.Config, name string, snap *routing.Snapshot) (*comparison, error) {
+	c := &comparison{classes: snap.Classes, cell: Cell{Name: name, Shares: SharesOf(snap)}}
+	var err error
+	if c.rcp, err = unthrottled(rcp); err != nil {
+		return nil, err
+	}
+	if c.cell.Client, err = unthrottled(cell); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 func unthrottled(config *rest.Config) (dynamic.Interface, error) {
@@ -112,7 +122,7 @@ type syncer struct {
 // ends are reached.
 func (s *syncer) resource(ctx context.Context, resource schema.GroupVersionResource) error {
 	objects, err := s.compare(ctx, resource, func(o Object, kept bool) {
-		if err := Push(ctx, s.rcp, s.cell, o); err != nil {
+		if err := push(ctx, s.rcp, s.cell, o, onlyCopies, func(outcome) {}); err != nil {
 			s.errs = append(s.errs, err)
 		} else if kept {
 			s.report.Applied++

@@ -59,6 +59,10 @@ const (
 	// source in the RCP. Its absence tells an object that the cell made for itself.
 	AnnotationReplicatedFrom = GroupName + "/replicated-from"
 
+	// AnnotationAdopts, on a namespace or a definition in the RCP, is the UID of an earlier one of that name, whose copies in
+	// the cells, with what belongs to them, become those of this one: for a source that was lost and is made anew.
+	AnnotationAdopts = GroupName + "/adopts-copies-of"
+
 	// AnnotationPlacementEpoch, on a sharded object, is the epoch of the ring in which it last moved.
 	// It leads the object's resource version as the router shows it, so that versions grow across a
 	// move. An object that never moved has none.
