@@ -3,6 +3,7 @@ package rebalance
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync/atomic"
@@ -42,12 +43,21 @@ func (p *pass) letGo(ctx context.Context) {
 			}
 		}
 	}
-	p.open(ctx, p.mover.Load(), begun)
+	mover := p.mover.Load()
+	p.open(begun, func(unit migration.Unit) error { return notFlipped(mover.Undo(ctx, unit)) })
+}
+
+func notFlipped(err error) error {
+	if isFlipped(err) {
+		return nil
+	}
+	return err
 }
 
 // openBetween opens what an earlier driver has marked between cells that answer, while others of the ring do not: without
-// those nothing is found that moves, and they may be away for long. Once is enough as long as the same cells answer. What is
-// half moved, and what moves to a cell that does not answer, stays as it is. err is why there was no search.
+// those nothing is found that moves, and they may be away for long. What is half moved goes on to where it moves, since it
+// cannot go back. Once is enough as long as the same cells answer. What moves to a cell that does not answer stays as it is.
+// err is why there was no search.
 func (r *run) openBetween(ctx context.Context, err error) {
 	var unusable *cellsError
 	if !errors.As(err, &unusable) {
@@ -68,21 +78,38 @@ func (r *run) openBetween(ctx context.Context, err error) {
 	}
 	mover := r.moverOf(unusable.connected)
 	units = slices.DeleteFunc(units, func(unit migration.Unit) bool { return mover.Cells[unit.To] == nil && !mover.Left(unit.To) })
-	if r.open(ctx, mover, units) {
+	if r.openOrFinish(ctx, mover, units) {
 		r.opened = answering
 	}
 }
 
-// open undoes what was begun of units, as far as the cells answer and nothing of them has moved. It is false where a cell did
-// not answer.
-func (r *run) open(ctx context.Context, mover *migration.Mover, units []migration.Unit) bool {
+// openOrFinish takes back what an earlier driver has begun with, or moves it on where it is half moved. It is false where a unit
+// stays closed to writes.
+func (r *run) openOrFinish(ctx context.Context, mover *migration.Mover, units []migration.Unit) bool {
+	r.barrierOf(mover.Epoch)
+	mover.Barrier = r.barrier.wait
+	return r.open(units, func(unit migration.Unit) error {
+		err := mover.Undo(ctx, unit)
+		if !isFlipped(err) {
+			return err
+		}
+		r.barrier.enter()
+		defer r.barrier.leave()
+		if result := mover.Move(ctx, unit); !result.Done() {
+			return fmt.Errorf("%s: %s", result.Outcome, describe(result))
+		}
+		return nil
+	})
+}
+
+// open has units opened to writes, many at once, and is false where one stays closed.
+func (r *run) open(units []migration.Unit, open func(migration.Unit) error) bool {
 	var missed atomic.Bool
 	var group errgroup.Group
 	group.SetLimit(letGoAtOnce)
 	for _, unit := range units {
 		group.Go(func() error {
-			err := mover.Undo(ctx, unit)
-			if err != nil && !isFlipped(err) && !errors.Is(err, migration.ErrCopyLeft) {
+			if err := open(unit); err != nil && !errors.Is(err, migration.ErrCopyLeft) {
 				missed.Store(true)
 				r.logger.Warn("a unit stays closed to writes until it is moved on", "unit", unit.String(), "err", err)
 			}

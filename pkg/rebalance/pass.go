@@ -63,13 +63,17 @@ type outcome struct {
 	blocked time.Duration
 }
 
+// barrierOf has the barrier be for an epoch. Nothing is in flight.
+func (r *run) barrierOf(epoch int64) {
+	r.barrier.pass = func(ctx context.Context) error { return r.pass(ctx, epoch) }
+}
+
 func newPass(r *run, mover *migration.Mover, found *migration.Found) *pass {
 	p := &pass{
 		run: r, ended: make(chan outcome), changed: make(chan struct{}), heard: make(chan struct{}, 1),
 		throttle: newThrottle(), toStep: -1,
 	}
-	epoch := mover.Epoch
-	r.barrier.pass = func(ctx context.Context) error { return r.pass(ctx, epoch) }
+	r.barrierOf(mover.Epoch)
 	p.adopt(mover)
 	lanes := map[pair]*lane{}
 	add := func(unit migration.Unit, stray bool) {

@@ -24,8 +24,8 @@ func (r *run) awaitBriefly(ctx context.Context, epoch, window int64) error {
 	return r.routers.Await(ctx, epoch, window)
 }
 
-// acknowledged returns when all routers acknowledge the phase that the Ring is in. What an earlier driver has marked is
-// opened when that takes long.
+// acknowledged returns when all routers acknowledge the phase that the Ring is in. What an earlier driver has begun with is
+// opened, or moved on, when that takes long.
 func (r *run) acknowledged(ctx context.Context, s *v1alpha1.RingStatus) error {
 	if s.Phase == v1alpha1.RingRebalancing {
 		err := r.awaitBriefly(ctx, s.Epoch, 0)
@@ -36,7 +36,7 @@ func (r *run) acknowledged(ctx context.Context, s *v1alpha1.RingStatus) error {
 		if err != nil {
 			return err
 		}
-		r.open(ctx, mover, found.Begun())
+		r.openOrFinish(ctx, mover, found.Begun())
 	}
 	return r.routers.Await(ctx, s.Epoch, 0)
 }

@@ -145,30 +145,25 @@ func TestADriverThatStopsOpensWhatItHasMarked(t *testing.T) {
 	b.settled(before)
 }
 
-// TestASuccessorOpensWhatItFindsMarked while a router does not even acknowledge the phase.
-func TestASuccessorOpensWhatItFindsMarked(t *testing.T) {
-	b, before := growing(t, few)
-	run := b.accepted(v1alpha1.RebalanceSpec{}).Run.Name
-	first := b.driver("first")
-	marked := first.marks()
-	mark := first.UnitStep
-	first.UnitStep = func(s migration.Step) {
-		if mark(s); marked.Load() >= 5 {
-			first.kill()
-		}
+// TestASuccessorOpensWhatItFindsBegun while a router does not even acknowledge the phase; what is half moved goes on.
+func TestASuccessorOpensWhatItFindsBegun(t *testing.T) {
+	for _, step := range []migration.StepName{migration.Marked, migration.Flipped} {
+		t.Run(string(step), func(t *testing.T) {
+			b, before := growing(t, few)
+			run := b.accepted(v1alpha1.RebalanceSpec{}).Run.Name
+			b.killAt(run, string(step))
+			if len(b.closed())+len(b.halfMoved()) == 0 || step == migration.Flipped && len(b.halfMoved()) == 0 {
+				t.Fatalf("a driver that was killed left closed %v, half moved %v", b.closed(), b.halfMoved())
+			}
+			b.forgetLease()
+			forget := b.silentRouter()
+			second := b.driver("second")
+			b.start(second, run)
+			b.awaitOpen(run)
+			b.await("what is half moved to go on", func() bool { return len(b.halfMoved()) == 0 })
+			forget()
+			b.finish(second, v1alpha1.RebalanceSucceeded)
+			b.settled(before)
+		})
 	}
-	b.start(first, run)
-	<-first.dead.Done()
-	<-first.result
-	if len(b.closed()) == 0 {
-		t.Error("a driver that was killed left nothing closed")
-	}
-	b.forgetLease()
-	forget := b.silentRouter()
-	second := b.driver("second")
-	b.start(second, run)
-	b.awaitOpen(run)
-	forget()
-	b.finish(second, v1alpha1.RebalanceSucceeded)
-	b.settled(before)
 }
