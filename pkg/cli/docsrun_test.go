@@ -36,8 +36,16 @@ func TestBlocksOfDocuments(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := strings.Count(string(data), "\n<!-- not run: ") + strings.Count(string(data), "\n<!-- run in a sandbox -->\n")
 		for _, p := range shellBlocks(t, page) {
 			where := fmt.Sprintf("docs/%s:%d", page, p.line)
+			if p.excuse != "" || p.sandbox {
+				said--
+			}
 			_, err := syntax.NewParser(syntax.Variant(syntax.LangPOSIX)).Parse(strings.NewReader(p.text), where)
 			if err != nil {
 				t.Error(err)
@@ -49,6 +57,9 @@ func TestBlocksOfDocuments(t *testing.T) {
 			default:
 				t.Errorf("%s: no test runs this block: add the page to played, or say why before it: <!-- not run: REASON -->", where)
 			}
+		}
+		if said != 0 {
+			t.Errorf("docs/%s: %d comments on how a block is run stand directly before none", page, said)
 		}
 	}
 	if run < 15 {

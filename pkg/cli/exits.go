@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -46,16 +47,9 @@ func ownExitCodes() map[string]codes {
 	const refused = "refused by a check; nothing was changed"
 	const unconfirmed = "needs a confirmation and there is no terminal; nothing was changed"
 	const nothingRuns = "no rebalance runs; nothing was changed"
-	const unready = "an error, or it was not ready in time; nothing is left running"
 	change := codes{exit.Refused: refused}
 	notASandbox := codes{exit.Refused: "that is no cell of a sandbox of this machine; nothing was changed"}
-	start := codes{exit.OK: "it is ready, or was running already", exit.Failure: unready}
-	restart := codes{
-		exit.OK: "it is ready again", exit.Failure: unready,
-		exit.Refused: "a service manager started it and would start it again; nothing was changed",
-	}
-	daemonStatus := codes{exit.Findings: "with --exit-status: it is not Up"}
-	return map[string]codes{
+	all := map[string]codes{
 		"where": {
 			exit.Findings: "with --live: reality differs from the map",
 			exit.Partial:  "lines of the file are no names, or a cell could not be asked; the rest is answered",
@@ -101,26 +95,47 @@ func ownExitCodes() map[string]codes {
 		"sandbox chaos kill": notASandbox, "sandbox chaos pause": notASandbox, "sandbox chaos partition": notASandbox,
 		"sandbox chaos restart": notASandbox, "sandbox chaos resume": notASandbox,
 		"router forget": {exit.Refused: "the router is alive; nothing was changed"},
-		"router run": {
-			exit.OK:      "ended by SIGTERM, after the requests in flight",
-			exit.Refused: "another router uses the state directory",
-		},
-		"backup run": {
-			exit.OK:      "ended by SIGTERM, after giving the lease up",
-			exit.Refused: "another backup daemon uses the state directory",
-		},
-		"router start": start, "router stop": {}, "router restart": restart, "router status": daemonStatus, "router logs": {},
-		"router export systemd": {}, "router export deployment": {}, "backup export systemd": {}, "backup export deployment": {},
-		"backup start": start, "backup stop": {}, "backup restart": restart, "backup status": daemonStatus, "backup logs": {},
 		"backup verify": {exit.Findings: "something is wrong with the backup; it is named"},
 		"explain":       {}, "version": {exit.Failure: "an error, or no server answered; the client's version is printed all the same"},
-		"options":         {},
-		"top":             {},
+		"options": {},
+		"top": {
+			exit.OK:       "printed once, or left by a key, Ctrl-C or SIGTERM",
+			exit.Detached: "ended by Ctrl-C or SIGTERM before there was a screen",
+		},
 		"events":          {exit.Partial: "a cell could not be asked; the events of the others are shown"},
 		"doctor":          {exit.Findings: "something is wrong; warnings alone are no reason"},
 		"report":          {exit.Partial: "something could not be had; the file is written without it, and says so"},
 		"completion bash": {}, "completion zsh": {}, "completion fish": {}, "completion powershell": {},
 		"completion install": {exit.Refused: "there is a file of that name that is not from kubectl-cell"},
+	}
+	maps.Copy(all, daemonCodes())
+	return all
+}
+
+// daemonCodes are those of the commands for the router and the backup daemon.
+func daemonCodes() map[string]codes {
+	const early = "ended by Ctrl-C or SIGTERM before it was ready"
+	const unready = "an error, or it was not ready in time; nothing is left running"
+	start := codes{exit.OK: "it is ready, or was running already", exit.Failure: unready}
+	restart := codes{
+		exit.OK: "it is ready again", exit.Failure: unready,
+		exit.Refused: "a service manager started it and would start it again; nothing was changed",
+	}
+	daemonStatus := codes{exit.Findings: "with --exit-status: it is not Up"}
+	return map[string]codes{
+		"router run": {
+			exit.OK:       "ended by Ctrl-C or SIGTERM, after the requests in flight",
+			exit.Refused:  "another router uses the state directory",
+			exit.Detached: early,
+		},
+		"backup run": {
+			exit.OK:       "ended by Ctrl-C or SIGTERM, after giving the lease up",
+			exit.Refused:  "another backup daemon uses the state directory",
+			exit.Detached: early,
+		},
+		"router start": start, "router stop": {}, "router restart": restart, "router status": daemonStatus, "router logs": {},
+		"router export systemd": {}, "router export deployment": {}, "backup export systemd": {}, "backup export deployment": {},
+		"backup start": start, "backup stop": {}, "backup restart": restart, "backup status": daemonStatus, "backup logs": {},
 	}
 }
 

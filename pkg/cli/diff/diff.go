@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
@@ -39,7 +40,8 @@ func NewCommand(env *command.Env) *cobra.Command {
 		Use:   "diff",
 		Short: "Preview what a rebalance to the wanted ring would move",
 		Long: "Preview what a rebalance to the wanted ring would move: how many workloads, from which cell to which,\n" +
-			"how many backups find a new cell, and how even the load is before and after. Nothing is changed.\n\n" +
+			"how many backups find a new cell, how even the load is before and after, and how long it takes if it is as\n" +
+			"fast as the last rebalance. Nothing is changed.\n\n" +
 			"With -n only the workloads of that namespace count.\n\n" +
 			"The exit code is that of diff: 0 where wanted and current ring are the same, 1 where they differ,\n" +
 			"2 and more for errors. -o name prints the workloads that would move, one a line.",
@@ -132,6 +134,11 @@ func (o *options) count(ctx context.Context, server *command.Federation, current
 	}
 	slices.Sort(r.names)
 	r.Preview = &counted.Preview
+	runs, err := server.Cell.Rebalances().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("list rebalances: %w", err)
+	}
+	r.Estimate = estimate(runs.Items, counted.Preview.Moves)
 	for _, missing := range counted.Missing {
 		r.warnings = append(r.warnings, "numbers are without "+missing.Error())
 		r.incomplete = true

@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kubecell/kubectl-cell/pkg/plan"
 	"github.com/kubecell/kubectl-cell/pkg/printers"
@@ -36,7 +37,7 @@ func (o *options) text(r *report) func(io.Writer, printers.Layout) error {
 				return err
 			}
 		}
-		_, err := io.WriteString(w, total(p))
+		_, err := io.WriteString(w, total(p)+r.Estimate.text()+"\n")
 		return err
 	}
 }
@@ -113,7 +114,15 @@ func total(p *plan.Preview) string {
 	if len(cases) > 0 {
 		byCase = "; " + strings.Join(cases, ", ")
 	}
-	return fmt.Sprintf("TOTAL moves %s of %s (%s, of all keys %s, ideal %s%s) | backup re-homes %s | skew %s → %s\n",
+	return fmt.Sprintf("TOTAL moves %s of %s (%s, of all keys %s, ideal %s%s) | backup re-homes %s | skew %s → %s",
 		printers.Count(p.Moves), printers.Count(p.Workloads), printers.Percent(p.MovedShare), printers.Percent(p.KeyShare), printers.Percent(p.IdealShare), byCase,
 		printers.Count(p.BackupsRehomed), printers.Percent(p.SkewBefore), printers.Percent(p.SkewAfter))
+}
+
+// text goes on with the last line.
+func (e *Estimate) text() string {
+	if e == nil {
+		return ""
+	}
+	return fmt.Sprintf(" | ETA %s at window %d, as fast as %s", printers.Age(time.Duration(e.Seconds)*time.Second), e.Window, e.LikeRun)
 }

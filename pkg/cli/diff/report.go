@@ -22,6 +22,8 @@ type report struct {
 	Rules []RuleChange `json:"rules"`
 	// Preview is absent where nothing differs, and where nothing is placed yet.
 	Preview *plan.Preview `json:"preview,omitempty"`
+	// Estimate is absent where no earlier rebalance says how fast one is.
+	Estimate *Estimate `json:"estimate,omitempty"`
 
 	// names are the workloads that would move; only for -o name.
 	names      []string
