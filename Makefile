@@ -100,7 +100,7 @@ soak: build ## informers through two restarts of the router and the death of a c
 	go test ./test/soak -count=1 -v -timeout 20m -args -duration $(SOAK) -rate $(SOAK_RATE) $(SOAK_FLAGS)
 
 .PHONY: robustness
-robustness: build ## rebalances (SEEDS=5) and deaths of cells (DRILLS=3) under clients, every history judged: seven minutes each
+robustness: build ## rebalances (SEEDS=5) and deaths of cells (DRILLS=3) under clients, every history judged: seven to twenty minutes each
 ifneq ($(SEEDS),0)
 	go test ./test/robustness -count=1 -v -timeout 3h -run TestRebalance -args -seed $(SEED) -seeds $(SEEDS) -steps 0 -cells 3 \
 		-stages join,leave,weights -faults kill,suspend,router,crash,stop,cell,pause,abort,direct,random,backup
@@ -133,6 +133,7 @@ bench: bin/kubectl-cell controlplane ## benchmarks, each beside what it is compa
 	go test -run '^$$' -bench '^BenchmarkBackup' -benchtime 1x ./pkg/backup/mirror
 	go test -run '^$$' -bench '^BenchmarkRouter' -benchtime 1x ./pkg/router
 	go test -run '^$$' -bench '^BenchmarkRebalance' -benchtime 1x ./pkg/rebalance
+	go test -run '^$$' -bench '^BenchmarkMove$$' -benchtime 200x ./pkg/migration
 	go test -run '^$$' -bench '^BenchmarkFailover' -benchtime 1x ./pkg/failover
 	go test -run '^$$' -bench '^BenchmarkVerify' -benchtime 1x -timeout 30m ./pkg/verify
 	@scripts/bench-simulate.sh
