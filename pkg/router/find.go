@@ -40,7 +40,7 @@ func (h *handler) find(w http.ResponseWriter, r *http.Request, state *feed.State
 		h.annotate(r.Context(), holders[0].source)
 		h.single(w, r, state, info, holders[0].source)
 	case len(holders) > 1:
-		h.fail(w, r, apierrors.NewConflict(schema.GroupResource{Group: info.APIGroup, Resource: info.Resource}, info.Name,
+		h.refuse(w, r, apierrors.NewConflict(schema.GroupResource{Group: info.APIGroup, Resource: info.Resource}, info.Name,
 			fmt.Errorf("it exists in cells %s; ask one of them: %sNAME", strings.Join(names(holders), ", "), rawPrefix)))
 	default:
 		h.findNowhere(w, r, state, info, found)
@@ -62,13 +62,17 @@ func (h *handler) findNowhere(w http.ResponseWriter, r *http.Request, state *fee
 	h.single(w, r, state, info, found[empty].source)
 }
 
-// comeAgain refuses a request for what is on the move, which no cell gets to judge.
+// comeAgain refuses a request for what is on the move.
 func (h *handler) comeAgain(w http.ResponseWriter, r *http.Request, info *request.RequestInfo) {
+	h.refuse(w, r, route.Moving(info))
+}
+
+// refuse answers what no cell gets to judge: whoever may not ask does not learn why.
+func (h *handler) refuse(w http.ResponseWriter, r *http.Request, why error) {
 	if err := h.authorize(r); err != nil {
-		h.fail(w, r, err)
-		return
+		why = err
 	}
-	h.fail(w, r, route.Moving(info))
+	h.fail(w, r, why)
 }
 
 // findGrace is how long the sources that have not answered yet are waited for once one has the object. It is

@@ -24,14 +24,22 @@ type Limits struct {
 // DefaultLimits are those of an apiserver.
 func DefaultLimits() Limits { return Limits{Reading: 400, Mutating: 200} }
 
-// inFlight counts requests by control plane, so that one which hangs takes no room from the others.
+// inFlight counts requests by pool: those for one control plane are one, so that one which hangs takes no room from the
+// others, and what asks several is apart from these, of each kind.
 type inFlight struct {
 	limits Limits
-	// bySource holds *sourceCount by the name of a control plane.
-	bySource sync.Map
+	// byPool holds *poolCount by the name of a pool.
+	byPool sync.Map
 }
 
-type sourceCount struct{ reading, mutating atomic.Int64 }
+// Pools beside those of the control planes, whose names no cell can have.
+const (
+	poolMerge     = "/merge"
+	poolFind      = "/find"
+	poolReplicate = "/replicate"
+)
+
+type poolCount struct{ reading, mutating atomic.Int64 }
 
 // slot is the room that a request takes. The zero slot takes none.
 type slot struct{ count *atomic.Int64 }
@@ -43,12 +51,12 @@ func (s slot) leave() {
 }
 
 // enter is false where the request is one too many.
-func (f *inFlight) enter(source string, mutates bool) (slot, bool) {
-	found, ok := f.bySource.Load(source)
+func (f *inFlight) enter(pool string, mutates bool) (slot, bool) {
+	found, ok := f.byPool.Load(pool)
 	if !ok {
-		found, _ = f.bySource.LoadOrStore(source, &sourceCount{})
+		found, _ = f.byPool.LoadOrStore(pool, &poolCount{})
 	}
-	of := found.(*sourceCount)
+	of := found.(*poolCount)
 	count, limit := &of.reading, f.limits.Reading
 	if mutates {
 		count, limit = &of.mutating, f.limits.Mutating
@@ -64,16 +72,18 @@ func (f *inFlight) enter(source string, mutates bool) (slot, bool) {
 // answered. It is also where the request's measurement and its event in the audit log learn who serves it.
 // The slot has to be left when the request is served.
 func (h *handler) admit(w http.ResponseWriter, r *http.Request, info *request.RequestInfo, to route.Route) (slot, bool) {
-	var source string
+	var source, pool string
 	switch to.Action {
 	case route.Forward:
-		source = to.Source
+		source, pool = to.Source, to.Source
 	case route.Move:
-		source = to.Sources[0]
+		source, pool = to.Sources[0], to.Sources[0]
 	case route.Replicate:
-		source = route.RCP
-	case route.Merge, route.Find:
-		source = metrics.Several
+		source, pool = route.RCP, poolReplicate // it waits for the cells
+	case route.Merge:
+		source, pool = metrics.Several, poolMerge
+	case route.Find:
+		source, pool = metrics.Several, poolFind // it waits for no cell that hangs where another has the object
 	default:
 		return slot{}, true
 	}
@@ -88,7 +98,7 @@ func (h *handler) admit(w http.ResponseWriter, r *http.Request, info *request.Re
 	if h.streams(r, info) {
 		return slot{}, true
 	}
-	taken, ok := h.inFlight.enter(source, mutates(r.Method))
+	taken, ok := h.inFlight.enter(pool, mutates(r.Method))
 	if ok || privileged(r) {
 		return taken, true
 	}

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -14,18 +15,28 @@ import (
 // TestAFullCellLeavesRoomForOthers fills one cell and asks who is let in then.
 func TestAFullCellLeavesRoomForOthers(t *testing.T) {
 	full := route.Route{Action: route.Forward, Source: "cell-1"}
+	rcp := route.Route{Action: route.Forward, Source: route.RCP}
+	several := []string{"cell-1", "cell-2"}
+	merge, find := route.Route{Action: route.Merge, Sources: several}, route.Route{Action: route.Find, Sources: several}
 	tests := map[string]struct {
 		method, verb, group string
 		to                  route.Route
 		want                bool
+		// first fills what it is for; nil for full.
+		first *route.Route
 	}{
-		"one more":                 {http.MethodGet, "get", "users", full, false},
-		"a write":                  {http.MethodPut, "update", "users", full, true},
-		"a stream":                 {http.MethodGet, "watch", "users", full, true},
-		"an administrator":         {http.MethodGet, "get", user.SystemPrivilegedGroup, full, true},
-		"another cell":             {http.MethodGet, "get", "users", route.Route{Action: route.Forward, Source: "cell-2"}, true},
-		"several cells":            {http.MethodGet, "list", "users", route.Route{Action: route.Merge, Sources: []string{"cell-1", "cell-2"}}, true},
-		"the router control plane": {http.MethodPost, "create", "users", route.Route{Action: route.Replicate}, true},
+		"one more":                 {http.MethodGet, "get", "users", full, false, nil},
+		"a write":                  {http.MethodPut, "update", "users", full, true, nil},
+		"a stream":                 {http.MethodGet, "watch", "users", full, true, nil},
+		"an administrator":         {http.MethodGet, "get", user.SystemPrivilegedGroup, full, true, nil},
+		"another cell":             {http.MethodGet, "get", "users", route.Route{Action: route.Forward, Source: "cell-2"}, true, nil},
+		"several cells":            {http.MethodGet, "list", "users", route.Route{Action: route.Merge, Sources: []string{"cell-1", "cell-2"}}, true, nil},
+		"the router control plane": {http.MethodPost, "create", "users", route.Route{Action: route.Replicate}, true, nil},
+		// One cell that hangs fills what has to ask it.
+		"a list beside lists":                     {http.MethodGet, "list", "users", merge, false, &merge},
+		"an object of another cell, beside lists": {http.MethodGet, "get", "users", find, true, &merge},
+		"a list beside objects that are sought":   {http.MethodGet, "list", "users", merge, true, &find},
+		"a Lease, beside writes for all cells":    {http.MethodPut, "update", "users", rcp, true, &route.Route{Action: route.Replicate}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -38,7 +49,9 @@ func TestAFullCellLeavesRoomForOthers(t *testing.T) {
 				taken, ok := h.admit(w, r, info, to)
 				return taken, ok, w.Code
 			}
-			first, ok, _ := admit(http.MethodGet, "get", "users", full)
+			fills := cmp.Or(test.first, &full)
+			method := map[bool]string{true: http.MethodPost, false: http.MethodGet}[fills.Action == route.Replicate]
+			first, ok, _ := admit(method, "get", "users", *fills)
 			if !ok {
 				t.Fatal("the first is refused")
 			}
@@ -48,7 +61,7 @@ func TestAFullCellLeavesRoomForOthers(t *testing.T) {
 			}
 			taken.leave()
 			first.leave()
-			again, ok, _ := admit(http.MethodGet, "get", "users", full)
+			again, ok, _ := admit(method, "get", "users", *fills)
 			if !ok {
 				t.Error("refused when all have left")
 			}

@@ -15,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
@@ -275,4 +276,14 @@ func TestLocalObjectsAreFoundInAnyCell(t *testing.T) {
 	if !strings.Contains(err.Error(), "cell-1") || !strings.Contains(err.Error(), "cell-2") {
 		t.Errorf("get of a name in two cells: %v; want a conflict that names them", err)
 	}
+	nobody := rest.CopyConfig(b.router)
+	nobody.Impersonate = rest.ImpersonationConfig{UserName: "nobody"}
+	_, err = kube(t, nobody).CoreV1().Events(ns).Get(t.Context(), "of-cell-1", getOptions())
+	if !apierrors.IsForbidden(err) || strings.Contains(err.Error(), "cell-2") {
+		t.Errorf("get of a name in two cells without the right to: %v; want forbidden", err)
+	}
+	until(t, "it is not written either", func(ctx context.Context) bool {
+		_, err := events.Patch(ctx, "of-cell-1", types.MergePatchType, []byte(`{"reason":"Written"}`), metav1.PatchOptions{})
+		return apierrors.IsConflict(err)
+	})
 }
