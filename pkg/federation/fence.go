@@ -41,13 +41,18 @@ func (c *connection) installFence(ctx context.Context, i *inspection, cell *v1al
 // awaitFence returns when the fence is in force at every apiserver of the cell, and writes on the Cell
 // whether it is. A cell that cannot have one is warned of, and taken all the same.
 func (c *connection) awaitFence(ctx context.Context, cell *v1alpha1.Cell, fenced installed, report *AddReport) error {
-	err := fenced.err
-	if err == nil {
+	err, await := fenced.err, fence.Await
+	if errors.Is(err, fence.ErrUnsupported) {
+		await = fence.AwaitMover
+	}
+	if err == nil || errors.Is(err, fence.ErrUnsupported) {
 		group, asking := errgroup.WithContext(ctx)
 		for _, config := range fenced.configs {
-			group.Go(func() error { return fence.Await(asking, config) })
+			group.Go(func() error { return await(asking, config) })
 		}
-		err = group.Wait()
+		if waited := group.Wait(); waited != nil {
+			err = waited
+		}
 	}
 	condition := metav1.Condition{
 		Type: v1alpha1.ConditionFenced, Status: metav1.ConditionTrue,

@@ -91,11 +91,14 @@ func TestAddingAgainRepairsTheFence(t *testing.T) {
 	}
 }
 
-// TestACellWithoutAdmissionPolicies is taken, and said to have no fence. The one here answers as if its
-// apiserver had that API turned off.
+// TestACellWithoutAdmissionPolicies is taken, and said to have no fence; the mover may write there. The one here answers as if
+// its apiserver had that API turned off.
 func TestACellWithoutAdmissionPolicies(t *testing.T) {
 	b := newBed(t)
 	b.init(t, 1)
+	if err := fence.Remove(t.Context(), b.cells[1]); err != nil { // an earlier test's
+		t.Fatal(err)
+	}
 	unfenced := federation.NewCell{Name: "cell-2", Kubeconfig: b.withoutPolicies(t, 1)}
 	report, err := federation.AddCell(t.Context(), b.rcp, unfenced, federation.Options{})
 	if err != nil {
@@ -105,6 +108,14 @@ func TestACellWithoutAdmissionPolicies(t *testing.T) {
 		t.Errorf("last check %+v; want a warning", last)
 	}
 	wantFenced(t, b.storedCell(t, "cell-2"), metav1.ConditionFalse, v1alpha1.ReasonFenceUnsupported)
+	mover, err := kubernetes.NewForConfig(fence.AsMover(b.cells[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "x"}}
+	if _, err := mover.CoreV1().ConfigMaps("default").Create(t.Context(), object, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}); err != nil {
+		t.Errorf("the mover: %v", err)
+	}
 	if _, err := federation.Drain(t.Context(), b.rcp, "cell-2", federation.Options{}); err != nil {
 		t.Fatal(err)
 	}

@@ -44,6 +44,29 @@ func Await(ctx context.Context, config *rest.Config) error {
 	return await(ctx, config, probe{policy: Name, what: "fence", subject: "a write of an object in migration", revision: revision, label: true})
 }
 
+// AwaitMover returns nil once the apiserver at config.Host lets the mover write, which is all that there is to wait for in a
+// cell without a fence. It tries as [Await] does.
+func AwaitMover(ctx context.Context, config *rest.Config) error {
+	p := probe{policy: Name, label: true}
+	if err := p.connect(config); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeWithin)
+	defer cancel()
+	why := errors.New("it was not asked")
+	err := wait.PollUntilContextCancel(ctx, probeEvery, true, func(ctx context.Context) (bool, error) {
+		found := p.create(ctx, p.mover)
+		if found == nil || ctx.Err() == nil {
+			why = found
+		}
+		return found == nil, nil
+	})
+	if err != nil {
+		return fmt.Errorf("the mover is not let through at %s: %w", config.Host, why)
+	}
+	return nil
+}
+
 // await tries until the policy of the probe is in force.
 func await(ctx context.Context, config *rest.Config, p probe) error {
 	if err := p.connect(config); err != nil {

@@ -27,7 +27,7 @@ const (
 	// Drifted: somebody has changed a part, another version installed it, or the mover's rights are
 	// missing.
 	Drifted State = "Drifted"
-	// Unsupported: the apiserver does not serve admission policies.
+	// Unsupported: the apiserver does not serve admission policies. The mover has his rights.
 	Unsupported State = "Unsupported"
 )
 
@@ -53,7 +53,15 @@ func Check(ctx context.Context, config *rest.Config) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	return check(ctx, config, all)
+	report, err := check(ctx, config, all)
+	if err != nil || report.State != Unsupported {
+		return report, err
+	}
+	granted, err := compare(ctx, config, rights(all))
+	if err != nil || granted.State == Live {
+		return report, err
+	}
+	return granted, nil
 }
 
 // check compares all parts with what they must be.
@@ -63,6 +71,11 @@ func check(ctx context.Context, config *rest.Config, all []part) (Report, error)
 	} else if err != nil {
 		return Report{}, err
 	}
+	return compare(ctx, config, all)
+}
+
+// compare does so where policies are served, or none is among the parts.
+func compare(ctx context.Context, config *rest.Config, all []part) (Report, error) {
 	client, err := open(config)
 	if err != nil {
 		return Report{}, err

@@ -68,7 +68,7 @@ func Thaw(ctx context.Context, config *rest.Config) error {
 	if err != nil {
 		return err
 	}
-	return remove(ctx, config, all[2:])
+	return remove(ctx, config, all[len(rights(all)):])
 }
 
 // AwaitThawed returns nil once the apiserver at config.Host does not refuse a write because the cell is frozen.

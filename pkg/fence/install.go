@@ -15,13 +15,14 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 )
 
-// ErrUnsupported is returned for a cell whose apiserver does not serve admission policies: before
-// Kubernetes 1.30, or where the API is turned off. The caller says so, and goes on without a fence.
+// ErrUnsupported is returned for a cell whose apiserver does not serve admission policies. The caller says so, and goes on
+// without a fence.
 var ErrUnsupported = errors.New("the apiserver does not serve ValidatingAdmissionPolicy")
 
 // Install makes the fence of a cell what it must be, and says whether it had to change anything. It may
 // be repeated at any time, also while objects migrate: what is in force stays so meanwhile. A fence that
-// was installed or changed is in force about a second later; see [Await].
+// was installed or changed is in force about a second later; see [Await]. Where it fails with [ErrUnsupported] it has
+// given the mover his rights all the same; see [AwaitMover].
 //
 // config needs the right to write all four objects, and escalate and bind on clusterroles.
 func Install(ctx context.Context, config *rest.Config) (changed bool, err error) {
@@ -34,8 +35,12 @@ func Install(ctx context.Context, config *rest.Config) (changed bool, err error)
 
 // install makes all parts what they must be, in their order.
 func install(ctx context.Context, config *rest.Config, all []part) (changed bool, err error) {
-	if err := supported(ctx, config); err != nil {
-		return false, err
+	unsupported := supported(ctx, config)
+	switch {
+	case errors.Is(unsupported, ErrUnsupported):
+		all = rights(all)
+	case unsupported != nil:
+		return false, unsupported
 	}
 	client, err := open(config)
 	if err != nil {
@@ -48,7 +53,7 @@ func install(ctx context.Context, config *rest.Config, all []part) (changed bool
 		}
 		changed = changed || did
 	}
-	return changed, nil
+	return changed, unsupported
 }
 
 // Remove takes the fence off. Objects that still have the label can be written by anybody then. What is

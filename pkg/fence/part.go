@@ -38,6 +38,10 @@ func freezeParts() ([]part, error) {
 	return partsOf(moverRole(), moverBinding(), binding(FreezeName), freeze)
 }
 
+// rights are those of the parts by which the mover may do his work. A cell that cannot have the others has them: whatever
+// moves, is backed up or is looked at there, the mover does it.
+func rights(all []part) []part { return all[:2] }
+
 func partsOf(role *rbacv1.ClusterRole, granted *rbacv1.ClusterRoleBinding, bound *admissionv1.ValidatingAdmissionPolicyBinding,
 	policy *admissionv1.ValidatingAdmissionPolicy,
 ) ([]part, error) {

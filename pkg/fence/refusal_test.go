@@ -6,6 +6,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -51,8 +55,8 @@ func TestOnlyTheFencesRefusalIsTaken(t *testing.T) {
 	}
 }
 
-// TestAnOldApiserver has no such policies. What one answers is known; there is none to start here.
-func TestAnOldApiserver(t *testing.T) {
+// TestAnApiserverWithoutPolicies gets the mover's rights and nothing else: what moves there has to be written as well.
+func TestAnApiserverWithoutPolicies(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{
 		"no such version": func(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) },
 		"webhooks alone": func(w http.ResponseWriter, _ *http.Request) {
@@ -61,21 +65,29 @@ func TestAnOldApiserver(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var asked []string
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				asked = append(asked, r.Method+" "+r.URL.Path)
-				answer(w, r)
-			}))
-			defer server.Close()
-			config := &rest.Config{Host: server.URL}
+			c := bare(t)
+			if err := fence.Remove(t.Context(), c.config); err != nil {
+				t.Fatal(err)
+			}
+			config := c.without(t, answer)
+			report, err := fence.Check(t.Context(), config)
+			if want := []string{"clusterrole/kubecell-mover is missing", "clusterrolebinding/kubecell-mover is missing"}; err != nil ||
+				report.State != fence.Drifted || !slices.Equal(report.Differences, want) {
+				t.Errorf("check of one that never had a fence: %s, %v; want %q", report, err, want)
+			}
+			for _, want := range []bool{true, false} {
+				if changed, err := fence.Install(t.Context(), config); !errors.Is(err, fence.ErrUnsupported) || changed != want {
+					t.Errorf("install: changed %t, %v", changed, err)
+				}
+			}
+			if err := fence.AwaitMover(t.Context(), config); err != nil {
+				t.Error(err)
+			}
 			if report, err := fence.Check(t.Context(), config); err != nil || report.State != fence.Unsupported {
-				t.Errorf("check: %v, %v", report, err)
+				t.Errorf("check: %s, %v", report, err)
 			}
-			if _, err := fence.Install(t.Context(), config); !errors.Is(err, fence.ErrUnsupported) {
-				t.Errorf("install: %v", err)
-			}
-			if len(asked) != 2 {
-				t.Errorf("asked %v; want nothing but the two looks", asked)
+			if report := c.check(t); report.State != fence.Missing || len(report.Differences) != 2 {
+				t.Errorf("installed was more than the rights; there lacks %s", report)
 			}
 		})
 	}
@@ -86,4 +98,27 @@ func TestAnOldApiserver(t *testing.T) {
 			t.Errorf("check: %v, %v; want an error, and not Unsupported", report, err)
 		}
 	})
+}
+
+// without is a way to the cell on which all that is asked of admission policies has this answer.
+func (c *cell) without(t *testing.T, answer http.HandlerFunc) *rest.Config {
+	t.Helper()
+	transport, err := rest.TransportFor(c.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target, err := url.Parse(c.config.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }, Transport: transport}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/apis/admissionregistration.k8s.io/") {
+			answer(w, r)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	return &rest.Config{Host: server.URL}
 }
