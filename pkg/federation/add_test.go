@@ -1,8 +1,11 @@
 package federation_test
 
 import (
+	"fmt"
+	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -223,6 +226,43 @@ func TestAddRefuses(t *testing.T) {
 				t.Errorf("left behind: cells %v, secrets %v, ring changed %v", cells, secrets, b.ring(t).ResourceVersion != before)
 			}
 		})
+	}
+}
+
+// TestAddRefusesACellThatIsTooOld, by its version alone, before anything else is asked of it.
+func TestAddRefusesACellThatIsTooOld(t *testing.T) {
+	b := newBed(t)
+	b.init(t, 1)
+	before := b.ring(t).ResourceVersion
+	var said atomic.Value
+	var others atomic.Int64
+	kubeconfig := b.behind(t, 1, func(w http.ResponseWriter, r *http.Request) (answered bool) {
+		if r.URL.Path != "/version" {
+			others.Add(1)
+			return false
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = fmt.Fprintf(w, `{"gitVersion":%q}`, said.Load())
+		return true
+	})
+	cell := federation.NewCell{Name: "cell-2", Kubeconfig: kubeconfig}
+	for _, dryRun := range []bool{true, false} {
+		for _, version := range []string{"v1.29.14", "v1.30.0-rc.2", "v0.9", "unknown"} {
+			said.Store(version)
+			_, err := federation.AddCell(t.Context(), b.rcp, cell, federation.Options{DryRun: dryRun})
+			wantError(t, err, exit.Refused, "cell cell-2 runs Kubernetes "+version+"; it must be 1.30.0 or newer", "upgrade the control plane")
+		}
+	}
+	cells, secrets := b.stored(t)
+	if len(cells) != 1 || len(secrets) != 1 || b.ring(t).ResourceVersion != before || others.Load() != 0 {
+		t.Errorf("left behind: cells %v, secrets %v, ring changed %v; asked of the cell beside its version: %d requests",
+			cells, secrets, b.ring(t).ResourceVersion != before, others.Load())
+	}
+	for _, version := range []string{"v1.30.0", "v1.30.4-eks-036c24b"} {
+		said.Store(version)
+		if _, err := federation.AddCell(t.Context(), b.rcp, cell, federation.Options{DryRun: true}); err != nil {
+			t.Errorf("%s: %v", version, err)
+		}
 	}
 }
 

@@ -17,7 +17,8 @@ import (
 )
 
 const (
-	// OldestVersion of a cell is the first in which ValidatingAdmissionPolicy, the fence, is stable.
+	// OldestVersion of a cell is the first in which ValidatingAdmissionPolicy, the fence, is stable. Why older ones are refused,
+	// and newer ones that do not serve it are not, is in docs/adr/0018-cells-from-1-30-on.md.
 	OldestVersion = "1.30.0"
 	// maxSkew is the largest difference between the clocks of a cell and the RCP. Tokens and
 	// certificates tolerate minutes; grace periods and lags are compared to the second.

@@ -147,6 +147,18 @@ func (b *bed) awaitRights(t *testing.T, i int, token string) {
 // withoutPolicies is the kubeconfig of an account of cell i, by a proxy that hides admission policies.
 func (b *bed) withoutPolicies(t *testing.T, i int) []byte {
 	t.Helper()
+	return b.behind(t, i, func(w http.ResponseWriter, r *http.Request) (answered bool) {
+		if !strings.HasPrefix(r.URL.Path, "/apis/admissionregistration.k8s.io/") {
+			return false
+		}
+		http.NotFound(w, r)
+		return true
+	})
+}
+
+// behind is the kubeconfig of an account of cell i, by a proxy that answers some requests itself.
+func (b *bed) behind(t *testing.T, i int, answer func(http.ResponseWriter, *http.Request) (answered bool)) []byte {
+	t.Helper()
 	client, err := kubernetes.NewForConfig(b.cells[i])
 	if err != nil {
 		t.Fatal(err)
@@ -156,16 +168,16 @@ func (b *bed) withoutPolicies(t *testing.T, i int) []byte {
 			t.Fatal(err)
 		}
 	}
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "unfenced", Namespace: "default"}}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "behind", Namespace: "default"}}
 	_, err = client.CoreV1().ServiceAccounts("default").Create(t.Context(), account, metav1.CreateOptions{})
 	ignore(err)
 	_, err = client.RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "unfenced"},
+		ObjectMeta: metav1.ObjectMeta{Name: "behind"},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
-		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Name: "unfenced", Namespace: "default"}},
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Name: "behind", Namespace: "default"}},
 	}, metav1.CreateOptions{})
 	ignore(err)
-	token, err := client.CoreV1().ServiceAccounts("default").CreateToken(t.Context(), "unfenced", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	token, err := client.CoreV1().ServiceAccounts("default").CreateToken(t.Context(), "behind", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,11 +194,9 @@ func (b *bed) withoutPolicies(t *testing.T, i int) []byte {
 	proxy := httputil.NewSingleHostReverseProxy(target)
 	proxy.Transport = transport
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/apis/admissionregistration.k8s.io/") {
-			http.NotFound(w, r)
-			return
+		if !answer(w, r) {
+			proxy.ServeHTTP(w, r)
 		}
-		proxy.ServeHTTP(w, r)
 	}))
 	t.Cleanup(server.Close)
 	return sandboxtest.Kubeconfig(t, b.cells[i], func(c *clientcmdapi.Config) {

@@ -16,8 +16,9 @@
 // which is an update, and so the mover's.
 //
 // What the fence does not see: the subresource scale, since a Scale has no labels of the object that it
-// scales, and in a cell whose apiserver serves no such policies (before Kubernetes 1.30) everything. Both
-// are covered by the barrier of a rebalance, as far as writes come through routers.
+// scales, and in a cell whose apiserver serves no such policies, since their API is turned off, everything. Both
+// are covered by the barrier of a rebalance, as far as writes come through routers. A cell that is too old to serve them is
+// refused: see docs/adr/0018-cells-from-1-30-on.md.
 //
 // The fence does not keep an administrator of a cell from changing the fence: [Check] tells.
 //

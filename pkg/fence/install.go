@@ -15,8 +15,8 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 )
 
-// ErrUnsupported is returned for a cell whose apiserver does not serve admission policies. The caller says so, and goes on
-// without a fence.
+// ErrUnsupported is returned for a cell whose apiserver does not serve admission policies, as where their API is turned
+// off. The caller says so, and goes on without a fence.
 var ErrUnsupported = errors.New("the apiserver does not serve ValidatingAdmissionPolicy")
 
 // Install makes the fence of a cell what it must be, and says whether it had to change anything. It may

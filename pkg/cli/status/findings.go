@@ -101,7 +101,7 @@ func fenceFindings(program string, cell overview.Cell) []Finding {
 		return nil
 	case fenced.Reason == v1alpha1.ReasonFenceUnsupported:
 		found.Message = "cell " + cell.Name + " cannot be fenced: " + fenced.Message
-		found.Next = fmt.Sprintf("upgrade its control plane to Kubernetes 1.30 or turn the API on, then %s add %s --kubeconfig FILE", program, cell.Name)
+		found.Next = fmt.Sprintf("turn the API admissionregistration.k8s.io/v1 of its apiserver on, then %s add %s --kubeconfig FILE", program, cell.Name)
 	default:
 		found.Message = "cell " + cell.Name + " is not fenced: " + fenced.Message
 	}

@@ -29,7 +29,7 @@ func TestACellThatIsNotFencedIsAFinding(t *testing.T) {
 		},
 		"unsupported": {
 			&metav1.Condition{Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonFenceUnsupported, Message: "why"},
-			"cell cell-1 cannot be fenced: why", "upgrade",
+			"cell cell-1 cannot be fenced: why", "turn the API",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
