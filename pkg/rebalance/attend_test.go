@@ -37,21 +37,26 @@ func (b *bed) tombstones() (n int) {
 	return n
 }
 
+// attend runs the driver as a backup daemon does, until the test ends.
+func (b *bed) attend(d *driving) {
+	ctx, stop := context.WithCancel(d.dead)
+	attended := make(chan error, 1)
+	go func() { attended <- d.Attend(ctx) }()
+	b.t.Cleanup(func() {
+		stop()
+		if err := <-attended; err != nil {
+			b.t.Error(err)
+		}
+	})
+}
+
 // TestABackupDaemonDrivesARunThatNobodyElseDoes has it carry out one that is left to it, pause itself for a
 // failed unit, and bury in the end; a viewer is attached.
 func TestABackupDaemonDrivesARunThatNobodyElseDoes(t *testing.T) {
 	b, before := growing(t, few)
 	daemon := b.driver("daemon")
 	daemon.RCP = b.asBackup()
-	ctx, stop := context.WithCancel(t.Context())
-	attended := make(chan error, 1)
-	go func() { attended <- daemon.Attend(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-attended; err != nil {
-			t.Error(err)
-		}
-	})
+	b.attend(daemon)
 	started, err := rebalance.Start(t.Context(), b.rcp, rebalance.StartOptions{
 		Spec: v1alpha1.RebalanceSpec{Window: 2, Step: 1, Grace: &metav1.Duration{Duration: time.Hour}}, Detached: true,
 	})
@@ -88,6 +93,23 @@ func TestABackupDaemonDrivesARunThatNobodyElseDoes(t *testing.T) {
 		t.Errorf("%d of %d tombstones buried, error %v", buried, tombstones, err)
 	}
 	// What they owned is orphaned first, by the garbage collector of the cell.
+	b.await("the tombstones to be gone", func() bool { return b.tombstones() == 0 })
+	b.settled(before)
+}
+
+// TestABackupDaemonBuriesWhatARunHasLeft without being asked, once the grace has ended.
+func TestABackupDaemonBuriesWhatARunHasLeft(t *testing.T) {
+	b, before := growing(t, few)
+	name := b.accepted(v1alpha1.RebalanceSpec{Grace: &metav1.Duration{}}).Run.Name
+	d := b.driver("it")
+	b.start(d, name)
+	b.finish(d, v1alpha1.RebalanceSucceeded)
+	if b.tombstones() == 0 {
+		t.Fatal("the run left no tombstones")
+	}
+	daemon := b.driver("daemon")
+	daemon.RCP = b.asBackup()
+	b.attend(daemon)
 	b.await("the tombstones to be gone", func() bool { return b.tombstones() == 0 })
 	b.settled(before)
 }
