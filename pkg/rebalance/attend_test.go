@@ -75,7 +75,7 @@ func TestABackupDaemonDrivesARunThatNobodyElseDoes(t *testing.T) {
 		t.Errorf("the viewer saw %+v", phases)
 	}
 	b.settled(before)
-	b.recorded(name)
+	b.awaitEvents(name, "Normal Rebalance Preparing", "Normal Rebalance Moving", "Normal Rebalance Succeeded", "Normal Cell Rebalanced")
 
 	tombstones := b.tombstones()
 	buried, err := rebalance.Bury(t.Context(), b.asBackup(), clock.RealClock{})
@@ -120,15 +120,16 @@ type offset struct{ ahead time.Duration }
 func (o offset) Now() time.Time                   { return time.Now().Add(o.ahead) }
 func (o offset) Since(at time.Time) time.Duration { return o.Now().Sub(at) }
 
-// recorded waits for Events about the run and its cells, which are written after its status.
-func (b *bed) recorded(name string) {
+// awaitEvents waits for Events about a run and its cells, each as its type, kind and reason.
+func (b *bed) awaitEvents(run string, wanted ...string) {
 	b.t.Helper()
-	for _, want := range []string{"Rebalance Preparing", "Rebalance Moving", "Rebalance Succeeded", "Cell Rebalanced"} {
+	for _, want := range wanted {
 		b.await("the Event "+want, func() bool {
 			list, err := b.kube.CoreV1().Events(metav1.NamespaceDefault).List(b.t.Context(), metav1.ListOptions{})
 			b.must(err)
 			return slices.ContainsFunc(list.Items, func(e corev1.Event) bool {
-				return e.InvolvedObject.Kind+" "+e.Reason == want && (e.InvolvedObject.Name == name || strings.Contains(e.Message, name))
+				about := e.InvolvedObject.Name == run || strings.HasPrefix(e.Message, "rebalance "+run+":") || strings.HasPrefix(e.Message, "rebalance "+run+" ")
+				return about && e.Type+" "+e.InvolvedObject.Kind+" "+e.Reason == want
 			})
 		})
 	}

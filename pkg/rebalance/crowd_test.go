@@ -116,6 +116,7 @@ func TestTheWindowFollowsACellThatAnswers429(t *testing.T) {
 		}
 	}
 	b.await("the window to shrink", speed(metav1.ConditionFalse, rebalance.ReasonTooManyRequests, 1))
+	b.awaitEvents(name, "Warning Rebalance WindowReduced")
 	holding.Store(true)
 	leave()
 	b.await("the window to recover", speed(metav1.ConditionTrue, rebalance.ReasonFullSpeed, window))

@@ -70,6 +70,7 @@ func TestALimitedRunRestsBetweenItsParts(t *testing.T) {
 	two := b.driver("two")
 	b.start(two, name)
 	b.awaitRest(name, 3)
+	b.awaitEvents(name, "Normal Rebalance LimitReached")
 	told := map[string]bool{}
 	for _, e := range one.events.of(rebalance.EventMoved) {
 		told[e.Unit.Key] = true

@@ -57,6 +57,7 @@ func TestASilentRouterBlocksByNameUntilItIsForgotten(t *testing.T) {
 	if phase := b.ring().Status.Phase; phase != v1alpha1.RingPreparing {
 		t.Errorf("the ring is %s; want Preparing", phase)
 	}
+	b.awaitEvents(name, "Warning Rebalance RouterSilent")
 	forget()
 	run := b.finish(d, v1alpha1.RebalanceSucceeded)
 	if !apimeta.IsStatusConditionTrue(run.Status.Conditions, v1alpha1.ConditionRoutersAcknowledged) {
@@ -308,6 +309,7 @@ func TestTooManyFailuresPauseAndAreForgivenOnResume(t *testing.T) {
 	if !run.Spec.Paused || !apimeta.IsStatusConditionFalse(run.Status.Conditions, v1alpha1.ConditionHealthy) {
 		t.Errorf("paused is %v, conditions %+v", run.Spec.Paused, run.Status.Conditions)
 	}
+	b.awaitEvents(run.Name, "Warning Rebalance TooManyFailures", "Warning Rebalance UnitFailed")
 	leave()
 	b.must(rebalance.Resume(t.Context(), b.client, run.Name, rebalance.ResumeOptions{}))
 	run = b.finish(d, v1alpha1.RebalanceSucceeded)
@@ -406,6 +408,7 @@ func TestACellThatIsDownIsWaitedFor(t *testing.T) {
 	if run := b.rebalance(name); run.Status.FailedUnits != 0 || run.Spec.Paused {
 		t.Errorf("units that wait for a cell count as failed: %+v", run.Status)
 	}
+	b.awaitEvents(name, "Warning Rebalance CellUnusable", "Warning Cell RebalanceWaits")
 	down.Store(false)
 	b.finish(d, v1alpha1.RebalanceSucceeded)
 	b.settled(before)
