@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -32,24 +33,26 @@ type recorder struct {
 
 // changes records what people look for later. It is called by one goroutine at a time.
 func (r *recorder) changes(ctx context.Context, before, after *v1alpha1.Rebalance, events []Event) {
+	old := &v1alpha1.RebalanceProgress{}
+	if before != nil {
+		old = &before.Status
+	}
 	for _, e := range events {
-		kind, reason, message := r.words(e, after)
+		kind, reason, message := r.words(e, old, after)
 		if reason != "" {
 			r.write(ctx, "Rebalance", after.Name, after.UID, kind, reason, message)
 		}
 	}
 	known := map[string]string{}
-	if before != nil {
-		for _, c := range before.Status.Cells {
-			known[c.Cell] = c.Failing
-		}
+	for _, c := range old.Cells {
+		known[c.Cell] = c.Failing
 	}
 	for _, c := range after.Status.Cells {
 		if c.Failing != "" && known[c.Cell] == "" {
 			r.write(ctx, "Cell", c.Cell, "", corev1.EventTypeWarning, "RebalanceWaits", fmt.Sprintf("rebalance %s: %s", after.Name, c.Failing))
 		}
 	}
-	if after.Status.Phase.Final() && (before == nil || !before.Status.Phase.Final()) {
+	if after.Status.Phase.Final() && !old.Phase.Final() {
 		for cell, n := range balance(&after.Status) {
 			r.write(ctx, "Cell", cell, "", corev1.EventTypeNormal, "Rebalanced",
 				fmt.Sprintf("rebalance %s ended: %d units left, %d came", after.Name, n.left, n.came))
@@ -57,7 +60,9 @@ func (r *recorder) changes(ctx context.Context, before, after *v1alpha1.Rebalanc
 	}
 }
 
-func (r *recorder) words(e Event, run *v1alpha1.Rebalance) (kind, reason, message string) {
+// words are none for what only goes on: why a run waits is told anew each second.
+func (r *recorder) words(e Event, old *v1alpha1.RebalanceProgress, run *v1alpha1.Rebalance) (kind, reason, message string) {
+	begins := func(condition string) bool { return e.Message != "" && complaint(old, condition) == "" }
 	switch {
 	case e.Type == EventPhase:
 		return corev1.EventTypeNormal, string(e.Phase), fmt.Sprintf("driven by %s", run.Status.Driver)
@@ -65,17 +70,22 @@ func (r *recorder) words(e Event, run *v1alpha1.Rebalance) (kind, reason, messag
 		return corev1.EventTypeWarning, "TooManyFailures", e.Message
 	case e.Type == EventLimited && e.Reached:
 		return corev1.EventTypeNormal, "LimitReached", e.Message
-	case e.Type == EventBlocked && e.Message != "":
+	case e.Type == EventBlocked && begins(v1alpha1.ConditionRoutersAcknowledged):
 		return corev1.EventTypeWarning, "RouterSilent", e.Message
-	case e.Type == EventCells && e.Message != "":
+	case e.Type == EventCells && begins(v1alpha1.ConditionCellsUsable):
 		return corev1.EventTypeWarning, "CellUnusable", e.Message
-	case e.Type == EventWindow && e.Message != "":
+	case e.Type == EventWindow && e.Message != "" && e.Window.Now < old.Window:
 		return corev1.EventTypeWarning, "WindowReduced", e.Message
-	case e.Type == EventFailed && e.Unit.Attempts == 1 && r.failed < maxRecorded:
+	case e.Type == EventFailed && (e.Unit.Attempts == 1 || !failed(old, e.Unit)) && r.failed < maxRecorded:
 		r.failed++
 		return corev1.EventTypeWarning, "UnitFailed", fmt.Sprintf("%s (%s→%s): %s", e.Unit.Key, e.Unit.From, e.Unit.To, e.Message)
 	}
 	return "", "", ""
+}
+
+// failed says whether a unit had failed already. Its first two attempts may be told of at once.
+func failed(status *v1alpha1.RebalanceProgress, unit *UnitEvent) bool {
+	return slices.ContainsFunc(status.Failures, func(f v1alpha1.UnitFailure) bool { return f.Key == unit.Key && f.From == unit.From })
 }
 
 type traffic struct{ left, came int64 }
