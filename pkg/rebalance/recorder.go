@@ -18,6 +18,8 @@ import (
 const (
 	// maxRecorded bounds how many failed units one driver records.
 	maxRecorded = 50
+	// maxEventMessage is how much of what happened is recorded, in bytes.
+	maxEventMessage = 1000
 	// recordTimeout is how long one record may take. It is for people, and nothing waits for it.
 	recordTimeout = 2 * time.Second
 )
@@ -110,7 +112,7 @@ func (r *recorder) write(ctx context.Context, kind, name string, uid types.UID, 
 		InvolvedObject: corev1.ObjectReference{
 			APIVersion: v1alpha1.GroupVersion().String(), Kind: kind, Name: name, UID: uid,
 		},
-		Type: eventType, Reason: reason, Message: message[:min(len(message), 1000)],
+		Type: eventType, Reason: reason, Message: shorten(message, maxEventMessage),
 		Source:         corev1.EventSource{Component: "kubecell-rebalance", Host: r.driver},
 		FirstTimestamp: now, LastTimestamp: now, Count: 1,
 	}, metav1.CreateOptions{FieldManager: v1alpha1.FieldManager})

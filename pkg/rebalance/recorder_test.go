@@ -60,3 +60,11 @@ func TestWhatGoesOnIsRecordedOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestNoCharacterIsCutInTwo(t *testing.T) {
+	for text, want := range map[string]string{"": "", "abcd": "abcd", "abcde": "abcd…", "abé": "abé", "abcé": "abc…", "a→b": "a→…", "ab→": "ab…"} {
+		if got := shorten(text, 4); got != want {
+			t.Errorf("%q is cut to %q; want %q", text, got, want)
+		}
+	}
+}

@@ -22,7 +22,7 @@ const (
 	maxFailuresShown = 100
 	// speedOver is the time over which speed is measured.
 	speedOver = 30 * time.Second
-	// maxMessage is how much of a failure's reason is kept.
+	// maxMessage is how much of a failure's reason is kept, in bytes.
 	maxMessage = 500
 )
 
@@ -225,9 +225,7 @@ func (t *tracker) ended(p pair, key string, blocked time.Duration, failure *v1al
 	id := failureOf(key, p.from)
 	switch {
 	case failure != nil:
-		if len(failure.Message) > maxMessage {
-			failure.Message = strings.ToValidUTF8(failure.Message[:maxMessage], "") + "…"
-		}
+		failure.Message = shorten(failure.Message, maxMessage)
 		t.failing[id] = *failure
 		return
 	case counts:
@@ -236,6 +234,14 @@ func (t *tracker) ended(p pair, key string, blocked time.Duration, failure *v1al
 		progress.Total = max(progress.Total, progress.Moved)
 	}
 	delete(t.failing, id)
+}
+
+// shorten cuts a text that has more bytes, and no character in two.
+func shorten(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
 // failed is how many units count against the limit.
