@@ -96,7 +96,7 @@ func (b *bed) maintenance(cell string, on bool) {
 	b.must(err)
 }
 
-func wantRefusal(t *testing.T, err error, words string) {
+func wantRefusal(t testing.TB, err error, words string) {
 	t.Helper()
 	var refused *exit.Error
 	if !errors.As(err, &refused) || !strings.Contains(err.Error(), words) || refused.Hint(exit.Plugin) == "" {

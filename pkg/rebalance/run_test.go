@@ -103,19 +103,30 @@ func phases(d *driving) []v1alpha1.RebalancePhase {
 	return out
 }
 
-// TestAKilledDriverIsFollowedByAnother kills the process of a driver at each named step, of the run and of its units, and
-// wants another one to bring the run to the same end as one that nobody disturbs.
-func TestAKilledDriverIsFollowedByAnother(t *testing.T) {
-	var undisturbed map[string]traces
+// replacing is a run that has 3 take the place of 1, and of which few objects stay where they are.
+func replacing(t *testing.T) (*bed, map[string]placed) {
+	b := newBed(t, member(1, 100), member(2, 100))
+	before := b.fill(few)
+	b.want(member(2, 100), member(3, 100))
+	return b, before
+}
+
+// undisturbed is what a run leaves that nobody disturbs.
+func undisturbed(t *testing.T) (left map[string]traces) {
 	t.Run("undisturbed", func(t *testing.T) {
-		b := newBed(t, member(1, 100), member(2, 100))
-		before := b.fill(few)
-		b.want(member(2, 100), member(3, 100))
+		b, before := replacing(t)
 		d := b.driver("it")
 		b.start(d, b.accepted(v1alpha1.RebalanceSpec{}).Run.Name)
 		b.finish(d, v1alpha1.RebalanceSucceeded)
-		undisturbed = b.left(before)
+		left = b.left(before)
 	})
+	return left
+}
+
+// TestAKilledDriverIsFollowedByAnother kills the process of a driver at each named step, of the run and of its units, and
+// wants another one to bring the run to the same end as one that nobody disturbs.
+func TestAKilledDriverIsFollowedByAnother(t *testing.T) {
+	undisturbed := undisturbed(t)
 	var steps []string
 	for _, step := range rebalance.StepNames() {
 		steps = append(steps, string(step))
@@ -127,9 +138,7 @@ func TestAKilledDriverIsFollowedByAnother(t *testing.T) {
 	}
 	for _, step := range steps {
 		t.Run(step, func(t *testing.T) {
-			b := newBed(t, member(1, 100), member(2, 100))
-			before := b.fill(few)
-			b.want(member(2, 100), member(3, 100))
+			b, before := replacing(t)
 			name := b.accepted(v1alpha1.RebalanceSpec{}).Run.Name
 			b.killAt(name, step)
 			b.forgetLease()
