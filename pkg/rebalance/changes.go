@@ -36,12 +36,14 @@ func Changes(before, after *v1alpha1.Rebalance) []Event {
 	}{
 		{v1alpha1.ConditionRoutersAcknowledged, EventBlocked},
 		{v1alpha1.ConditionCellsUsable, EventCells},
-		{v1alpha1.ConditionHealthy, EventStopped},
 	} {
 		was, is := complaint(old, c.condition), complaint(now, c.condition)
 		if was != is {
 			add(Event{Type: c.event, Message: is})
 		}
+	}
+	if was, is := stopped(before), stopped(after); was != is {
+		add(Event{Type: EventStopped, Message: is})
 	}
 	if was, is := complaint(old, v1alpha1.ConditionUnlimited), complaint(now, v1alpha1.ConditionUnlimited); was != is {
 		add(Event{Type: EventLimited, Message: is, Reached: LimitReached(now)})
@@ -72,6 +74,14 @@ func complaint(status *v1alpha1.RebalanceProgress, condition string) string {
 		return ""
 	}
 	return c.Message
+}
+
+// stopped is why a run has paused itself. A record says it until somebody drives, also of one that was resumed.
+func stopped(run *v1alpha1.Rebalance) string {
+	if !run.Spec.Paused {
+		return ""
+	}
+	return complaint(&run.Status, v1alpha1.ConditionHealthy)
 }
 
 // failures are the units that failed once more.

@@ -313,6 +313,35 @@ func TestChangesAreToldOnceAndAsJSON(t *testing.T) {
 	}
 }
 
+// TestARunThatWasResumedIsNotStopped though nobody drives who would say so in its record.
+func TestARunThatWasResumedIsNotStopped(t *testing.T) {
+	run := &v1alpha1.Rebalance{Spec: v1alpha1.RebalanceSpec{Paused: true}}
+	tr := newTracker(&run.Status, "it")
+	tr.condition(v1alpha1.ConditionHealthy, false, "TooManyFailures", "too many")
+	run.Status = tr.snapshot(time.Now())
+	resumed := run.DeepCopy()
+	resumed.Spec.Paused = false
+	for name, c := range map[string]struct {
+		before, after *v1alpha1.Rebalance
+		want          []string
+	}{
+		"paused":          {nil, run, []string{"too many"}},
+		"resumed":         {nil, resumed, nil},
+		"when it resumes": {run, resumed, []string{""}},
+		"when it pauses":  {resumed, run, []string{"too many"}},
+	} {
+		var told []string
+		for _, e := range Changes(c.before, c.after) {
+			if e.Type == EventStopped {
+				told = append(told, e.Message)
+			}
+		}
+		if diff := cmp.Diff(c.want, told); diff != "" {
+			t.Errorf("%s (-want +told):\n%s", name, diff)
+		}
+	}
+}
+
 func TestSpeedAndTheEndThatItPromises(t *testing.T) {
 	start := time.Date(2026, 3, 7, 12, 0, 0, 0, time.UTC)
 	p := pair{"a", "b"}
