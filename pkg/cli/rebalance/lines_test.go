@@ -96,6 +96,26 @@ func TestWithoutATerminal(t *testing.T) {
 	wantText(t, stdout, `"by": "`+admin+`"`, `"reason": "INC-7: room"`)
 }
 
+// TestARunThatPausesItselfEndsTheCommand: nobody would see it without a terminal. It goes on when it is resumed.
+func TestARunThatPausesItselfEndsTheCommand(t *testing.T) {
+	b := newBed(t)
+	b.change(t)
+	before := b.homes(t)
+	planned, _ := b.must(t, 0, "rebalance", "--dry-run", "-o", "name")
+	third := strings.TrimPrefix(strings.Fields(planned)[2], namespace+"/")
+	makeRoom := b.squat(t, third, before[third])
+	_, stderr := b.must(t, 6, "rebalance", "--window", "5", "--max-failures", "0", "--yes")
+	name := b.unfinished(t).Name
+	wantText(t, stderr, "rebalance "+name+" has paused itself: 1 units failed and maxFailures is 0",
+		"hint: kubectl cell rebalance status   # says what failed; then: kubectl cell rebalance resume", "undo: kubectl cell rebalance abort")
+	stdout, _ := b.must(t, 0, "rebalance", "status")
+	wantText(t, stdout, "Paused", third)
+	makeRoom()
+	b.whole(t)
+	b.must(t, 0, "rebalance", "resume")
+	b.finish(t, v1alpha1.RebalanceSucceeded)
+}
+
 // wantDry has a subcommand for the run say what it would do and write, and wants nothing of the run's spec to be changed.
 func (b *bed) wantDry(t *testing.T, args []string, says, patch string) {
 	t.Helper()

@@ -19,6 +19,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/daemon"
+	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
@@ -190,4 +191,44 @@ func (b *bed) finish(t *testing.T, want v1alpha1.RebalancePhase) {
 	if run.Status.Phase != want {
 		t.Errorf("the run is %s; want %s", run.Status.Phase, want)
 	}
+}
+
+// homes are the cells that items live in.
+func (b *bed) homes(t *testing.T) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for _, cell := range []string{"cell-1", "cell-2"} {
+		list, err := b.direct(t, cell).CoreV1().ConfigMaps(namespace).List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, cm := range list.Items {
+			if strings.HasPrefix(cm.Name, "item-") && cm.Labels[v1alpha1.LabelRebalanceStatus] == "" {
+				out[cm.Name] = cell
+			}
+		}
+	}
+	return out
+}
+
+// squat makes an object of an item's name in the cell that the item does not live in, so that it cannot move there.
+func (b *bed) squat(t *testing.T, item, home string) (makeRoom func()) {
+	t.Helper()
+	cell := map[string]string{"cell-1": "cell-2", "cell-2": "cell-1"}[home]
+	mover, err := kubernetes.NewForConfig(fence.AsMover(b.box.Cell(t, cell))) // who alone may delete a tombstone
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps := mover.CoreV1().ConfigMaps(namespace)
+	makeRoom = func() {
+		if err := maps.Delete(t.Context(), item, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			t.Fatal(err)
+		}
+	}
+	makeRoom() // an earlier run may have left a tombstone
+	squatter := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: item}}
+	if _, err := maps.Create(t.Context(), squatter, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return makeRoom
 }

@@ -9,13 +9,8 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 	"github.com/google/go-cmp/cmp"
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
-	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
 	"github.com/kubecell/kubectl-cell/pkg/tui/terminaltest"
 )
@@ -164,46 +159,6 @@ func (b *bed) abort(t *testing.T, screen *terminaltest.Terminal, name string) {
 	if code := screen.Ended(); code != 1 {
 		t.Errorf("ended with %d; want 1", code)
 	}
-}
-
-// homes are the cells that items live in.
-func (b *bed) homes(t *testing.T) map[string]string {
-	t.Helper()
-	out := map[string]string{}
-	for _, cell := range []string{"cell-1", "cell-2"} {
-		list, err := b.direct(t, cell).CoreV1().ConfigMaps(namespace).List(t.Context(), metav1.ListOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, cm := range list.Items {
-			if strings.HasPrefix(cm.Name, "item-") && cm.Labels[v1alpha1.LabelRebalanceStatus] == "" {
-				out[cm.Name] = cell
-			}
-		}
-	}
-	return out
-}
-
-// squat makes an object of an item's name in the cell that the item does not live in, so that it cannot move there.
-func (b *bed) squat(t *testing.T, item, home string) (makeRoom func()) {
-	t.Helper()
-	cell := map[string]string{"cell-1": "cell-2", "cell-2": "cell-1"}[home]
-	mover, err := kubernetes.NewForConfig(fence.AsMover(b.box.Cell(t, cell))) // who alone may delete a tombstone
-	if err != nil {
-		t.Fatal(err)
-	}
-	maps := mover.CoreV1().ConfigMaps(namespace)
-	makeRoom = func() {
-		if err := maps.Delete(t.Context(), item, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			t.Fatal(err)
-		}
-	}
-	makeRoom() // an earlier run may have left a tombstone
-	squatter := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: item}}
-	if _, err := maps.Create(t.Context(), squatter, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	return makeRoom
 }
 
 // TestALostTerminal takes the terminal away in the middle of a run: no unit is left half moved, and the backup
