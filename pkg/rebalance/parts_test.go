@@ -143,40 +143,6 @@ func TestARoundWaitsForAShareOfTheUnitsInFlight(t *testing.T) {
 	}
 }
 
-func TestALaneHoldsAfterMisses(t *testing.T) {
-	now := time.Unix(1000, 0)
-	l := &lane{}
-	for n := range 5 {
-		l.ready = append(l.ready, &task{order: n, begun: n == 0})
-	}
-	if got := l.next(now, true); got == nil || got.order != 0 {
-		t.Fatalf("first is %+v; want the one that was begun", got)
-	}
-	if got := l.next(now, true); got != nil {
-		t.Errorf("%+v begins in a pause", got)
-	}
-	for range missesToHold {
-		l.missed(now)
-	}
-	if l.next(now, false) != nil {
-		t.Error("a unit begins while the lane is held")
-	}
-	later := now.Add(lastRetry)
-	probe := l.next(later, false)
-	l.inFlight++
-	if probe == nil || l.next(later, false) != nil {
-		t.Error("want one unit at a time to try a lane that is held")
-	}
-	l.inFlight--
-	probe.begun = true
-	probe.retry(later)
-	l.wait(probe)
-	l.rush(later)
-	if got := l.next(later, true); got != probe {
-		t.Errorf("%+v; want the unit that is half moved", got)
-	}
-}
-
 // TestWhatIsWantedDoesNotGoBack has a watch deliver a state that is older than the one that was read.
 func TestWhatIsWantedDoesNotGoBack(t *testing.T) {
 	state := func(version string, paused bool) *v1alpha1.Rebalance {
