@@ -118,6 +118,33 @@ func TestIdentityIsToldAsItIs(t *testing.T) {
 	}
 }
 
+// TestARevokedTokenIsRefused though the router, and the RCP behind it, remember for a while that it was good.
+func TestARevokedTokenIsRefused(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "revoked")
+	accounts := kube(t, b.router).CoreV1().ServiceAccounts(ns)
+	if _, err := accounts.Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "robot"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	robot := anonymous(b.router)
+	robot.BearerToken = b.token(t, ns, "robot")
+	if who := whoAmI(t, robot); who.Username != "system:serviceaccount:"+ns+":robot" {
+		t.Fatalf("the robot is %s", who.Username)
+	}
+	if err := accounts.Delete(t.Context(), "robot", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	const patience = time.Minute // of which 20 s is what is promised
+	var last error
+	err := wait.PollUntilContextTimeout(t.Context(), pollInterval, patience, true, func(ctx context.Context) (bool, error) {
+		_, last = kube(t, robot).AuthenticationV1().SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+		return last != nil, nil
+	})
+	if err != nil || !apierrors.IsUnauthorized(last) {
+		t.Errorf("a token of an account that is gone: %v, %v; want unauthorized", last, err)
+	}
+}
+
 func TestIdentityByOIDC(t *testing.T) {
 	b := newBed(t)
 	ns := b.namespace(t, "oidc")

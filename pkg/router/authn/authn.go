@@ -4,8 +4,8 @@
 //	bearer token ─▶ cache (10 s) ─▶ JWT of a configured issuer ─▶ TokenReview by the RCP ─▶ what the RCP said before
 //
 // It promises that a token which the RCP accepted goes on being accepted while the RCP cannot be asked, for
-// [HeldFor] and never beyond the expiry that the token itself names; and that a token which the RCP revoked is
-// refused after [CacheTTL] as long as the RCP can be asked. A failure to ask is told apart from a refusal:
+// [HeldFor] and never beyond the expiry that the token itself names; and that a token which the RCP refuses is
+// refused after [CacheTTL] as long as the RCP can be asked, which remembers for as long itself that a token was good. A failure to ask is told apart from a refusal:
 // see [Failure].
 //
 // It does not say what a client may do: the control plane that serves the request does. Anonymous
