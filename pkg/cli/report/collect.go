@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -211,9 +212,30 @@ func tail(path string) ([]byte, error) {
 	if from == 0 {
 		return data, nil
 	}
-	// A secret that begins before the first whole line would not be recognised.
-	if i := bytes.IndexByte(data, '\n'); i >= 0 {
-		return data[i+1:], nil
+	return whole(data), nil
+}
+
+// orphan is a line that may belong to a secret whose beginning is not there: indented, or nothing but base64.
+var orphan = regexp.MustCompile(`^(?:[ \t].*|[A-Za-z0-9+/=_-]*)\r?$`)
+
+// whole returns what remains of the end of a file without the rest of a secret that begins before it, and would not be
+// recognised: the first line, what goes on with it, and all up to an end of PEM that has no beginning.
+func whole(data []byte) []byte {
+	i := bytes.IndexByte(data, '\n')
+	if i < 0 {
+		return nil
 	}
-	return nil, nil
+	data = data[i+1:]
+	begin, end := bytes.Index(data, []byte("-----BEGIN ")), bytes.Index(data, []byte("-----END "))
+	if end >= 0 && (begin < 0 || end < begin) {
+		_, data, _ = bytes.Cut(data[end:], []byte("\n"))
+	}
+	for len(data) > 0 {
+		line, rest, _ := bytes.Cut(data, []byte("\n"))
+		if !orphan.Match(line) {
+			break
+		}
+		data = rest
+	}
+	return data
 }

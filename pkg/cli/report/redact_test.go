@@ -2,6 +2,8 @@ package report
 
 import (
 	"encoding/base64"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -63,6 +65,41 @@ func TestSecretsAreTakenOut(t *testing.T) {
 }
 
 // What helps to find a fault is not taken for a secret.
+// TestASecretThatIsCutIsTakenOut where the end of a long log begins in the middle of it.
+func TestASecretThatIsCutIsTakenOut(t *testing.T) {
+	for name, c := range map[string]struct{ before, cut, stays string }{
+		"a line":             {"password: hun", "ter2 and more\n", "level=info msg=first\n"},
+		"PEM":                {"-----BEGIN EC PRIVATE KEY-----\nMHc", "CAQEE\nhunter2\n-----END EC PRIVATE KEY-----\n", "level=info msg=first\n"},
+		"PEM within a line":  {`{"msg":"-----BEGIN EC PRIVATE KEY-----\n`, "hunter2\nhunter2\n-----END EC PRIVATE KEY-----\\n\"}\n", "level=info msg=first\n"},
+		"PEM that goes on":   {"-----BEGIN EC PRIVATE KEY-----\nMHc", "CAQEE\nhunter2\n", "level=info msg=first\n"},
+		"a block of YAML":    {"password: |\n  hun", "ter2\n  hunter2\n\n\thunter2\n", "level=info msg=first\n"},
+		"another one begins": {"level=in", "fo msg=zeroth\n", "level=info msg=first\n-----BEGIN CERTIFICATE-----\nhunter2\n-----END CERTIFICATE-----\n"},
+		"nothing else":       {"password: hunter2", "hunter2", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "log")
+			rest := c.cut + c.stays + strings.Repeat("level=info msg=ordinary\n", logBytes/24+1)
+			if c.stays == "" {
+				rest = strings.Repeat("hunter2", logBytes/7+1)
+			}
+			rest = rest[:logBytes]
+			if err := os.WriteFile(path, []byte(c.before+rest), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			data, err := tail(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasPrefix(string(data), c.stays) {
+				t.Errorf("it begins with %.60q; want %q", data, c.stays)
+			}
+			if clean := string(newRedactor().clean(data)); strings.Contains(clean, "hunter2") {
+				t.Errorf("a secret is left: %.200s", clean)
+			}
+		})
+	}
+}
+
 func TestOrdinaryTextStays(t *testing.T) {
 	for _, text := range []string{
 		`{"time":"2026-01-02T03:04:05Z","level":"INFO","msg":"cell answers again","cell":"cell-3","after":"2.1s"}`,
