@@ -124,6 +124,18 @@ func whoHas(ctx context.Context, state *feed.State, info *request.RequestInfo, s
 	return found
 }
 
+// takenElsewhere says of a create of what may be in any cell whether it is in another one already. One that does not answer
+// within findGrace is not waited for. Events, of which there are many, have names that are drawn.
+func (h *handler) takenElsewhere(r *http.Request, state *feed.State, info *request.RequestInfo, to route.Route) bool {
+	if info.Verb != "create" || info.Subresource != "" || info.Resource == "events" || to.Action != route.Forward || !route.HasNoPlace(info, state.Snapshot) {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), findGrace)
+	defer cancel()
+	others := slices.DeleteFunc(state.Snapshot.Table.Cells(), func(cell string) bool { return cell == to.Source })
+	return len(holding(whoHas(ctx, state, info, others))) > 0
+}
+
 // holding are the findings of an object that counts. One that moves counts where it has neither left nor is arriving,
 // and between the two where it arrives: in the copy of its tombstone, since others may be left of earlier moves.
 func holding(found []finding) (holders []finding) {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
@@ -177,6 +178,10 @@ func (h *handler) act(w http.ResponseWriter, r *http.Request, state *feed.State,
 			if to.Action == route.Place {
 				// Neither name nor generateName: any control plane refuses it in the API's own words.
 				to = route.Route{Action: route.Forward, Source: route.RCP}
+			}
+			if h.takenElsewhere(r, state, &named, to) {
+				h.refuse(w, r, apierrors.NewAlreadyExists(schema.GroupResource{Group: named.APIGroup, Resource: named.Resource}, named.Name))
+				return
 			}
 			h.act(w, r, state, &named, to)
 		})

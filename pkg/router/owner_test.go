@@ -140,5 +140,10 @@ func TestALocalObjectIsMadeWhereItsOwnerIs(t *testing.T) {
 				t.Errorf("in %s: pod: %v; its owner: %v", cell, podErr, ownerErr)
 			}
 		}
+		// One without an owner would be made in the cell of the namespace.
+		pod.OwnerReferences = nil
+		if _, err := client.Pods(ns).Create(t.Context(), pod, metav1.CreateOptions{}); !apierrors.IsAlreadyExists(err) {
+			t.Errorf("create another %s: %v; want that it exists", pod.Name, err)
+		}
 	}
 }
