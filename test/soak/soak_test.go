@@ -215,7 +215,11 @@ func snapshot(t *testing.T, s *sandboxtest.Sandbox) *routing.Snapshot {
 
 // counts are what writers did. Done are the writes that were answered and changed something, failed those that were not
 // answered, and refused those that were answered otherwise than the writer had to expect.
-type counts struct{ done, failed, refused, idle atomic.Int64 }
+type counts struct {
+	done, failed, refused, idle atomic.Int64
+	// cuts are those of the failed that were sent.
+	cuts cuts
+}
 
 // report logs the counts and returns the writes a second.
 func (c *counts) report(t *testing.T, took time.Duration) float64 {
@@ -233,7 +237,9 @@ func startWriters(t *testing.T, s *sandboxtest.Sandbox, namespaces []string) (wr
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	for i := range writers {
-		router, err := dynamic.NewForConfig(s.Router(t))
+		config := s.Router(t)
+		config.Wrap(written.cuts.watch)
+		router, err := dynamic.NewForConfig(config)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,13 +15,14 @@ type stands struct {
 	refusals []int // how many there were
 	written  *counts
 	refused  int64
+	cuts     int // how many there were
 }
 
 // standing waits until each informer has its watch, and takes down what there is.
 func standing(t *testing.T, watched []*follower, written *counts) stands {
 	t.Helper()
 	awaitWatches(t, watched, veryShort)
-	out := stands{watched: watched, written: written, refused: written.refused.Load()}
+	out := stands{watched: watched, written: written, refused: written.refused.Load(), cuts: len(written.cuts.list())}
 	for _, f := range watched {
 		out.lists = append(out.lists, f.lists.Load())
 		out.refusals = append(out.refusals, len(f.refused()))
@@ -29,8 +30,8 @@ func standing(t *testing.T, watched []*follower, written *counts) stands {
 	return out
 }
 
-// wantSame wants no informer to have asked for everything again, and nobody to have been refused anything, when each
-// has its watch again.
+// wantSame wants no informer to have asked for everything again, nobody to have been refused anything, and every write that
+// was sent to have been answered, when each has its watch again.
 func (s stands) wantSame(t *testing.T, after string) {
 	t.Helper()
 	awaitWatches(t, s.watched, 0)
@@ -43,6 +44,9 @@ func (s stands) wantSame(t *testing.T, after string) {
 	}
 	if n := s.written.refused.Load() - s.refused; n > 0 {
 		t.Errorf("after %s: %d writes were refused", after, n)
+	}
+	if met := s.written.cuts.list()[s.cuts:]; len(met) > 0 {
+		t.Errorf("after %s: %d writes were sent and not answered, such as %s", after, len(met), met[0])
 	}
 }
 
