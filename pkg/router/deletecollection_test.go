@@ -2,15 +2,20 @@ package router_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 )
 
@@ -116,5 +121,64 @@ func TestADeletionTellsWhichCellFails(t *testing.T) {
 	err = maps.DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{})
 	if !apierrors.IsServiceUnavailable(err) || !strings.Contains(err.Error(), "cell-2") {
 		t.Errorf("%v; want %d that names cell-2", err, http.StatusServiceUnavailable)
+	}
+}
+
+// TestADeletionTellsHowFarItCame where a cell goes away in the middle; asked again, it goes on.
+func TestADeletionTellsHowFarItCame(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "delcollhalf")
+	names := b.oneOfEach(t, ns)
+	b.fillCell(t, "cell-2", ns, 100)
+	maps := kube(t, impatient(b.router)).CoreV1().ConfigMaps(ns)
+	gate := b.gate(t, "cell-2", maps, names["cell-2"])
+	gate.Slow(20 * time.Millisecond) // each of a hundred deletions, eight at once
+	direct := kube(t, b.cells["cell-2"]).CoreV1().ConfigMaps(ns)
+	deletions, err := direct.Watch(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer deletions.Stop()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- maps.DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{})
+	}()
+	for event := range deletions.ResultChan() {
+		if event.Type == watch.Deleted {
+			break
+		}
+	}
+	gate.Refuse()
+	err = <-ended
+	if !apierrors.IsServiceUnavailable(err) || !strings.Contains(err.Error(), "cell-2") || !regexp.MustCompile(`deleted \d+ of 11\d objects`).MatchString(err.Error()) {
+		t.Errorf("%v; want 503 that names cell-2 and says how many are deleted", err)
+	}
+	if left, err := direct.List(t.Context(), metav1.ListOptions{}); err != nil || len(left.Items) < 2 {
+		t.Errorf("cell-2 has %d left, %v; want it to have been cut off in the middle", len(left.Items), err)
+	}
+	gate.Slow(0)
+	gate.Pass()
+	until(t, "the rest to be deleted", func(ctx context.Context) bool {
+		return maps.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}) == nil
+	})
+	list, err := maps.List(t.Context(), metav1.ListOptions{})
+	if err != nil || slices.ContainsFunc(list.Items, func(m corev1.ConfigMap) bool { return m.Name != rootCA }) {
+		t.Errorf("%d are left, %v", len(list.Items), err)
+	}
+}
+
+// fillCell makes so many config maps that one cell owns, past the router.
+func (b *bed) fillCell(t *testing.T, cell, ns string, n int) {
+	t.Helper()
+	snap, maps := b.snapshot(t), kube(t, b.cells[cell]).CoreV1().ConfigMaps(ns)
+	for i := 0; n > 0; i++ {
+		name := fmt.Sprintf("of-%s-%d", cell, i)
+		if p, _ := snap.Table.LookupKey(ns + "/" + name); p.Old() != cell {
+			continue
+		}
+		if _, err := maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		n--
 	}
 }

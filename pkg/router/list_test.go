@@ -220,20 +220,26 @@ func TestScaleAndStatusGoToTheOwner(t *testing.T) {
 	}
 }
 
+// TestAWatchOfOneNameIsServedByItsCell while all others hang.
 func TestAWatchOfOneNameIsServedByItsCell(t *testing.T) {
 	b := newBed(t)
 	ns := b.namespace(t, "watchone")
+	names := b.oneOfEach(t, ns)
 	maps := kube(t, b.router).CoreV1().ConfigMaps(ns)
-	created, err := maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "x"}}, metav1.CreateOptions{})
+	for _, cell := range []string{"cell-2", "cell-3"} {
+		b.gate(t, cell, maps, names[cell]).Hang()
+	}
+	one := names["cell-1"]
+	there, err := maps.Get(t.Context(), one, getOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := maps.Watch(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=x", ResourceVersion: created.ResourceVersion})
+	w, err := maps.Watch(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=" + one, ResourceVersion: there.ResourceVersion})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer w.Stop()
-	if err := maps.Delete(t.Context(), "x", metav1.DeleteOptions{}); err != nil {
+	if err := maps.Delete(t.Context(), one, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if event := <-w.ResultChan(); event.Type != "DELETED" {

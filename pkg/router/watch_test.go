@@ -207,6 +207,31 @@ func TestABookmarkIsAPositionToGoOnFrom(t *testing.T) {
 	}
 }
 
+// TestAWatchEndsAfterItsTime in order, for several cells and for one.
+func TestAWatchEndsAfterItsTime(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "timely")
+	names := b.fill(t, ns, 6)
+	second := int64(1)
+	for what, selector := range map[string]string{"several cells": "", "one cell": "metadata.name=" + names[0]} {
+		ctx, cancel := context.WithTimeout(t.Context(), pollTimeout)
+		defer cancel()
+		w, err := kube(t, b.router).CoreV1().ConfigMaps(ns).Watch(ctx, metav1.ListOptions{TimeoutSeconds: &second, FieldSelector: selector})
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := 0
+		for e := range w.ResultChan() {
+			if seen++; e.Type != watch.Added {
+				t.Errorf("%s: event %s %v", what, e.Type, e.Object)
+			}
+		}
+		if ctx.Err() != nil || seen == 0 {
+			t.Errorf("%s: %d events, and then %v; want it to end by itself", what, seen, ctx.Err())
+		}
+	}
+}
+
 // Any number of watches show the events of all cells in one order, and one can begin at any event of
 // another.
 func TestWatchesAgreeOnTheOrderOfEvents(t *testing.T) {
