@@ -70,23 +70,21 @@ func (r *returning) emptied(ctx context.Context, config *rest.Config) error {
 			return err
 		}
 	}
-	if err := r.cleared(ctx, config, snap); err != nil {
-		return err
-	}
+	r.clear(ctx, config, snap)
 	r.took(StepThaw, "the cell is empty, and takes writes again")
 	return nil
 }
 
-// cleared deletes the copies of namespaces and definitions that were deleted while nobody waited for the cell.
-func (r *returning) cleared(ctx context.Context, config *rest.Config, snap *routing.Snapshot) error {
+// clear deletes the copies of namespaces and definitions that were deleted while nobody waited for the cell. What is not
+// deleted is left alone by all, and named.
+func (r *returning) clear(ctx context.Context, config *rest.Config, snap *routing.Snapshot) {
 	n, err := replication.Clear(ctx, r.RCP, config, r.Cell, snap)
 	if err != nil {
-		return fmt.Errorf("delete copies without a source in cell %s: %w", r.Cell, err)
+		r.Logger.Warn("cannot delete copies without a source", "cell", r.Cell, "err", err)
 	}
 	if n > 0 {
 		r.Logger.Info("deleted namespaces and definitions that were deleted while the cell was away", "cell", r.Cell, "copies", n)
 	}
-	return nil
 }
 
 // join puts the cell into the wanted ring with the weight that it had, and ends the run.

@@ -124,11 +124,14 @@ func (c *connection) storeCell(ctx context.Context, i *inspection, ring *v1alpha
 		return report, err
 	}
 	copied, err := replication.Sync(ctx, c.config, i.config, i.cell.Name, snap)
-	if errors.Is(err, replication.ErrForeign) {
+	replicated := Check{Name: "replicated", Detail: fmt.Sprintf("%d objects", copied.Objects)}
+	switch foreign := replication.OnlyForeign(err); {
+	case foreign && isMember(ring, i.cell.Name):
+		replicated.Detail, replicated.Warning = err.Error(), true
+	case foreign:
 		return report, exit.Errorf(exit.Partial, "cell %s is stored but not in the ring: it was a cell before, and what it has is not all of this federation: %w", i.cell.Name, err).
-			WithHint("delete in the cell what is named, if nothing of it is needed, and run the command again")
-	}
-	if err != nil {
+			WithHint("delete in the cell what is named, if nothing of it is needed, or have it adopted by kubecell.io/adopts-copies-of; then run the command again")
+	case err != nil:
 		return report, exit.Errorf(exit.Partial, "cell %s is stored but not in the ring: some objects could not be copied to it: %w", i.cell.Name, err).
 			WithHint("kubectl cell add %s --kubeconfig FILE   # again; it goes on where it stopped", i.cell.Name)
 	}
@@ -137,8 +140,18 @@ func (c *connection) storeCell(ctx context.Context, i *inspection, ring *v1alpha
 		return report, err
 	}
 	report.Checks = append(withoutCheck(report.Checks, "CRDs match"), i.checks...)
-	report.Checks = append(report.Checks, Check{Name: "replicated", Detail: fmt.Sprintf("%d objects", copied.Objects)})
+	report.Checks = append(report.Checks, replicated)
 	return report, c.awaitFence(ctx, cell, fenced, &report)
+}
+
+// isMember says whether a cell is in a ring, or is wanted there.
+func isMember(ring *v1alpha1.Ring, cell string) bool {
+	for _, layout := range []*v1alpha1.RingLayout{&ring.Spec.RingLayout, ring.Status.Current, ring.Status.Target} {
+		if layout != nil && memberIndex(layout.Members, cell) >= 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func withoutCheck(checks []Check, name string) []Check {

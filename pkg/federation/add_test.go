@@ -1,6 +1,7 @@
 package federation_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -230,6 +231,41 @@ func TestAddRefuses(t *testing.T) {
 }
 
 // TestAddRefusesACellThatIsTooOld, by its version alone, before anything else is asked of it.
+// TestAddNamesWhatIsNotOfTheFederation: a cell that is to join has to be rid of it first; one that is there is used.
+func TestAddNamesWhatIsNotOfTheFederation(t *testing.T) {
+	b := newBed(t)
+	b.init(t, 1)
+	for i := range 2 {
+		client, err := kubernetes.NewForConfig(b.cells[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		lost := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+			Name: "lost", Annotations: map[string]string{v1alpha1.AnnotationReplicatedFrom: "2b4f0e3c-0000-4000-8000-000000000000"},
+		}}
+		if _, err := client.CoreV1().Namespaces().Create(t.Context(), lost, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := client.CoreV1().Namespaces().Delete(context.Background(), "lost", metav1.DeleteOptions{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	report, err := b.add(t, "cell-1", 0)
+	if err != nil {
+		t.Errorf("a member: %v", err)
+	}
+	if !slices.ContainsFunc(report.Checks, func(c federation.Check) bool {
+		return c.Name == "replicated" && c.Warning && strings.Contains(c.Detail, "namespaces lost")
+	}) {
+		t.Errorf("checks of a member: %+v; want what is lost to be named", report.Checks)
+	}
+	if _, err := b.add(t, "cell-2", 1); exit.CodeOf(err) != exit.Partial || !strings.Contains(err.Error(), "namespaces lost") {
+		t.Errorf("a cell that is to join: %v; want it refused by name", err)
+	}
+}
+
 func TestAddRefusesACellThatIsTooOld(t *testing.T) {
 	b := newBed(t)
 	b.init(t, 1)

@@ -436,6 +436,32 @@ func TestARemovedCellIsNotWaitedFor(t *testing.T) {
 	}
 }
 
+// TestACopyOfAnotherHoldsNoSourceUp: it stays, with what is in it, and the source goes.
+func TestACopyOfAnotherHoldsNoSourceUp(t *testing.T) {
+	b := newBed(t)
+	b.makeEverywhere(t, "lost-once")
+	b.relay.cut()
+	b.deleteSource(t, "lost-once")
+	b.awaitCondition(t, "lost-once", "waiting for cell-2")
+	b.setCells(t, "cell-1")
+	b.awaitSourceGone(t, "lost-once")
+	makeNamespace(t, b.rcp, "lost-once", nil)
+	b.relay.mend(t)
+	b.setCells(t, "cell-1", "cell-2")
+	await(t, "it to be named", func(context.Context) string {
+		if log := b.log.String(); !strings.Contains(log, "the router control plane has another object of that name") {
+			return log
+		}
+		return ""
+	})
+	b.deleteSource(t, "lost-once")
+	b.awaitSourceGone(t, "lost-once")
+	b.awaitNamespace(t, "lost-once", true, "cell-2")
+	if err := b.cells["cell-2"].kube.CoreV1().Namespaces().Delete(t.Context(), "lost-once", metav1.DeleteOptions{}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestTheSystemsNamespacesWaitForNobody(t *testing.T) {
 	b := newBed(t)
 	b.makeEverywhere(t, "not-the-systems")

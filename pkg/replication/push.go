@@ -19,6 +19,20 @@ import (
 // look at it, and delete it in the cell or have it adopted: see [v1alpha1.AnnotationAdopts].
 var ErrForeign = errors.New("it is left alone, since what belongs to it would go with it")
 
+// OnlyForeign says whether all that went wrong in a [Sync] is [ErrForeign].
+func OnlyForeign(err error) bool {
+	joined, several := err.(interface{ Unwrap() []error }) //nolint:errorlint // the errors that Sync has joined, and no others
+	if !several {
+		return errors.Is(err, ErrForeign)
+	}
+	for _, one := range joined.Unwrap() {
+		if !errors.Is(one, ErrForeign) {
+			return false
+		}
+	}
+	return true
+}
+
 // outcome is what a push did to a copy.
 type outcome string
 
@@ -36,6 +50,12 @@ const (
 // rcp needs the right to read the source and, for what [WaitsForCells], to patch it.
 func Push(ctx context.Context, rcp dynamic.Interface, cell Cell, o Object) error {
 	return push(ctx, rcp, cell, o, everything, func(outcome) {})
+}
+
+// Follow is Push for a caller that does not know whether the source was written: what has none, and is the cell's own or takes
+// others with it, is left alone.
+func Follow(ctx context.Context, rcp dynamic.Interface, cell Cell, o Object) error {
+	return push(ctx, rcp, cell, o, onlyCopies, func(outcome) {})
 }
 
 // strays says which objects of a cell are deleted there for want of a source.
@@ -143,6 +163,9 @@ func reconcile(ctx context.Context, cell Cell, o Object, source, copied *unstruc
 	if leaving(source) {
 		if leaving(copied) {
 			return unchanged, nil
+		}
+		if source != nil && holdsOthers(o) && foreignTo(source, copied) {
+			return unchanged, fmt.Errorf("copy of %s: it is of another object of that name than the one that is deleted: %w", o, ErrForeign)
 		}
 		return deleted, remove(ctx, cell.Client, o, copied)
 	}

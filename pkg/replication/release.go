@@ -10,6 +10,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
@@ -84,7 +85,7 @@ func (c *Controller) tryRelease(ctx context.Context, o Object) (done bool, err e
 	if source == nil || !leaving(source) || !held(source) {
 		return true, nil
 	}
-	remaining := c.remaining(ctx, o)
+	remaining := c.remaining(ctx, o, source)
 	if len(remaining) == 0 {
 		err := release(ctx, c.rcp, o, source)
 		if apierrors.IsConflict(err) {
@@ -122,9 +123,9 @@ func (r remainder) String() string {
 	return r.cell + " (has not begun)"
 }
 
-// remaining asks all cells at once for their copy of o, and returns by name those that have one or do
+// remaining asks all cells at once for their copy of o, and returns by name those that have one of this source or do
 // not answer.
-func (c *Controller) remaining(ctx context.Context, o Object) []remainder {
+func (c *Controller) remaining(ctx context.Context, o Object, source *unstructured.Unstructured) []remainder {
 	c.mu.Lock()
 	state := c.state
 	running := make(map[string]*cellSync, len(c.cells))
@@ -142,7 +143,7 @@ func (c *Controller) remaining(ctx context.Context, o Object) []remainder {
 			r := remainder{cell: name, unreachable: true}
 			if cell := running[name]; cell != nil {
 				copied, err := find(ctx, cell.cell().Client, o)
-				if err == nil && copied == nil {
+				if err == nil && (copied == nil || foreignTo(source, copied)) {
 					return
 				}
 				r.unreachable = err != nil

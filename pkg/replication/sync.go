@@ -122,7 +122,7 @@ type syncer struct {
 // ends are reached.
 func (s *syncer) resource(ctx context.Context, resource schema.GroupVersionResource) error {
 	objects, err := s.compare(ctx, resource, func(o Object, kept bool) {
-		if err := push(ctx, s.rcp, s.cell, o, onlyCopies, func(outcome) {}); err != nil {
+		if err := Follow(ctx, s.rcp, s.cell, o); err != nil {
 			s.errs = append(s.errs, err)
 		} else if kept {
 			s.report.Applied++

@@ -132,7 +132,7 @@ func TestADeletionTellsHowFarItCame(t *testing.T) {
 	b.fillCell(t, "cell-2", ns, 100)
 	maps := kube(t, impatient(b.router)).CoreV1().ConfigMaps(ns)
 	gate := b.gate(t, "cell-2", maps, names["cell-2"])
-	gate.Slow(20 * time.Millisecond) // each of a hundred deletions, eight at once
+	gate.Slow(200 * time.Millisecond) // each of a hundred deletions, eight at once
 	direct := kube(t, b.cells["cell-2"]).CoreV1().ConfigMaps(ns)
 	deletions, err := direct.Watch(t.Context(), metav1.ListOptions{})
 	if err != nil {

@@ -43,6 +43,7 @@ func reservedMarks() []mark {
 		{false, v1alpha1.LabelRebalanceStatus},
 		{false, v1alpha1.LabelBackupCell},
 		{true, v1alpha1.AnnotationReplicatedFrom},
+		{true, v1alpha1.AnnotationAdopts},
 		{true, v1alpha1.AnnotationPlacementEpoch},
 		{true, v1alpha1.AnnotationPromotedFrom},
 		{true, v1alpha1.AnnotationQuotaPart},

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -65,6 +66,8 @@ type handler struct {
 	authz authorizer.Authorizer
 	// audit is nil where nothing is written down.
 	audit *auditLog
+	// tracer is nil where no spans are wanted.
+	tracer trace.TracerProvider
 }
 
 // buildChain wraps h in the generic server's filters. The order matters; from the outside in:
@@ -76,9 +79,10 @@ type handler struct {
 //  4. measuring, before authentication, so that refusals are counted;
 //  5. authentication: who the client is. Its credentials end here;
 //  6. audit, where it is asked for, of the user who was authenticated;
-//  7. impersonation: who the client wants to be, where the RCP allows it;
-//  8. the router's own metrics, for those whom the RCP allows to read them;
-//  9. the router itself.
+//  7. a span, where that is asked for: part of the client's trace if a privileged user asks;
+//  8. impersonation: who the client wants to be, where the RCP allows it;
+//  9. the router's own metrics, for those whom the RCP allows to read them;
+//  10. the router itself.
 //
 // Authorisation is not here: the control plane that serves the request does it, with its own RBAC,
 // for the user that it is told.
@@ -87,6 +91,9 @@ func (h *handler) buildChain(user authenticator.Request, authz authorizer.Author
 	var chain http.Handler = http.HandlerFunc(h.serve)
 	chain = h.withMetrics(chain, authz)
 	chain = h.withImpersonation(chain, authz)
+	if h.tracer != nil {
+		chain = genericfilters.WithTracing(chain, h.tracer)
+	}
 	chain = h.withEvents(chain)
 	chain = genericfilters.WithAuthentication(chain, user, h.withRefusals(h.unauthenticated()), nil, nil)
 	chain = authn.WithFailure(chain)
@@ -171,15 +178,18 @@ func (h *handler) act(w http.ResponseWriter, r *http.Request, state *feed.State,
 		h.withTotals(r, state, info)
 		h.serveFrom(w, r, state, info, to.Source)
 	case route.Place:
-		h.place(w, r, func(w http.ResponseWriter, r *http.Request, name string) {
+		h.place(w, r, func(w http.ResponseWriter, r *http.Request, name string, drawn bool) {
 			named := *info
 			named.Name = name
-			to := h.placed(r, state, &named)
+			to, owned := h.placed(r, state, &named)
 			if to.Action == route.Place {
 				// Neither name nor generateName: any control plane refuses it in the API's own words.
 				to = route.Route{Action: route.Forward, Source: route.RCP}
 			}
-			if h.takenElsewhere(r, state, &named, to) {
+			if !h.promoted(w, r, state, &named, to) {
+				return // it may be an envelope in another cell
+			}
+			if !owned && !drawn && h.takenElsewhere(r, state, &named, to) {
 				h.refuse(w, r, apierrors.NewAlreadyExists(schema.GroupResource{Group: named.APIGroup, Resource: named.Resource}, named.Name))
 				return
 			}
@@ -211,7 +221,7 @@ func (h *handler) beginAt(r *http.Request, state *feed.State, info *request.Requ
 		if begun.Snapshot.Epoch == state.Snapshot.Epoch {
 			return begun, to
 		}
-		to = h.placed(r, begun.State, info)
+		to, _ = h.placed(r, begun.State, info)
 		if scopeOf(to) == scope {
 			return begun, to
 		}
@@ -283,15 +293,15 @@ func isCollection(info *request.RequestInfo) bool {
 	return info.Verb == "list" || info.Verb == "watch" || info.Verb == "deletecollection"
 }
 
-// placed decides where the object of a create goes, now that its name is known.
-func (h *handler) placed(r *http.Request, state *feed.State, named *request.RequestInfo) route.Route {
-	to := route.Decide(named, state.Snapshot)
+// placed decides where the object of a create goes, now that its name is known: to its owner, if it is owned.
+func (h *handler) placed(r *http.Request, state *feed.State, named *request.RequestInfo) (to route.Route, owned bool) {
+	to = route.Decide(named, state.Snapshot)
 	if named.Verb == "create" && to.Action == route.Forward && route.HasNoPlace(named, state.Snapshot) {
 		if home := h.withOwner(r, state, named, state.Snapshot.Table.Cells()); home != "" {
-			to.Source = home
+			to.Source, owned = home, true
 		}
 	}
-	return to
+	return to, owned
 }
 
 // describing returns the control plane that tells what the API is: the RCP, or while that is down a cell that is not.

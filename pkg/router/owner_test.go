@@ -142,8 +142,9 @@ func TestALocalObjectIsMadeWhereItsOwnerIs(t *testing.T) {
 		}
 		// One without an owner would be made in the cell of the namespace.
 		pod.OwnerReferences = nil
-		if _, err := client.Pods(ns).Create(t.Context(), pod, metav1.CreateOptions{}); !apierrors.IsAlreadyExists(err) {
-			t.Errorf("create another %s: %v; want that it exists", pod.Name, err)
-		}
+		until(t, "it is told that another "+pod.Name+" exists", func(ctx context.Context) bool { // a cell that is slow is not waited for
+			_, err := client.Pods(ns).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+			return apierrors.IsAlreadyExists(err)
+		})
 	}
 }

@@ -26,7 +26,7 @@ const (
 
 // place reads or draws the name of the object that a create makes, and hands the request to create. A
 // drawn name that is taken is drawn again, without the client knowing.
-func (h *handler) place(w http.ResponseWriter, r *http.Request, create func(w http.ResponseWriter, r *http.Request, name string)) {
+func (h *handler) place(w http.ResponseWriter, r *http.Request, create func(w http.ResponseWriter, r *http.Request, name string, drawn bool)) {
 	data, err := readBody(w, r)
 	if err != nil {
 		h.fail(w, r, err)
@@ -40,13 +40,13 @@ func (h *handler) place(w http.ResponseWriter, r *http.Request, create func(w ht
 		}
 		out := withBody(r, body)
 		if !body.Generated {
-			create(w, out, body.Name)
+			create(w, out, body.Name, false)
 			return
 		}
 		// Uncompressed, so that the reason of a conflict can be read.
 		out.Header.Del("Accept-Encoding")
 		answer := newHeldAnswer()
-		create(answer, out, body.Name)
+		create(answer, out, body.Name, true)
 		if !answer.collided() || draw == maxDraws {
 			h.auditName(r, body)
 			answer.release(w)

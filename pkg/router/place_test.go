@@ -24,7 +24,7 @@ type answers struct {
 	names []string
 }
 
-func (a *answers) create(w http.ResponseWriter, r *http.Request, name string) {
+func (a *answers) create(w http.ResponseWriter, r *http.Request, name string, _ bool) {
 	data, err := io.ReadAll(r.Body)
 	if err != nil {
 		panic(err)

@@ -40,7 +40,7 @@ func (h *handler) replicate(w http.ResponseWriter, r *http.Request, state *feed.
 	resource := schema.GroupVersionResource{Group: info.APIGroup, Version: info.APIVersion, Resource: info.Resource}
 	switch {
 	case info.Verb == "create" && info.Name == "":
-		h.place(w, r, func(w http.ResponseWriter, r *http.Request, name string) {
+		h.place(w, r, func(w http.ResponseWriter, r *http.Request, name string, _ bool) {
 			h.createThrough(w, r, state, replication.Object{Resource: resource, Namespace: objectNamespace(info), Name: name})
 		})
 	case info.Verb == "deletecollection":
@@ -89,7 +89,8 @@ func (h *handler) createThrough(w http.ResponseWriter, r *http.Request, state *f
 
 // writeThrough sends the write to the RCP, then copies the objects that it concerns. A client that goes
 // away in the middle, or an answer that breaks off, must not leave the copies behind: unless the RCP
-// has refused the write, each source is read again and its copies follow.
+// has refused the write, each source is read again and its copies follow. Only where the RCP has said that it was done
+// does a cell lose what has no source and is no copy: the client may have had no right to it.
 func (h *handler) writeThrough(w http.ResponseWriter, r *http.Request, state *feed.State, objects []replication.Object) {
 	rcp, err := state.ControlPlane(route.RCP)
 	if err != nil {
@@ -101,7 +102,8 @@ func (h *handler) writeThrough(w http.ResponseWriter, r *http.Request, state *fe
 	answer := newHeldAnswer()
 	whole := send(rcp, answer, r.WithContext(ctx))
 	if !answer.refused() && r.URL.Query().Get("dryRun") == "" {
-		for _, why := range push(ctx, state, objects) {
+		done := whole && answer.code >= http.StatusOK && answer.code < http.StatusMultipleChoices
+		for _, why := range push(ctx, state, objects, done) {
 			warning.AddWarning(r.Context(), "", why)
 		}
 	}
@@ -153,8 +155,9 @@ func collection(ctx context.Context, state *feed.State, info *request.RequestInf
 	return out, nil
 }
 
-// push copies the objects to every cell at once and returns a line for each cell that failed.
-func push(ctx context.Context, state *feed.State, objects []replication.Object) []string {
+// push copies the objects to every cell at once and returns a line for each cell that failed. written says that the RCP has
+// done what was asked for.
+func push(ctx context.Context, state *feed.State, objects []replication.Object, written bool) []string {
 	rcp, err := state.ControlPlane(route.RCP)
 	if err != nil {
 		return []string{err.Error()}
@@ -172,7 +175,7 @@ func push(ctx context.Context, state *feed.State, objects []replication.Object) 
 	var pushed sync.WaitGroup
 	for i, cell := range cells {
 		pushed.Go(func() {
-			err := pushTo(ctx, state, rcp, cell, objects)
+			err := pushTo(ctx, state, rcp, cell, objects, written)
 			if err != nil {
 				failures[i] = fmt.Sprintf("cell %s is not up to date: %v", cell, err)
 			}
@@ -187,14 +190,18 @@ func push(ctx context.Context, state *feed.State, objects []replication.Object) 
 	return out
 }
 
-func pushTo(ctx context.Context, state *feed.State, rcp *upstream.ControlPlane, cell string, objects []replication.Object) error {
+func pushTo(ctx context.Context, state *feed.State, rcp *upstream.ControlPlane, cell string, objects []replication.Object, written bool) error {
 	plane, err := state.ControlPlane(cell)
 	if err != nil {
 		return err
 	}
 	to := replication.Cell{Name: cell, Client: plane.Dynamic(), Shares: replication.SharesOf(state.Snapshot)}
+	copied := replication.Follow
+	if written {
+		copied = replication.Push
+	}
 	for _, o := range objects {
-		if err := replication.Push(ctx, rcp.Dynamic(), to, o); err != nil {
+		if err := copied(ctx, rcp.Dynamic(), to, o); err != nil {
 			return err
 		}
 		if err := awaitServed(ctx, to, o); err != nil {

@@ -91,6 +91,43 @@ func (b *bed) repair(t *testing.T) {
 	})
 }
 
+// TestAWriteThatIsNotAnsweredTakesNothing: nobody who has no right to it loses a cell what is its own, or is of a source that the
+// RCP has lost, by a write that ends before it is refused.
+func TestAWriteThatIsNotAnsweredTakesNothing(t *testing.T) {
+	b := newBed(t)
+	nobody := rest.CopyConfig(b.router)
+	nobody.Impersonate = rest.ImpersonationConfig{UserName: "nobody"}
+	cell := kube(t, b.cells["cell-2"])
+	for _, name := range []string{"unanswered-own", "unanswered-lost"} {
+		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		if name == "unanswered-lost" {
+			ns.Annotations = map[string]string{v1alpha1.AnnotationReplicatedFrom: "2b4f0e3c-0000-4000-8000-000000000000"}
+		}
+		if _, err := cell.CoreV1().Namespaces().Create(t.Context(), ns, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		if _, err := cell.RbacV1().ClusterRoles().Create(t.Context(), role, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{"/api/v1/namespaces/", "/apis/rbac.authorization.k8s.io/v1/clusterroles/"} {
+			err := kube(t, nobody).CoreV1().RESTClient().Delete().AbsPath(path+name).Param("timeout", "1ns").Do(t.Context()).Error()
+			if err == nil {
+				t.Errorf("%s%s: nobody may delete it", path, name)
+			}
+		}
+		if got, err := cell.CoreV1().Namespaces().Get(t.Context(), name, getOptions()); err != nil || got.DeletionTimestamp != nil {
+			t.Errorf("namespace %s: %v, %v; want it left alone", name, got, err)
+		}
+		if _, err := cell.RbacV1().ClusterRoles().Get(t.Context(), name, getOptions()); err != nil {
+			t.Errorf("cluster role %s: %v; want it left alone", name, err)
+		}
+		if err := cell.CoreV1().Namespaces().Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestANamespaceIsCreatedWithItsFinalizer, in either encoding: whoever made it may update it at once, by
 // the version that the create has answered.
 func TestANamespaceIsCreatedWithItsFinalizer(t *testing.T) {

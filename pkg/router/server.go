@@ -63,6 +63,9 @@ type Config struct {
 	// Audit says what is written down and where; nil means nothing.
 	Audit  *genericoptions.AuditOptions
 	Limits Limits
+	// TracingConfig is a TracingConfiguration of apiserver.config.k8s.io: the collector of spans, and how many requests get
+	// some; "" means none.
+	TracingConfig string
 	// StateDir holds the last good configuration.
 	StateDir string
 	// SlowClient is how long one write to a watching client may take before its watch is dropped; 30 s where zero.
@@ -119,6 +122,11 @@ func Run(ctx context.Context, config Config) error {
 		return err
 	}
 	defer closeLog()
+	closeTracing, err := h.openTracing(ctx, config.TracingConfig, registered.Identity(), config.Logger)
+	if err != nil {
+		return err
+	}
+	defer closeTracing()
 	ca, chain, err := h.secure(ctx, config)
 	if err != nil {
 		return err

@@ -212,11 +212,11 @@ func TestAWatchEndsAfterItsTime(t *testing.T) {
 	b := newBed(t)
 	ns := b.namespace(t, "timely")
 	names := b.fill(t, ns, 6)
-	second := int64(1)
+	seconds := int64(3) // more than it takes to tell what there is
 	for what, selector := range map[string]string{"several cells": "", "one cell": "metadata.name=" + names[0]} {
 		ctx, cancel := context.WithTimeout(t.Context(), pollTimeout)
 		defer cancel()
-		w, err := kube(t, b.router).CoreV1().ConfigMaps(ns).Watch(ctx, metav1.ListOptions{TimeoutSeconds: &second, FieldSelector: selector})
+		w, err := kube(t, b.router).CoreV1().ConfigMaps(ns).Watch(ctx, metav1.ListOptions{TimeoutSeconds: &seconds, FieldSelector: selector})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -134,14 +134,17 @@ func (o *options) count(ctx context.Context, server *command.Federation, current
 	}
 	slices.Sort(r.names)
 	r.Preview = &counted.Preview
+	for _, missing := range counted.Missing {
+		r.warnings = append(r.warnings, "numbers are without "+missing.Error())
+		r.incomplete = true
+	}
+	if o.namespace != "" || r.incomplete {
+		return nil // a rebalance moves more than was counted
+	}
 	runs, err := server.Cell.Rebalances().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return fmt.Errorf("list rebalances: %w", err)
 	}
 	r.Estimate = estimate(runs.Items, counted.Preview.Moves)
-	for _, missing := range counted.Missing {
-		r.warnings = append(r.warnings, "numbers are without "+missing.Error())
-		r.incomplete = true
-	}
 	return nil
 }

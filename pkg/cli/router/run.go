@@ -53,6 +53,7 @@ func Program(env *command.Env) launch.Program {
 		Flags: func(flags *pflag.FlagSet) launch.Runner { return newOptions(env, flags) },
 		Paths: []string{
 			"client-ca-file", "authentication-config", "tls-cert-file", "tls-private-key-file", "audit-policy-file", "audit-log-path",
+			"tracing-config-file",
 		},
 		Examine: examine,
 		Pods:    pods(),
@@ -105,6 +106,7 @@ type runOptions struct {
 	command.Daemon
 	clientCA string
 	authn    string
+	tracing  string
 	admin    string
 	adminURL string
 	serving  *genericoptions.SecureServingOptions
@@ -126,6 +128,8 @@ func newOptions(env *command.Env, flags *pflag.FlagSet) *runOptions {
 	flags.StringVar(&o.clientCA, "client-ca-file", "", "CA bundle of client certificates, followed when it changes (required)")
 	flags.StringVar(&o.authn, "authentication-config", "",
 		"AuthenticationConfiguration (apiserver.config.k8s.io): issuers whose JWTs are accepted; followed when it changes")
+	flags.StringVar(&o.tracing, "tracing-config-file", "",
+		"TracingConfiguration (apiserver.config.k8s.io): the OTLP collector that gets spans, and of how many requests")
 	flags.StringVar(&o.admin, "admin-listen", defaultAdmin,
 		"host:port of /healthz, /livez, /readyz, /metrics, /cells, /ledger and /debug/pprof over plain HTTP, without authentication:"+
 			" whoever reaches it may read them all, so keep it on loopback; port 0: a free one; empty: none")
@@ -244,6 +248,7 @@ func (o *runOptions) Run(ctx context.Context) error {
 			Ready:        ready,
 
 			AuthenticationConfig: o.authn,
+			TracingConfig:        o.tracing,
 			AdminListen:          o.admin,
 			AdminURL:             o.adminURL,
 			AdminReady:           func(url string) { o.Admin = url },

@@ -102,6 +102,9 @@ func (c *ControlPlane) upgrader() *httputil.ReverseProxy {
 				// ServeHTTP has asked before.
 				panic(http.ErrAbortHandler)
 			}
+			if _, span := c.span(p.In.Context(), p.In.Method, header); span != nil {
+				span.End() // a stream lasts
+			}
 			header["Connection"], header["Upgrade"] = p.Out.Header["Connection"], p.Out.Header["Upgrade"]
 			p.Out.Header, p.Out.Host = header, ""
 		},

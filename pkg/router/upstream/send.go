@@ -48,6 +48,7 @@ func (c *ControlPlane) Send(r *http.Request, changes Changes) (*http.Response, e
 	if !streams(r, query) {
 		ctx, cancel = within(ctx, requestTimeout)
 	}
+	ctx, span := c.span(ctx, r.Method, header)
 	out := (&http.Request{
 		Method: r.Method, Header: header, ProtoMajor: 1, ProtoMinor: 1,
 		URL: &url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: query},
@@ -60,6 +61,7 @@ func (c *ControlPlane) Send(r *http.Request, changes Changes) (*http.Response, e
 	}
 	began := time.Now()
 	answer, err := c.roundTrip(out)
+	endSpan(span, answer, err)
 	metrics.From(r.Context()).Waited(c.name, time.Since(began))
 	if err == nil {
 		if err = refusedCredentials(r, answer); err != nil {
@@ -83,7 +85,7 @@ func (c *ControlPlane) Send(r *http.Request, changes Changes) (*http.Response, e
 func (c *ControlPlane) Do(r *http.Request) (*http.Response, error) {
 	// Of the client's headers only these; of Connection nothing is left that could take one off.
 	header := http.Header{}
-	for _, name := range []string{"Accept", "User-Agent", "Content-Type", "Audit-Id"} {
+	for _, name := range []string{"Accept", "User-Agent", "Content-Type", "Audit-Id", "Traceparent", "Tracestate"} {
 		if values := r.Header[name]; len(values) > 0 {
 			header[name] = values
 		}
