@@ -67,6 +67,18 @@ type Choice func(namespace string, labels map[string]string) bool
 // String is for logs.
 func (u Unit) String() string { return fmt.Sprintf("%s (%s→%s)", u.Key, u.From, u.To) }
 
+// Stale is the unit with objects that have to be read before they are marked: time has passed since they were found, and one
+// that was being deleted then may be gone.
+func (u Unit) Stale() Unit {
+	objects := make([]Object, len(u.Objects))
+	for i, o := range u.Objects {
+		o.ResourceVersion, o.Deleting, o.Owners = "", false, nil
+		objects[i] = o
+	}
+	u.Objects = objects
+	return u
+}
+
 // Marked says whether an earlier run has begun with the unit, and not ended.
 func (u Unit) Marked() bool {
 	for _, o := range u.Objects {

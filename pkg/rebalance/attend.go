@@ -16,6 +16,9 @@ import (
 // buryEvery is how often tombstones are looked for.
 const buryEvery = time.Minute
 
+// buryAgain is when that is tried again where it failed.
+const buryAgain = 10 * time.Second
+
 // Attend takes over runs that nobody drives, and deletes tombstones whose grace has ended, until ctx ends.
 // It is what a backup daemon does.
 //
@@ -46,6 +49,9 @@ func (d *Driver) Attend(ctx context.Context) error {
 			var n int
 			if n, err = Bury(ctx, d.RCP, clock.RealClock{}); n > 0 {
 				d.Logger.Info("deleted tombstones", "objects", n)
+			}
+			if err != nil {
+				buried = buried.Add(buryAgain - buryEvery)
 			}
 		}
 		if err != nil && ctx.Err() == nil {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
@@ -126,6 +127,38 @@ func TestASuccessorOpensWhatWasBegunBetweenCellsThatAnswer(t *testing.T) {
 			b.settled(before)
 		})
 	}
+}
+
+// TestASuccessorMovesAFamilyOnBetweenCellsThatAnswer: of a unit of which one object is half moved the others are moved after
+// a barrier of their own, since writes of them may be under way.
+func TestASuccessorMovesAFamilyOnBetweenCellsThatAnswer(t *testing.T) {
+	b := newBed(t, member(1, 100))
+	b.want(member(1, 100), member(2, 100), member(3, 100))
+	before := b.fillWays(map[string]int{"cell-2": 1})
+	f := b.family(b.plan(nil)[0])
+	run := b.accepted(v1alpha1.RebalanceSpec{}).Run.Name
+	b.killAt(run, string(migration.Flipped))
+	b.forgetLease()
+	window := b.ring().Status.Window
+	d := b.driver("second")
+	var down atomic.Bool
+	down.Store(true)
+	d.WrapCell = breakable(d.WrapCell, "cell-3", &down)
+	b.start(d, run)
+	there := b.cells["cell-2"]
+	b.await("all of it to have moved", func() bool {
+		root, err := there.AppsV1().Deployments(b.namespace).Get(t.Context(), f.name, metav1.GetOptions{})
+		child, also := there.CoreV1().Secrets(b.namespace).Get(t.Context(), f.name, metav1.GetOptions{})
+		return err == nil && also == nil && root.Labels[v1alpha1.LabelRebalanceStatus]+child.Labels[v1alpha1.LabelRebalanceStatus] == "" &&
+			len(b.closed())+len(b.halfMoved()) == 0
+	})
+	if now := b.ring().Status.Window; now <= window {
+		t.Errorf("the window is %d, and was %d: no router was waited for", now, window)
+	}
+	b.awaitUnusable(run, "cell-3")
+	down.Store(false)
+	b.finish(d, v1alpha1.RebalanceSucceeded)
+	b.settled(before)
 }
 
 // halfMoved are the objects that do not count in the old cell any more, and in no new one yet.

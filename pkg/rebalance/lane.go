@@ -46,7 +46,7 @@ func (t *task) retry(now time.Time) {
 		t.since = now
 	}
 	t.due = now.Add(backoff(t.attempts))
-	t.unit = stale(t.unit)
+	t.unit = t.unit.Stale()
 }
 
 func backoff(attempts int32) time.Duration {

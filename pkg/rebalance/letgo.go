@@ -56,15 +56,15 @@ func notFlipped(err error) error {
 
 // openBetween opens what an earlier driver has marked between cells that answer, while others of the ring do not: without
 // those nothing is found that moves, and they may be away for long. What is half moved goes on to where it moves, since it
-// cannot go back. Once is enough as long as the same cells answer. What moves to a cell that does not answer stays as it is.
-// err is why there was no search.
+// cannot go back. That is done once as long as the same cells answer, and less and less often where it fails. What moves to a
+// cell that does not answer stays as it is. err is why there was no search.
 func (r *run) openBetween(ctx context.Context, err error) {
 	var unusable *cellsError
 	if !errors.As(err, &unusable) {
 		return
 	}
 	answering := slices.Sorted(maps.Keys(unusable.connected))
-	if slices.Equal(answering, r.opened) {
+	if slices.Equal(answering, r.opening.between) && (r.opening.done || time.Now().Before(r.opening.next)) {
 		return
 	}
 	snap, err := routing.FromRing(r.known())
@@ -78,14 +78,28 @@ func (r *run) openBetween(ctx context.Context, err error) {
 	}
 	mover := r.moverOf(unusable.connected)
 	units = slices.DeleteFunc(units, func(unit migration.Unit) bool { return mover.Cells[unit.To] == nil && !mover.Left(unit.To) })
-	if r.openOrFinish(ctx, mover, units) {
-		r.opened = answering
+	if !slices.Equal(answering, r.opening.between) {
+		r.opening = opening{between: answering}
 	}
+	if r.opening.done = r.openOrFinish(ctx, mover, units); !r.opening.done {
+		r.opening.tries++
+		r.opening.next = time.Now().Add(backoff(r.opening.tries))
+	}
+}
+
+// opening is what was done for units between cells that answer.
+type opening struct {
+	between []string
+	// done says that none of them is closed to writes.
+	done  bool
+	tries int32
+	next  time.Time // when to try again
 }
 
 // openOrFinish takes back what an earlier driver has begun with, or moves it on where it is half moved. It is false where a unit
 // stays closed to writes.
 func (r *run) openOrFinish(ctx context.Context, mover *migration.Mover, units []migration.Unit) bool {
+	defer r.barrier.running.Wait() // whose rounds are of this context
 	r.barrierOf(mover.Epoch)
 	mover.Barrier = r.barrier.wait
 	return r.open(units, func(unit migration.Unit) error {
@@ -95,7 +109,7 @@ func (r *run) openOrFinish(ctx context.Context, mover *migration.Mover, units []
 		}
 		r.barrier.enter()
 		defer r.barrier.leave()
-		if result := mover.Move(ctx, unit); !result.Done() {
+		if result := mover.Move(ctx, unit.Stale()); !result.Done() {
 			return fmt.Errorf("%s: %s", result.Outcome, describe(result))
 		}
 		return nil

@@ -75,7 +75,7 @@ func (r *run) search(ctx context.Context, limit *v1alpha1.RebalanceLimit) (*migr
 		r.openBetween(ctx, err)
 		return nil, nil, err
 	}
-	r.opened = nil
+	r.opening = opening{}
 	snap, err := routing.FromRing(r.known())
 	if err != nil {
 		return nil, nil, err
@@ -129,15 +129,4 @@ func (r *run) discard(ctx context.Context, mover *migration.Mover, leftovers []m
 		return fmt.Errorf("discard what an earlier driver left: %w", err)
 	}
 	return nil
-}
-
-// stale is a unit whose objects have to be read before they are marked: time has passed.
-func stale(unit migration.Unit) migration.Unit {
-	objects := make([]migration.Object, len(unit.Objects))
-	for i, o := range unit.Objects {
-		o.ResourceVersion, o.Deleting, o.Owners = "", false, nil
-		objects[i] = o
-	}
-	unit.Objects = objects
-	return unit
 }

@@ -1,6 +1,7 @@
 package rebalance
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -76,7 +77,7 @@ func (r *recorder) words(e Event, old *v1alpha1.RebalanceProgress, run *v1alpha1
 		return corev1.EventTypeWarning, "RouterSilent", e.Message
 	case e.Type == EventCells && begins(v1alpha1.ConditionCellsUsable):
 		return corev1.EventTypeWarning, "CellUnusable", e.Message
-	case e.Type == EventWindow && e.Message != "" && e.Window.Now < old.Window:
+	case e.Type == EventWindow && e.Message != "" && e.Window.Now < cmp.Or(old.Window, e.Window.Wanted):
 		return corev1.EventTypeWarning, "WindowReduced", e.Message
 	case e.Type == EventFailed && (e.Unit.Attempts == 1 || !failed(old, e.Unit)) && r.failed < maxRecorded:
 		r.failed++

@@ -45,8 +45,8 @@ type run struct {
 	wishes  *wishes
 	fleet   *fleet
 	barrier *barrier
-	// opened are the cells between which nothing is closed to writes any more, while others do not answer.
-	opened []string
+	// opening is how far it has come to open what was closed to writes between cells that answer, while others do not.
+	opening opening
 	// rooms has one copy after the other ask for room in a quota.
 	rooms sync.Mutex
 
@@ -75,7 +75,9 @@ func (d *Driver) drive(ctx context.Context, kube kubernetes.Interface, kubecell 
 		fleet: &fleet{rcp: d.RCP, wrap: d.WrapCell},
 	}
 	if before.Status.Phase == v1alpha1.RebalancePaused && !before.Spec.Paused {
-		r.tracker.forgive() // it was resumed while nobody drove
+		// It was resumed while nobody drove.
+		r.tracker.forgive()
+		r.tracker.condition(v1alpha1.ConditionHealthy, true, "Healthy", "")
 	}
 	r.publish = &publisher{
 		client: kubecell, tracker: r.tracker, logger: r.logger, tell: d.voice, told: before, run: before,

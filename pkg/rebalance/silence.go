@@ -53,7 +53,7 @@ func (p *pass) silence(t *task, begun bool, blocked time.Duration) {
 
 // putBack lets a unit begin again as soon as others may. It has not failed.
 func (p *pass) putBack(t *task, blocked time.Duration) {
-	t.due, t.unit = time.Time{}, stale(t.unit)
+	t.due, t.unit = time.Time{}, t.unit.Stale()
 	t.lane.wait(t)
 	p.tracker.ended(t.lane.pair, t.unit.Key, blocked, nil, false)
 }

@@ -235,8 +235,9 @@ func TestACellWithoutAFenceLosesNoWrite(t *testing.T) {
 	reached, release := way.holdNext(b.path() + "/" + late.name)
 	t.Cleanup(release)
 	written := make(chan struct{})
+	var once atomic.Bool // a driver that tries again takes the step again
 	d.Step = func(at rebalance.StepName) {
-		if at != rebalance.RebalancingAcknowledged {
+		if at != rebalance.RebalancingAcknowledged || !once.CompareAndSwap(false, true) {
 			return
 		}
 		go func() {
@@ -250,12 +251,25 @@ func TestACellWithoutAFenceLosesNoWrite(t *testing.T) {
 		}
 	}
 	b.start(d, started.Run.Name)
+	b.await("the write to be held", func() bool {
+		select {
+		case <-reached:
+			return true
+		default:
+			return false
+		}
+	})
+	told := 0
+	b.await("the object to be marked", func() bool {
+		told = len(d.events.of(rebalance.EventBlocked))
+		return b.copies()[late.name]["cell-1"].Labels[v1alpha1.LabelRebalanceStatus] != ""
+	})
 	b.await("the driver to wait for a router", func() bool {
 		if cm := b.copies()[late.name]["cell-1"]; cm.Labels[v1alpha1.LabelRebalanceStatus] == string(v1alpha1.Migrated) {
 			t.Error("an object has moved while a write of it was on its way")
 			return true
 		}
-		return slices.ContainsFunc(d.events.of(rebalance.EventBlocked), func(e rebalance.Event) bool { return e.Message != "" })
+		return slices.ContainsFunc(d.events.of(rebalance.EventBlocked)[told:], func(e rebalance.Event) bool { return e.Message != "" })
 	})
 	release()
 	<-written

@@ -205,7 +205,7 @@ func (r *repairer) finish(ctx context.Context, f *Finding) error {
 		}
 		err := r.mover.Undo(ctx, unit)
 		if errors.Is(err, migration.ErrFlipped) {
-			return moved(r.mover.Move(ctx, unit))
+			return moved(r.mover.Move(ctx, unit.Stale()))
 		}
 		return err
 	}

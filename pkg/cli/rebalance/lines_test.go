@@ -104,12 +104,14 @@ func TestARunThatPausesItselfEndsTheCommand(t *testing.T) {
 	planned, _ := b.must(t, 0, "rebalance", "--dry-run", "-o", "name")
 	third := strings.TrimPrefix(strings.Fields(planned)[2], namespace+"/")
 	makeRoom := b.squat(t, third, before[third])
+	goOn := b.alone(t) // or it takes the paused run over, which shows for a moment
 	_, stderr := b.must(t, 6, "rebalance", "--window", "5", "--max-failures", "0", "--yes")
 	name := b.unfinished(t).Name
 	wantText(t, stderr, "rebalance "+name+" has paused itself: 1 units failed and maxFailures is 0",
 		"hint: kubectl cell rebalance status   # says what failed; then: kubectl cell rebalance resume", "undo: kubectl cell rebalance abort")
 	stdout, _ := b.must(t, 0, "rebalance", "status")
 	wantText(t, stdout, "Paused", third)
+	goOn()
 	makeRoom()
 	b.whole(t)
 	b.must(t, 0, "rebalance", "resume")
