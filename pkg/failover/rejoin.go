@@ -70,20 +70,34 @@ func (r *returning) emptied(ctx context.Context, config *rest.Config) error {
 			return err
 		}
 	}
-	r.clear(ctx, config, snap)
+	if err := r.clear(ctx, config, snap); err != nil {
+		return err
+	}
 	r.took(StepThaw, "the cell is empty, and takes writes again")
 	return nil
 }
 
-// clear deletes the copies of namespaces and definitions that were deleted while nobody waited for the cell. What is not
-// deleted is left alone by all, and named.
-func (r *returning) clear(ctx context.Context, config *rest.Config, snap *routing.Snapshot) {
-	n, err := replication.Clear(ctx, r.RCP, config, r.Cell, snap)
-	if err != nil {
-		r.Logger.Warn("cannot delete copies without a source", "cell", r.Cell, "err", err)
-	}
-	if n > 0 {
-		r.Logger.Info("deleted namespaces and definitions that were deleted while the cell was away", "cell", r.Cell, "copies", n)
+// clearTries is how often it is tried to delete what nobody needs in the cell. What is left then is left alone by all, and
+// named: the cell can do its work.
+const clearTries = 5
+
+// clear deletes the copies of namespaces and definitions that were deleted while nobody waited for the cell.
+func (r *returning) clear(ctx context.Context, config *rest.Config, snap *routing.Snapshot) error {
+	for try := 1; ; try++ {
+		n, err := replication.Clear(ctx, r.RCP, config, r.Cell, snap)
+		if n > 0 {
+			r.Logger.Info("deleted namespaces and definitions that were deleted while the cell was away", "cell", r.Cell, "copies", n)
+		}
+		if err == nil {
+			return nil
+		}
+		r.Logger.Warn("cannot delete copies without a source", "cell", r.Cell, "try", try, "err", err)
+		if try == clearTries {
+			return nil
+		}
+		if err := pause.For(ctx, again); err != nil {
+			return err
+		}
 	}
 }
 

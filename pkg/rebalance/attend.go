@@ -51,7 +51,7 @@ func (d *Driver) Attend(ctx context.Context) error {
 				d.Logger.Info("deleted tombstones", "objects", n)
 			}
 			if err != nil {
-				buried = buried.Add(buryAgain - buryEvery)
+				buried = time.Now().Add(buryAgain - buryEvery)
 			}
 		}
 		if err != nil && ctx.Err() == nil {

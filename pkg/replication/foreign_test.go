@@ -1,6 +1,7 @@
 package replication_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 
@@ -36,7 +37,21 @@ func TestAForeignNamespaceIsLeftAlone(t *testing.T) {
 	if err != nil || got.DeletionTimestamp != nil {
 		t.Errorf("copy = %+v, %v; want it untouched", got, err)
 	}
+	// Nor once that is gone, whoever asks.
 	patch(t, rcp, "foreign", `{"metadata":{"finalizers":null}}`)
+	await(t, "the source to be gone", func(ctx context.Context) string {
+		if _, err := rcp.kube.CoreV1().Namespaces().Get(ctx, "foreign", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			return "it is there"
+		}
+		return ""
+	})
+	if err := replication.Push(t.Context(), rcp.dyn, cell.asCell(), namespace("foreign")); !errors.Is(err, replication.ErrForeign) {
+		t.Errorf("push of one that is gone = %v; want ErrForeign", err)
+	}
+	got, err = cell.kube.CoreV1().Namespaces().Get(t.Context(), "foreign", metav1.GetOptions{})
+	if err != nil || got.DeletionTimestamp != nil {
+		t.Errorf("copy = %+v, %v; want it untouched", got, err)
+	}
 }
 
 func TestAForeignRoleIsReplaced(t *testing.T) {

@@ -45,7 +45,7 @@ const (
 
 // Push makes the copy of o in cell equal to its source in rcp: applied, or deleted where the source
 // is gone or being deleted. The caller has just written the source, so that what has none is
-// deleted even where the cell made it, or others go with it.
+// deleted even where the cell made it; but for a copy that others go with, whose source would have waited for it.
 //
 // rcp needs the right to read the source and, for what [WaitsForCells], to patch it.
 func Push(ctx context.Context, rcp dynamic.Interface, cell Cell, o Object) error {
@@ -89,7 +89,7 @@ func push(ctx context.Context, rcp dynamic.Interface, cell Cell, o Object, delet
 		if err != nil {
 			return &sourceError{fmt.Errorf("read source of %s: %w", o, err)}
 		}
-		if source == nil && copied != nil && deletes == onlyCopies && (copyOf(copied) == "" || WaitsForCells(o)) {
+		if source == nil && copied != nil && stays(o, copied, deletes) {
 			return leave(ctx, cell, o)
 		}
 		did, err := reconcile(ctx, cell, o, source, copied)
@@ -121,6 +121,14 @@ func unlessNamespaceEnds(ctx context.Context, rcp dynamic.Interface, o Object, r
 		return nil
 	}
 	return refused
+}
+
+// stays says whether what has no source is left alone. A copy that others go with is, whoever asks: its own source waits for it.
+func stays(o Object, copied *unstructured.Unstructured, deletes strays) bool {
+	if copyOf(copied) == "" {
+		return deletes == onlyCopies
+	}
+	return WaitsForCells(o)
 }
 
 // leave judges what has no source and is not deleted: the cell's own, unless it is a copy.

@@ -125,7 +125,7 @@ func whoHas(ctx context.Context, state *feed.State, info *request.RequestInfo, s
 }
 
 // takenElsewhere says of a create of what may be in any cell whether it is in another one already. One that does not answer
-// within findGrace is not waited for. Events, of which there are many, have names that are drawn. What has an owner is not
+// within findGrace is not waited for. Names that are drawn are not asked about, nor are events, of which there are many. What has an owner is not
 // asked about: its controller makes it anew where the owner has moved to, while the old one may lie in the old cell.
 func (h *handler) takenElsewhere(r *http.Request, state *feed.State, info *request.RequestInfo, to route.Route) bool {
 	if info.Verb != "create" || info.Subresource != "" || info.Resource == "events" || to.Action != route.Forward || !route.HasNoPlace(info, state.Snapshot) {

@@ -196,19 +196,25 @@ func pushTo(ctx context.Context, state *feed.State, rcp *upstream.ControlPlane, 
 		return err
 	}
 	to := replication.Cell{Name: cell, Client: plane.Dynamic(), Shares: replication.SharesOf(state.Snapshot)}
+	var left []error
 	copied := replication.Follow
 	if written {
 		copied = replication.Push
 	}
 	for _, o := range objects {
-		if err := copied(ctx, rcp.Dynamic(), to, o); err != nil {
+		err := copied(ctx, rcp.Dynamic(), to, o)
+		if errors.Is(err, replication.ErrForeign) {
+			left = append(left, err) // the others are none of its business
+			continue
+		}
+		if err != nil {
 			return err
 		}
 		if err := awaitServed(ctx, to, o); err != nil {
 			return err
 		}
 	}
-	return nil
+	return errors.Join(left...)
 }
 
 // awaitServed holds the answer back until the cell serves a definition: whoever sees in the RCP that it
