@@ -51,7 +51,7 @@ func (h *handler) find(w http.ResponseWriter, r *http.Request, state *feed.State
 func (h *handler) findNowhere(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo, found []finding) {
 	if failed := slices.IndexFunc(found, func(f finding) bool { return f.err != nil }); failed >= 0 {
 		// Not found in the cells that answered says nothing about the one that did not.
-		h.fail(w, r, route.Unavailable(found[failed].source, found[failed].err.Error()))
+		h.refuse(w, r, route.Unavailable(found[failed].source, found[failed].err.Error()))
 		return
 	}
 	empty := slices.IndexFunc(found, func(f finding) bool { return f.object == nil })

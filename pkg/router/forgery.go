@@ -125,6 +125,9 @@ func (h *handler) guard(r *http.Request, plane *upstream.ControlPlane, g guarded
 	}
 	for _, c := range claims {
 		if !c.holds(live) {
+			if err := h.authorize(r); err != nil {
+				return nil, err // or it would tell whether there is such an object
+			}
 			return nil, g.refusal(c, live)
 		}
 	}

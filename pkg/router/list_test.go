@@ -282,9 +282,7 @@ func TestLocalObjectsAreFoundInAnyCell(t *testing.T) {
 	if !strings.Contains(err.Error(), "cell-1") || !strings.Contains(err.Error(), "cell-2") {
 		t.Errorf("get of a name in two cells: %v; want a conflict that names them", err)
 	}
-	nobody := rest.CopyConfig(b.router)
-	nobody.Impersonate = rest.ImpersonationConfig{UserName: "nobody"}
-	_, err = kube(t, nobody).CoreV1().Events(ns).Get(t.Context(), "of-cell-1", getOptions())
+	_, err = kube(t, b.nobody()).CoreV1().Events(ns).Get(t.Context(), "of-cell-1", getOptions())
 	if !apierrors.IsForbidden(err) || strings.Contains(err.Error(), "cell-2") {
 		t.Errorf("get of a name in two cells without the right to: %v; want forbidden", err)
 	}

@@ -279,6 +279,10 @@ func (h *handler) authorize(r *http.Request) error {
 	return nil
 }
 
+// denied says whether the user may certainly not do what he asks for, so that the router does nothing for it with rights of its
+// own: who serves the request refuses it. While the RCP cannot be asked nobody is.
+func (h *handler) denied(r *http.Request) bool { return apierrors.IsForbidden(h.authorize(r)) }
+
 // creates says whether the request may make the object.
 func (m *moving) creates() bool {
 	if m.info.Subresource != "" {

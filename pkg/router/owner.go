@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -18,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	kjson "k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"sigs.k8s.io/yaml"
@@ -30,8 +32,14 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
 
-// knownOwners bounds how many owners are remembered.
-const knownOwners = 10_000
+const (
+	// knownOwners bounds how many owners are remembered.
+	knownOwners = 10_000
+	// maxOwners is how many owners of one object are looked for.
+	maxOwners = 64
+	// ownersTimeout bounds how long that takes.
+	ownersTimeout = 10 * time.Second
+)
 
 // owners remembers in which control plane an owner was found, by its UID, which is never used again.
 type owners struct {
@@ -62,8 +70,16 @@ func (h *handler) refuseFarOwners(r *http.Request, state *feed.State, plane *ups
 	if info.Subresource != "" {
 		return nil
 	}
-	for _, owner := range ownersIn(contentType, body) {
-		home, err := h.homeOf(r.Context(), state, owner, info.Namespace, plane.Name())
+	owners := h.ownersToFind(r, contentType, body)
+	if len(owners) > maxOwners {
+		return apierrors.NewInvalid(schema.GroupKind{Group: info.APIGroup, Kind: info.Resource}, info.Name, field.ErrorList{
+			field.TooMany(field.NewPath("metadata", "ownerReferences"), len(owners), maxOwners),
+		})
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), ownersTimeout)
+	defer cancel()
+	for _, owner := range owners {
+		home, err := h.homeOf(ctx, state, owner, info.Namespace, plane.Name())
 		if err != nil {
 			return err
 		}
@@ -91,13 +107,34 @@ func (h *handler) withOwner(r *http.Request, state *feed.State, info *request.Re
 	if err != nil {
 		return ""
 	}
-	for _, owner := range ownersIn(r.Header.Get("Content-Type"), body) {
+	owners := h.ownersToFind(r, r.Header.Get("Content-Type"), body)
+	if len(owners) > maxOwners {
+		return "" // the write that follows is refused
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), ownersTimeout)
+	defer cancel()
+	for _, owner := range owners {
 		// Where nobody knows it, the write that follows is refused.
-		if home, err := h.homeOf(r.Context(), state, owner, info.Namespace, sources[0]); err == nil && slices.Contains(sources, home) {
+		if home, err := h.homeOf(ctx, state, owner, info.Namespace, sources[0]); err == nil && slices.Contains(sources, home) {
 			return home
 		}
 	}
 	return ""
+}
+
+// ownersToFind are the owners that a body names, each once. They are looked for with the router's own rights, and so for nobody who
+// may not write the body.
+func (h *handler) ownersToFind(r *http.Request, contentType string, body []byte) []metav1.OwnerReference {
+	owners := ownersIn(contentType, body)
+	if len(owners) == 0 || h.denied(r) {
+		return nil
+	}
+	known := map[types.UID]bool{}
+	return slices.DeleteFunc(owners, func(owner metav1.OwnerReference) bool {
+		again := known[owner.UID]
+		known[owner.UID] = true
+		return again
+	})
 }
 
 // homeOf finds the control plane that has an owner, "" where none has it. first is asked first, and the others only where
@@ -112,6 +149,9 @@ func (h *handler) homeOf(ctx context.Context, state *feed.State, owner metav1.Ow
 	}
 	// A guess: a kind whose plural it misses is taken for one that exists nowhere.
 	resource, _ := meta.UnsafeGuessKindToResource(gv.WithKind(owner.Kind))
+	if !isResource(resource) {
+		return "", nil // the control plane refuses it, too
+	}
 	sources := append([]string{first}, slices.DeleteFunc(append(state.Snapshot.Table.Cells(), route.RCP), func(s string) bool { return s == first })...)
 	found, failed := make([]bool, len(sources)), make([]error, len(sources))
 	ask := func(i int) { found[i], failed[i] = has(ctx, state, sources[i], resource, owner, namespace) }
@@ -132,6 +172,12 @@ func (h *handler) homeOf(ctx context.Context, state *feed.State, owner metav1.Ow
 		}
 	}
 	return "", nil
+}
+
+// isResource says whether this can be the name of a resource: it becomes a part of a path, of which a client has the parts.
+func isResource(r schema.GroupVersionResource) bool {
+	return len(validation.IsDNS1035Label(r.Resource)) == 0 && len(validation.IsDNS1035Label(r.Version)) == 0 &&
+		(r.Group == "" || len(validation.IsDNS1123Subdomain(r.Group)) == 0)
 }
 
 // mayOwn says whether an owner that exists may be in a control plane, by its class.

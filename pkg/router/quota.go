@@ -135,6 +135,9 @@ func (m *room) make(x *exchange, state *feed.State) (again bool) {
 		return false
 	}
 	first := m.cancel == nil
+	if first && (!mutates(x.r.Method) || x.h.denied(x.r)) {
+		return false // it is refused for another reason, in words that look like a quota's
+	}
 	if first {
 		m.ctx, m.cancel = context.WithTimeout(x.r.Context(), roomTimeout)
 		m.pause = roomPause
@@ -240,7 +243,7 @@ func busyQuota(info *request.RequestInfo, body []byte) bool {
 // withTotals has the RCP show what all cells use of quotas that are about to be read: the backup daemon does so as
 // well, a moment after each change. It is done for the quotas of one namespace. What fails leaves what was shown.
 func (h *handler) withTotals(r *http.Request, state *feed.State, info *request.RequestInfo) {
-	if !readsQuotas(info) || !replicated(state, info) {
+	if !readsQuotas(info) || !replicated(state, info) || h.denied(r) {
 		return
 	}
 	q, err := dividing(state)

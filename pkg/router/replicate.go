@@ -41,15 +41,19 @@ func (h *handler) replicate(w http.ResponseWriter, r *http.Request, state *feed.
 	switch {
 	case info.Verb == "create" && info.Name == "":
 		h.place(w, r, func(w http.ResponseWriter, r *http.Request, name string, _ bool) {
-			h.createThrough(w, r, state, replication.Object{Resource: resource, Namespace: objectNamespace(info), Name: name})
+			h.createThrough(w, r, state, info, replication.Object{Resource: resource, Namespace: objectNamespace(info), Name: name})
 		})
 	case info.Verb == "deletecollection":
+		if err := h.authorize(r); err != nil {
+			h.fail(w, r, err)
+			return
+		}
 		objects, err := collection(r.Context(), state, info, resource, r.URL.Query())
 		if err != nil {
 			h.fail(w, r, err)
 			return
 		}
-		h.writeThrough(w, r, state, objects)
+		h.writeThrough(w, r, state, info, objects)
 	default:
 		o := replication.Object{Resource: resource, Namespace: objectNamespace(info), Name: info.Name}
 		// One that came to the RCP by another way may be deleted: no cell is told.
@@ -57,7 +61,7 @@ func (h *handler) replicate(w http.ResponseWriter, r *http.Request, state *feed.
 			h.fail(w, r, err)
 			return
 		}
-		h.writeThrough(w, r, state, []replication.Object{o})
+		h.writeThrough(w, r, state, info, []replication.Object{o})
 	}
 }
 
@@ -71,7 +75,7 @@ func reserved(o replication.Object) error {
 }
 
 // createThrough is writeThrough for a create, whose name is known by now.
-func (h *handler) createThrough(w http.ResponseWriter, r *http.Request, state *feed.State, o replication.Object) {
+func (h *handler) createThrough(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo, o replication.Object) {
 	if err := reserved(o); err != nil {
 		h.fail(w, r, err)
 		return
@@ -84,14 +88,14 @@ func (h *handler) createThrough(w http.ResponseWriter, r *http.Request, state *f
 		}
 		r = held
 	}
-	h.writeThrough(w, r, state, []replication.Object{o})
+	h.writeThrough(w, r, state, info, []replication.Object{o})
 }
 
 // writeThrough sends the write to the RCP, then copies the objects that it concerns. A client that goes
 // away in the middle, or an answer that breaks off, must not leave the copies behind: unless the RCP
-// has refused the write, each source is read again and its copies follow. Only where the RCP has said that it was done
-// does a cell lose what has no source and is no copy: the client may have had no right to it.
-func (h *handler) writeThrough(w http.ResponseWriter, r *http.Request, state *feed.State, objects []replication.Object) {
+// has refused the write, or would have, each source is read again and its copies follow. Only where the RCP has said that it
+// has deleted does a cell lose what has no source and is no copy.
+func (h *handler) writeThrough(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo, objects []replication.Object) {
 	rcp, err := state.ControlPlane(route.RCP)
 	if err != nil {
 		h.fail(w, r, route.Unavailable(route.RCP, err.Error()))
@@ -99,11 +103,12 @@ func (h *handler) writeThrough(w http.ResponseWriter, r *http.Request, state *fe
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), writeTimeout)
 	defer cancel()
-	answer := newHeldAnswer()
+	answer, dry := newHeldAnswer(), tries(w, r, info)
 	whole := send(rcp, answer, r.WithContext(ctx))
-	if !answer.refused() && r.URL.Query().Get("dryRun") == "" {
-		done := whole && answer.code >= http.StatusOK && answer.code < http.StatusMultipleChoices
-		for _, why := range push(ctx, state, objects, done) {
+	done := whole && answer.code >= http.StatusOK && answer.code < http.StatusMultipleChoices
+	// Of one that was not answered it is not known whether the client had a right to it.
+	if !dry && (done || !answer.refused() && h.authorize(r) == nil) {
+		for _, why := range push(ctx, state, objects, done && deletes(info)) {
 			warning.AddWarning(r.Context(), "", why)
 		}
 	}
@@ -155,9 +160,9 @@ func collection(ctx context.Context, state *feed.State, info *request.RequestInf
 	return out, nil
 }
 
-// push copies the objects to every cell at once and returns a line for each cell that failed. written says that the RCP has
-// done what was asked for.
-func push(ctx context.Context, state *feed.State, objects []replication.Object, written bool) []string {
+// push copies the objects to every cell at once and returns a line for each cell that failed. deleted says that the RCP has
+// deleted them, or is about to.
+func push(ctx context.Context, state *feed.State, objects []replication.Object, deleted bool) []string {
 	rcp, err := state.ControlPlane(route.RCP)
 	if err != nil {
 		return []string{err.Error()}
@@ -175,7 +180,7 @@ func push(ctx context.Context, state *feed.State, objects []replication.Object, 
 	var pushed sync.WaitGroup
 	for i, cell := range cells {
 		pushed.Go(func() {
-			err := pushTo(ctx, state, rcp, cell, objects, written)
+			err := pushTo(ctx, state, rcp, cell, objects, deleted)
 			if err != nil {
 				failures[i] = fmt.Sprintf("cell %s is not up to date: %v", cell, err)
 			}
@@ -190,7 +195,7 @@ func push(ctx context.Context, state *feed.State, objects []replication.Object, 
 	return out
 }
 
-func pushTo(ctx context.Context, state *feed.State, rcp *upstream.ControlPlane, cell string, objects []replication.Object, written bool) error {
+func pushTo(ctx context.Context, state *feed.State, rcp *upstream.ControlPlane, cell string, objects []replication.Object, deleted bool) error {
 	plane, err := state.ControlPlane(cell)
 	if err != nil {
 		return err
@@ -198,7 +203,7 @@ func pushTo(ctx context.Context, state *feed.State, rcp *upstream.ControlPlane, 
 	to := replication.Cell{Name: cell, Client: plane.Dynamic(), Shares: replication.SharesOf(state.Snapshot)}
 	var left []error
 	copied := replication.Follow
-	if written {
+	if deleted {
 		copied = replication.Push
 	}
 	for _, o := range objects {

@@ -95,8 +95,7 @@ func (b *bed) repair(t *testing.T) {
 // RCP has lost, by a write that ends before it is refused.
 func TestAWriteThatIsNotAnsweredTakesNothing(t *testing.T) {
 	b := newBed(t)
-	nobody := rest.CopyConfig(b.router)
-	nobody.Impersonate = rest.ImpersonationConfig{UserName: "nobody"}
+	nobody := b.nobody()
 	cell := kube(t, b.cells["cell-2"])
 	for _, name := range []string{"unanswered-own", "unanswered-lost"} {
 		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
@@ -106,7 +105,7 @@ func TestAWriteThatIsNotAnsweredTakesNothing(t *testing.T) {
 		if _, err := cell.CoreV1().Namespaces().Create(t.Context(), ns, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		role := &rbacv1.ClusterRole{ObjectMeta: *ns.ObjectMeta.DeepCopy()}
 		if _, err := cell.RbacV1().ClusterRoles().Create(t.Context(), role, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
@@ -124,6 +123,9 @@ func TestAWriteThatIsNotAnsweredTakesNothing(t *testing.T) {
 		}
 		if _, err := cell.RbacV1().ClusterRoles().Get(t.Context(), name, getOptions()); err != nil {
 			t.Errorf("cluster role %s: %v; want it left alone", name, err)
+		}
+		if err := cell.RbacV1().ClusterRoles().Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
 		}
 		if err := cell.CoreV1().Namespaces().Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
 			t.Error(err)

@@ -81,7 +81,7 @@ func (h *handler) single(w http.ResponseWriter, r *http.Request, state *feed.Sta
 // where only [handler.find] can tell.
 func (h *handler) again(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo) {
 	if route.HasNoPlace(info, state.Snapshot) {
-		h.fail(w, r, route.Moving(info))
+		h.comeAgain(w, r, info)
 		return
 	}
 	h.move(w, r, info)
