@@ -153,8 +153,7 @@ func TestPushWaitsForAnOldCopyToGo(t *testing.T) {
 	push(t, rcp, cell, namespace("again"))
 	// The copy is held until the finalizer goes, after the push of the new source has begun.
 	patch(t, cell, "again", `{"metadata":{"finalizers":["example.com/hold"]}}`)
-	deleteNamespace(t, rcp, "again")
-	push(t, rcp, cell, namespace("again"))
+	endNamespace(t, rcp, cell, "again")
 	source := makeNamespace(t, rcp, "again", nil)
 	pushed := make(chan error, 1)
 	go func() { pushed <- replication.Push(t.Context(), rcp.dyn, cell.asCell(), namespace("again")) }()
@@ -166,6 +165,23 @@ func TestPushWaitsForAnOldCopyToGo(t *testing.T) {
 	if err != nil || got.DeletionTimestamp != nil || got.Annotations[v1alpha1.AnnotationReplicatedFrom] != string(source.UID) {
 		t.Errorf("copy = %+v, %v; want a living copy of the new source", got, err)
 	}
+}
+
+// endNamespace deletes it, tells the cell, and has the source go though the cell still has its copy.
+func endNamespace(t *testing.T, rcp, cell side, name string) {
+	t.Helper()
+	namespaces := rcp.kube.CoreV1().Namespaces()
+	if err := namespaces.Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	push(t, rcp, cell, namespace(name))
+	patch(t, rcp, name, `{"metadata":{"finalizers":null}}`)
+	await(t, "the source to be gone", func(ctx context.Context) string {
+		if _, err := namespaces.Get(ctx, name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			return "it is there"
+		}
+		return ""
+	})
 }
 
 // deleteNamespace deletes it behind everybody's back: the finalizer, for which a Controller would wait
@@ -302,8 +318,7 @@ func TestPushEndsWithItsContext(t *testing.T) {
 	makeNamespace(t, rcp, "bounded", nil)
 	push(t, rcp, cell, namespace("bounded"))
 	patch(t, cell, "bounded", `{"metadata":{"finalizers":["example.com/hold"]}}`)
-	deleteNamespace(t, rcp, "bounded")
-	push(t, rcp, cell, namespace("bounded"))
+	endNamespace(t, rcp, cell, "bounded")
 	makeNamespace(t, rcp, "bounded", nil)
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
