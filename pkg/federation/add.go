@@ -126,7 +126,7 @@ func (c *connection) storeCell(ctx context.Context, i *inspection, ring *v1alpha
 	copied, err := replication.Sync(ctx, c.config, i.config, i.cell.Name, snap)
 	replicated := Check{Name: "replicated", Detail: fmt.Sprintf("%d objects", copied.Objects)}
 	switch foreign := replication.OnlyForeign(err); {
-	case foreign && isMember(ring, i.cell.Name):
+	case foreign && checkOutside(ring, i.cell.Name) != nil: // it is in a ring, and is to stay of use
 		replicated.Detail, replicated.Warning = err.Error(), true
 	case foreign:
 		return report, exit.Errorf(exit.Partial, "cell %s is stored but not in the ring: it was a cell before, and what it has is not all of this federation: %w", i.cell.Name, err).
@@ -142,16 +142,6 @@ func (c *connection) storeCell(ctx context.Context, i *inspection, ring *v1alpha
 	report.Checks = append(withoutCheck(report.Checks, "CRDs match"), i.checks...)
 	report.Checks = append(report.Checks, replicated)
 	return report, c.awaitFence(ctx, cell, fenced, &report)
-}
-
-// isMember says whether a cell is in a ring, or is wanted there.
-func isMember(ring *v1alpha1.Ring, cell string) bool {
-	for _, layout := range []*v1alpha1.RingLayout{&ring.Spec.RingLayout, ring.Status.Current, ring.Status.Target} {
-		if layout != nil && memberIndex(layout.Members, cell) >= 0 {
-			return true
-		}
-	}
-	return false
 }
 
 func withoutCheck(checks []Check, name string) []Check {

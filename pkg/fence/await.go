@@ -48,20 +48,7 @@ func Await(ctx context.Context, config *rest.Config) error {
 // cell without a fence. It tries as [Await] does.
 func AwaitMover(ctx context.Context, config *rest.Config) error {
 	p := probe{policy: Name, label: true}
-	if err := p.connect(config); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, probeWithin)
-	defer cancel()
-	why := errors.New("it was not asked")
-	err := wait.PollUntilContextCancel(ctx, probeEvery, true, func(ctx context.Context) (bool, error) {
-		found := p.create(ctx, p.mover)
-		if found == nil || ctx.Err() == nil {
-			why = found
-		}
-		return found == nil, nil
-	})
-	if err != nil {
+	if why := p.await(ctx, config, func(ctx context.Context) error { return p.create(ctx, p.mover) }); why != nil {
 		return fmt.Errorf("the mover is not let through at %s: %w", config.Host, why)
 	}
 	return nil
@@ -69,20 +56,7 @@ func AwaitMover(ctx context.Context, config *rest.Config) error {
 
 // await tries until the policy of the probe is in force.
 func await(ctx context.Context, config *rest.Config, p probe) error {
-	if err := p.connect(config); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, probeWithin)
-	defer cancel()
-	why := errors.New("it was not asked")
-	err := wait.PollUntilContextCancel(ctx, probeEvery, true, func(ctx context.Context) (bool, error) {
-		found := p.try(ctx)
-		if found == nil || ctx.Err() == nil {
-			why = found
-		}
-		return found == nil, nil
-	})
-	if err != nil {
+	if why := p.await(ctx, config, p.try); why != nil {
 		return fmt.Errorf("the %s is not in force at %s: %w", p.what, config.Host, why)
 	}
 	return nil
@@ -108,6 +82,27 @@ func (p *probe) connect(config *rest.Config) error {
 	}
 	if p.mover, err = kubernetes.NewForConfig(AsMover(config)); err != nil {
 		return fmt.Errorf("build client of the mover: %w", err)
+	}
+	return nil
+}
+
+// await connects and tries until that succeeds. The error is the last before the time was up.
+func (p *probe) await(ctx context.Context, config *rest.Config, try func(context.Context) error) error {
+	if err := p.connect(config); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeWithin)
+	defer cancel()
+	why := errors.New("it was not asked")
+	err := wait.PollUntilContextCancel(ctx, probeEvery, true, func(ctx context.Context) (bool, error) {
+		found := try(ctx)
+		if found == nil || ctx.Err() == nil {
+			why = found
+		}
+		return found == nil, nil
+	})
+	if err != nil {
+		return why
 	}
 	return nil
 }

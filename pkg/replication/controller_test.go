@@ -415,12 +415,7 @@ func TestANamespaceWaitsUntilACellHasEmptiedIt(t *testing.T) {
 
 func TestARemovedCellIsNotWaitedFor(t *testing.T) {
 	b := newBed(t)
-	b.makeEverywhere(t, "removed")
-	b.relay.cut()
-	b.deleteSource(t, "removed")
-	b.awaitCondition(t, "removed", "waiting for cell-2")
-	b.setCells(t, "cell-1")
-	b.awaitSourceGone(t, "removed")
+	b.endsWhileAway(t, "removed")
 	// Added again, what the cell has kept is named and left alone with what may be in it.
 	b.relay.mend(t)
 	b.setCells(t, "cell-1", "cell-2")
@@ -436,15 +431,21 @@ func TestARemovedCellIsNotWaitedFor(t *testing.T) {
 	}
 }
 
+// endsWhileAway leaves cell-2, which nobody waits for, with the copy of a namespace that is none any more.
+func (b *bed) endsWhileAway(t *testing.T, name string) {
+	t.Helper()
+	b.makeEverywhere(t, name)
+	b.relay.cut()
+	b.deleteSource(t, name)
+	b.awaitCondition(t, name, "waiting for cell-2")
+	b.setCells(t, "cell-1")
+	b.awaitSourceGone(t, name)
+}
+
 // TestACopyOfAnotherHoldsNoSourceUp: it stays, with what is in it, and the source goes.
 func TestACopyOfAnotherHoldsNoSourceUp(t *testing.T) {
 	b := newBed(t)
-	b.makeEverywhere(t, "lost-once")
-	b.relay.cut()
-	b.deleteSource(t, "lost-once")
-	b.awaitCondition(t, "lost-once", "waiting for cell-2")
-	b.setCells(t, "cell-1")
-	b.awaitSourceGone(t, "lost-once")
+	b.endsWhileAway(t, "lost-once")
 	makeNamespace(t, b.rcp, "lost-once", nil)
 	b.relay.mend(t)
 	b.setCells(t, "cell-1", "cell-2")

@@ -34,10 +34,11 @@ func (h *handler) promoted(w http.ResponseWriter, r *http.Request, state *feed.S
 		err = incomplete(state)
 	case !h.may(state):
 		err = route.Unregistered() // a promotion is a write
-	case h.denied(r):
-		err = h.authorize(r) // nobody who may not ask has it brought back
 	default:
-		err = h.promotions.one(r.Context(), state, info, of)
+		// Nobody who may not ask has it brought back.
+		if err = h.authorize(r); !apierrors.IsForbidden(err) {
+			err = h.promotions.one(r.Context(), state, info, of)
+		}
 	}
 	if err != nil {
 		h.fail(w, r, err)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/rebalance"
 )
 
 // Estimate is how long a rebalance would take that is as fast as an earlier one.
@@ -26,10 +27,7 @@ func estimate(runs []v1alpha1.Rebalance, moves int64) *Estimate {
 		if s.Phase != v1alpha1.RebalanceSucceeded || s.StartTime == nil || s.CompletionTime == nil || s.CompletionTime.Time.Before(last) {
 			continue
 		}
-		var moved int64
-		for _, p := range s.Pairs {
-			moved += p.Moved
-		}
+		moved := rebalance.ProgressOf(s).Moved
 		if took := s.CompletionTime.Sub(s.StartTime.Time); moved > 0 && moves > 0 {
 			seconds := max(1, int64(float64(moves)/float64(moved)*took.Seconds()))
 			last, out = s.CompletionTime.Time, &Estimate{Seconds: seconds, LikeRun: run.Name, Window: run.Spec.Window}

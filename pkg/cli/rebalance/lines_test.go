@@ -101,9 +101,7 @@ func TestARunThatPausesItselfEndsTheCommand(t *testing.T) {
 	b := newBed(t)
 	b.change(t)
 	before := b.homes(t)
-	planned, _ := b.must(t, 0, "rebalance", "--dry-run", "-o", "name")
-	third := strings.TrimPrefix(strings.Fields(planned)[2], namespace+"/")
-	makeRoom := b.squat(t, third, before[third])
+	third, makeRoom := b.squatThird(t, before)
 	goOn := b.alone(t) // or it takes the paused run over, which shows for a moment
 	_, stderr := b.must(t, 6, "rebalance", "--window", "5", "--max-failures", "0", "--yes")
 	name := b.unfinished(t).Name

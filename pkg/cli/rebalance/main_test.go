@@ -232,3 +232,11 @@ func (b *bed) squat(t *testing.T, item, home string) (makeRoom func()) {
 	}
 	return makeRoom
 }
+
+// squatThird does so for the third item that is planned to move, which it returns.
+func (b *bed) squatThird(t *testing.T, homes map[string]string) (third string, makeRoom func()) {
+	t.Helper()
+	planned, _ := b.must(t, 0, "rebalance", "--dry-run", "-o", "name")
+	third = strings.TrimPrefix(strings.Fields(planned)[2], namespace+"/")
+	return third, b.squat(t, third, homes[third])
+}

@@ -87,9 +87,7 @@ func TestSteeredOnATerminal(t *testing.T) {
 	b := newBed(t)
 	b.change(t)
 	before := b.homes(t)
-	planned, _ := b.must(t, 0, "rebalance", "--dry-run", "-o", "name")
-	third := strings.TrimPrefix(strings.Fields(planned)[2], namespace+"/")
-	makeRoom := b.squat(t, third, before[third])
+	third, makeRoom := b.squatThird(t, before)
 	screen := b.open(t, 80, 24, "rebalance", "--window", "5", "--rate", "2", "--max-failures", "0", "--yes")
 	screen.AwaitText("Paused", "p resume", third, "maxFailures is 0")
 	b.await(t, "the run to have paused itself", func(run *v1alpha1.Rebalance) bool {
