@@ -33,7 +33,16 @@ var planes = sandboxtest.NewPool(4)
 // movingPlanes are an RCP and two cells, for the tests in which every key moves from the first cell to the second.
 var movingPlanes = sandboxtest.NewPool(3)
 
-func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m, planes, movingPlanes)) }
+func TestMain(m *testing.M) {
+	if address := os.Getenv(idleEnv); address != "" {
+		if err := idle(address); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(sandboxtest.Main(m, planes, movingPlanes))
+}
 
 // bed is a federation with a router in this process.
 type bed struct {

@@ -1,12 +1,15 @@
 package router_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"runtime"
 	"strings"
 	"sync"
@@ -16,38 +19,90 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/util/wait"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 )
 
 const (
-	// idleConnections are as many as the machine allows, up to ten thousand: each is two descriptors, since both of
-	// its ends are in this process.
+	// idleConnections are how many are opened, by a process of its own: its ends are none of the router's.
 	idleConnections = 10_000
-	// perConnection is what one may cost, both ends together, in bytes.
+	// idleSecure are how many of them have agreed on TLS.
+	idleSecure = 1_000
+	// perConnection is what one may cost the router, in bytes.
 	perConnection = 32 << 10
 	// headerTimeout is the apiserver's own for a client that does not come to the end of its headers.
 	headerTimeout = 32 * time.Second
-	// otherDescriptors are for everything else.
-	otherDescriptors = 1000
 )
 
-// manyDescriptors raises the limit of open files as far as it goes, until the test ends, and returns how many
-// connections can be had.
-func manyDescriptors(t *testing.T) int {
+// idleEnv asks this binary for idle connections to the address in it.
+const idleEnv = "KUBECELL_TEST_IDLE"
+
+// manyDescriptors raises the limit of open files as far as it goes, for the rest of the process.
+func manyDescriptors() error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	limit.Cur = limit.Max
+	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
+}
+
+// idle opens connections that say nothing, says when they are open, and returns when the other side has closed all.
+func idle(address string) error {
+	if err := manyDescriptors(); err != nil {
+		return err
+	}
+	conns := make([]net.Conn, idleConnections)
+	group := errgroup.Group{}
+	group.SetLimit(8)
+	for i := range conns {
+		group.Go(func() (err error) {
+			if i < idleSecure {
+				conns[i], err = tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true}) // it says nothing to it
+			} else {
+				conns[i], err = net.Dial("tcp", address)
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	fmt.Println("open")
+	for i, conn := range conns {
+		if err := conn.SetReadDeadline(time.Now().Add(2 * headerTimeout)); err != nil {
+			return err
+		}
+		if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Errorf("connection %d is open: %v", i, err)
+		}
+	}
+	return nil
+}
+
+// openIdle has another process open idle connections to the router, and returns when they are open. The channel has how
+// it ended, once all of them are closed.
+func openIdle(t *testing.T, config *rest.Config) <-chan error {
 	t.Helper()
-	var before syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), idleEnv+"="+strings.TrimPrefix(config.Host, "https://"))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
 		t.Fatal(err)
 	}
-	raised := before
-	raised.Cur = raised.Max
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &raised); err != nil {
+	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before) }) // the process ends soon
-	return min(idleConnections, int(min(raised.Max, 1<<20)-otherDescriptors)/2)
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Fatalf("the connections are not open: %q, %v", line, cmd.Wait())
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // it has ended, unless the test has failed
+	return ended
 }
 
 func openFiles(t *testing.T) int {
@@ -69,11 +124,13 @@ func memoryInUse() uint64 {
 // TestSlowClientsHoldUpNobody opens ten thousand connections that say nothing, and some that say it slowly. They cost
 // little, are ended as an apiserver ends them, nobody else notices, and nothing is left of them.
 func TestSlowClientsHoldUpNobody(t *testing.T) {
+	if err := manyDescriptors(); err != nil {
+		t.Fatal(err)
+	}
 	b := newBed(t)
 	ns := b.namespace(t, "idle")
 	names := b.oneOfEach(t, ns)
 	maps := kube(t, b.router).CoreV1().ConfigMaps(ns)
-	idle, slow := manyDescriptors(t), 20
 	for _, name := range names { // whatever a router makes once is made
 		if _, err := maps.Get(t.Context(), name, getOptions()); err != nil {
 			t.Fatal(err)
@@ -81,42 +138,26 @@ func TestSlowClientsHoldUpNobody(t *testing.T) {
 	}
 	before, goroutines, files := memoryInUse(), runtime.NumGoroutine(), openFiles(t)
 
-	var conns []net.Conn
-	defer func() {
-		for _, conn := range conns {
-			conn.Close()
-		}
-	}()
+	closed := openIdle(t, b.router)
 	began := time.Now()
-	for range idle {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(b.router.Host, "https://"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		conns = append(conns, conn)
-	}
 	var trickling sync.WaitGroup
-	for i := range slow {
+	for i := range 20 {
 		conn := dialTLS(t, b.router)
-		conns = append(conns, conn)
 		trickling.Go(func() { trickle(t, conn, i) })
 	}
-	if after := memoryInUse(); after > before+uint64(idle)*perConnection {
-		t.Errorf("%d connections cost %d KiB each; want less than %d", idle, (after-before)/uint64(idle)>>10, perConnection>>10)
+	if open := openFiles(t) - files; open < idleConnections {
+		t.Errorf("%d connections are open; want %d", open, idleConnections)
+	}
+	if after := memoryInUse(); after > before+idleConnections*perConnection {
+		t.Errorf("they cost %d KiB each; want less than %d", (after-before)/idleConnections>>10, perConnection>>10)
 	}
 	calm(t, maps, names, began.Add(headerTimeout-time.Second))
 	trickling.Wait()
 	if took := time.Since(began); took < headerTimeout || took > 2*headerTimeout {
 		t.Errorf("headers that trickle were waited for for %s; an apiserver waits %s", took, headerTimeout)
 	}
-	for _, conn := range conns[:idle] {
-		_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-		if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Fatalf("a connection without a handshake is open after %s: %v", time.Since(began), err)
-		}
-	}
-	for _, conn := range conns {
-		conn.Close()
+	if err := <-closed; err != nil {
+		t.Errorf("connections that say nothing: %v", err)
 	}
 	nothingLeft(t, goroutines, files)
 }

@@ -61,10 +61,29 @@ func Read(contentType string, data []byte) (Body, error) {
 }
 
 type namedJSON struct {
-	Metadata struct {
-		Name         string `json:"name"`
-		GenerateName string `json:"generateName"`
-	} `json:"metadata"`
+	Metadata metadataJSON `json:"metadata"`
+}
+
+// namesJSON are what metadata says of an object's name.
+type namesJSON struct {
+	Name         string `json:"name"`
+	GenerateName string `json:"generateName"`
+}
+
+// metadataJSON are an object's names as built-in kinds are decoded, which merge metadata that is given twice, and the last
+// of them, which counts for custom resources.
+type metadataJSON struct {
+	namesJSON
+	last namesJSON
+}
+
+// UnmarshalJSON is called for each metadata that an object has.
+func (m *metadataJSON) UnmarshalJSON(data []byte) error {
+	m.last = namesJSON{}
+	if err := kjson.Unmarshal(data, &m.last); err != nil {
+		return err
+	}
+	return kjson.Unmarshal(data, &m.namesJSON)
 }
 
 func readJSON(contentType string, data []byte) (Body, error) {
@@ -72,6 +91,9 @@ func readJSON(contentType string, data []byte) (Body, error) {
 	// The apiserver's own decoder: encoding/json would take a field "Name" for the name.
 	if err := kjson.Unmarshal(data, &named); err != nil {
 		return Body{}, fmt.Errorf("parse JSON: %w", err)
+	}
+	if named.Metadata.namesJSON != named.Metadata.last {
+		return Body{}, errors.New("metadata is given twice, and its names depend on which of them counts")
 	}
 	body := Body{ContentType: contentType, Data: data, Name: named.Metadata.Name}
 	if body.Name != "" || named.Metadata.GenerateName == "" {

@@ -20,6 +20,7 @@ func TestReadNamesWithoutTouchingTheBody(t *testing.T) {
 		"JSON, other case": {"application/json", `{"metadata":{"name":"a","Name":"b"},"Metadata":{"name":"c"}}`},
 		"JSON, no type":    {"", `{"metadata":{"name":"a"}}`},
 		"JSON with params": {"application/json; charset=utf-8", `{"metadata":{"name":"a","generateName":"b-"}}`},
+		"metadata twice":   {"application/json", `{"metadata":{"name":"b","labels":{"x":"y"}},"metadata":{"name":"a"}}`},
 		"YAML":             {"application/yaml", "kind: ConfigMap\nmetadata:\n  name: a # the name\n"},
 	}
 	for name, test := range tests {
@@ -105,6 +106,8 @@ func TestReadRefuses(t *testing.T) {
 		"no media type":          {"///", "{}", true},
 		"broken JSON":            {"application/json", "{", false},
 		"metadata is a list":     {"application/json", `{"metadata":[]}`, false},
+		"metadata that is null":  {"application/json", `{"metadata":{"name":"a"},"metadata":null}`, false},
+		"a name that is gone":    {"application/json", `{"metadata":{"name":"a"},"metadata":{"generateName":"b-"}}`, false},
 		"broken YAML":            {"application/yaml", "a: b: c", false},
 		"protobuf without magic": {runtime.ContentTypeProtobuf, "xx", true},
 		"truncated protobuf":     {runtime.ContentTypeProtobuf, "k8s\x00\x0a\xff", false},
