@@ -34,7 +34,9 @@ type Cell struct {
 	resources, served []Resource
 }
 
-// Connect asks the cell what it serves. config is that of the mover: the fence has to let it through.
+// Connect asks the cell what it serves. config is that of the mover: the fence has to let it through. A cell whose apiserver
+// still starts is an error: it says that it serves no custom resources before it knows of any, and their objects would be
+// left behind.
 func Connect(name string, config *rest.Config) (*Cell, error) {
 	config = rest.CopyConfig(config)
 	config.QPS, config.Burst = -1, -1
@@ -54,6 +56,9 @@ func Connect(name string, config *rest.Config) (*Cell, error) {
 	}
 	if c.meta, err = metadata.NewForConfigAndClient(metadata.ConfigFor(config), httpClient); err != nil {
 		return nil, fmt.Errorf("build metadata client for cell %s: %w", name, err)
+	}
+	if err := c.started(context.Background()); err != nil {
+		return nil, fmt.Errorf("cell %s is not ready: %w", name, err)
 	}
 	return c, c.discover(config, httpClient)
 }

@@ -104,7 +104,7 @@ func (r *run) copyMarks(i *item) (map[string]string, error) {
 		v1alpha1.AnnotationFromVersion:    i.source.version(),
 		v1alpha1.AnnotationContentHash:    content.hash(),
 	}
-	if i.source.hasFinalizers() || len(i.source.owners) > 0 {
+	if len(i.source.finalizers()) > 0 || len(i.source.owners) > 0 {
 		fields, err := i.source.managedFields()
 		if err != nil {
 			return nil, err

@@ -93,9 +93,11 @@ func (d *document) status() v1alpha1.RebalanceStatus {
 	return v1alpha1.RebalanceStatus(d.labels[v1alpha1.LabelRebalanceStatus])
 }
 
-func (d *document) hasFinalizers() bool {
-	raw := string(d.meta["finalizers"])
-	return raw != "" && raw != "null" && raw != "[]"
+// finalizers are nil where there are none, or where they cannot be read.
+func (d *document) finalizers() []string {
+	var finalizers []string
+	_ = json.Unmarshal(d.meta["finalizers"], &finalizers)
+	return finalizers
 }
 
 // managedFields are those of others than the mover. Where nobody has any, they are the list by which

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 )
@@ -142,11 +144,13 @@ func patchOf(metadata map[string]any) ([]byte, error) {
 }
 
 // remove deletes a copy or a tombstone, unless it has changed since it was read. Without its finalizers, which are the real object's, nothing acts
-// on the deletion; what it owns is orphaned, not deleted.
+// on the deletion; what it owns is orphaned, not deleted. Of one that is being deleted already, as with its namespace, the
+// garbage collector takes its own off.
 func (r *run) remove(ctx context.Context, cell *Cell, i *item, d *document) error {
-	version := d.version()
-	if d.hasFinalizers() && !d.deleting() {
-		patch, err := patchOf(map[string]any{"uid": d.uid(), "resourceVersion": version, "finalizers": nil})
+	version, finalizers := d.version(), d.finalizers()
+	left := slices.DeleteFunc(slices.Clone(finalizers), func(finalizer string) bool { return !d.deleting() || !OfCollector(finalizer) })
+	if len(left) < len(finalizers) {
+		patch, err := patchOf(map[string]any{"uid": d.uid(), "resourceVersion": version, "finalizers": left})
 		if err != nil {
 			return err
 		}
@@ -166,4 +170,9 @@ func (r *run) remove(ctx context.Context, cell *Cell, i *item, d *document) erro
 	}
 	r.step(Discarded, &i.Object)
 	return nil
+}
+
+// OfCollector says whether a finalizer is one of the garbage collector's, which takes it off.
+func OfCollector(finalizer string) bool {
+	return finalizer == metav1.FinalizerOrphanDependents || finalizer == metav1.FinalizerDeleteDependents
 }

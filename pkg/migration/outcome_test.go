@@ -149,11 +149,16 @@ func TestARefusalOfACellThatStartsIsNotBelieved(t *testing.T) {
 			return answer, err
 		})
 	})
+	if _, err := migration.Connect("new", config); err == nil || !strings.Contains(err.Error(), "cell new is not ready") {
+		t.Errorf("connected to a cell that starts: %v", err)
+	}
+	starting.Store(false)
 	cell, err := migration.Connect("new", config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.cells["new"] = cell
+	starting.Store(true)
 	result := b.move(unit, migration.Unavailable)
 	if !result.Retryable() || !strings.Contains(result.Message, "cell new is starting") || !strings.Contains(result.Message, "ValidatingAdmissionPolicy") {
 		t.Errorf("result %+v", result)

@@ -111,6 +111,11 @@ func (r *run) makeRoom(ctx context.Context, i *item, err error) bool {
 // reuse makes what is there the copy, or removes it. It fails where it is not ours.
 func (r *run) reuse(ctx context.Context, i *item) (ours bool, err error) {
 	if i.copy.deleting() {
+		if i.copy.status() == v1alpha1.Incoming { // no controller of its finalizers gets past the fence
+			if err := r.remove(ctx, r.to, i, i.copy); err != nil {
+				return false, err
+			}
+		}
 		return false, r.awaitGone(ctx, i)
 	}
 	switch i.copy.status() {

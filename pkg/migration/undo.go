@@ -102,7 +102,7 @@ func (r *run) unwanted(ctx context.Context, unflipped func(types.UID) bool) (map
 		case apierrors.IsNotFound(err):
 		case err != nil:
 			return copies, judge(&i.Object, r.to.Name, "read", err)
-		case found.status() == v1alpha1.Incoming && !found.deleting() && found.annotations[v1alpha1.AnnotationFromCell] == r.unit.From:
+		case found.status() == v1alpha1.Incoming && found.annotations[v1alpha1.AnnotationFromCell] == r.unit.From:
 			copies[i] = found
 		}
 	}
@@ -118,7 +118,7 @@ func (r *run) discard(ctx context.Context, i *item, unwanted func(*document) boo
 	case err != nil:
 		return judge(&i.Object, r.to.Name, "read", err)
 	}
-	if found.status() != v1alpha1.Incoming || found.deleting() || !unwanted(found) {
+	if found.status() != v1alpha1.Incoming || !unwanted(found) {
 		return nil
 	}
 	return r.remove(ctx, r.to, i, found)
