@@ -3,18 +3,23 @@ package router
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/client-go/metadata"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/migration"
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
 )
@@ -159,7 +164,8 @@ func (m *moving) elsewhere() string {
 	return route.RCP
 }
 
-// clear deletes a tombstone. What it owned stays.
+// clear deletes a tombstone, or a copy that nobody owns, as it was found: it keeps its UID if it becomes the object
+// meanwhile. What it owned stays, and no controller of its finalizers gets past the fence.
 func (m *moving) clear(at whereabouts) error {
 	plane, err := m.state.ControlPlane(at.source)
 	if err != nil {
@@ -168,12 +174,12 @@ func (m *moving) clear(at whereabouts) error {
 	ctx, cancel := context.WithTimeout(m.r.Context(), clearTimeout)
 	defer cancel()
 	place := plane.Mover().Resource(resourceOf(m.info)).Namespace(m.info.Namespace)
-	orphan := metav1.DeletePropagationOrphan
-	err = place.Delete(ctx, m.info.Name, metav1.DeleteOptions{
-		Preconditions:     &metav1.Preconditions{UID: &at.stale.UID},
-		PropagationPolicy: &orphan,
-	})
-	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+	err = remove(ctx, place, at.stale)
+	switch {
+	case apierrors.IsNotFound(err):
+	case apierrors.IsConflict(err):
+		return route.Moving(m.info)
+	case err != nil:
 		return noPlane(at.source, err)
 	}
 	// It goes once the cell's garbage collector has let go of what it owned.
@@ -185,6 +191,30 @@ func (m *moving) clear(at whereabouts) error {
 		return route.Moving(m.info)
 	}
 	return nil
+}
+
+// remove deletes what the mover has left, unless it has changed. Of what is being deleted already the garbage collector takes
+// its own finalizers off.
+func remove(ctx context.Context, place metadata.ResourceInterface, left *metav1.PartialObjectMetadata) error {
+	version := left.ResourceVersion
+	kept := slices.DeleteFunc(slices.Clone(left.Finalizers), func(finalizer string) bool {
+		return left.DeletionTimestamp == nil || !migration.OfCollector(finalizer)
+	})
+	if len(kept) < len(left.Finalizers) {
+		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": left.UID, "resourceVersion": version, "finalizers": kept}})
+		if err != nil {
+			return err
+		}
+		released, err := place.Patch(ctx, left.Name, types.MergePatchType, patch, metav1.PatchOptions{})
+		if err != nil {
+			return err
+		}
+		version = released.ResourceVersion
+	}
+	orphan := metav1.DeletePropagationOrphan
+	return place.Delete(ctx, left.Name, metav1.DeleteOptions{
+		Preconditions: &metav1.Preconditions{UID: &left.UID, ResourceVersion: &version}, PropagationPolicy: &orphan,
+	})
 }
 
 // keepBody reads the body of a request, so that it can be sent more than once. It is nil where there is none.

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -93,6 +94,31 @@ func TestATombstoneThatIsBuriedMeanwhileIsNoConflict(t *testing.T) {
 		}
 		if err := <-buried; err != nil && !apierrors.IsNotFound(err) {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestACopyThatNobodyOwnsMakesRoom, whatever finalizers it has, and also where somebody has begun to delete it.
+func TestACopyThatNobodyOwnsMakesRoom(t *testing.T) {
+	b := newMovingBed(t)
+	ns := b.namespace(t, "leftovers")
+	b.phase(t, v1alpha1.RingStable)
+	maps := kube(t, impatient(b.router)).CoreV1().ConfigMaps(ns)
+	mover := kube(t, fence.AsMover(b.cells["cell-2"])).CoreV1().ConfigMaps(ns)
+	for name, deleted := range map[string]bool{"left": false, "deleted": true} {
+		b.lay(t, "cell-2", ns, name, "incoming")
+		held := []byte(`{"metadata":{"finalizers":["example.com/held"]}}`)
+		if _, err := mover.Patch(t.Context(), name, types.MergePatchType, held, metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if deleted {
+			if err := mover.Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		made, err := maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+		if err != nil || len(made.Finalizers) > 0 {
+			t.Errorf("%s: made %v, error %v", name, made.ObjectMeta, err)
 		}
 	}
 }
