@@ -70,7 +70,7 @@ func (h *handler) auditRequest(w http.ResponseWriter, r *http.Request, info *req
 	if !names && level.Less(audit.LevelRequest) || r.Body == nil || r.Body == http.NoBody || !info.IsResourceRequest {
 		return r, nil
 	}
-	data, err := readBody(w, r)
+	data, err := h.readEarly(w, r)
 	if err != nil {
 		return r, err
 	}

@@ -44,7 +44,7 @@ type handler struct {
 	owners owners
 	// aloneSince says since when this has certainly been the federation's only router.
 	aloneSince func() (time.Time, bool)
-	// slowClient is how long one write to a watching client may take.
+	// slowClient is how long one write to a watching client may take, and half of what a whole answer may.
 	slowClient time.Duration
 	// movingPatience is how long the deletion of an object of a collection waits for its move to end.
 	movingPatience time.Duration
@@ -79,7 +79,8 @@ type handler struct {
 //  4. measuring, before authentication, so that refusals are counted;
 //  5. authentication: who the client is. Its credentials end here;
 //  6. audit, where it is asked for, of the user who was authenticated;
-//  7. a span, where that is asked for: part of the client's trace if a privileged user asks;
+//  7. a span, where that is asked for: part of the client's trace if a privileged user asks. Of others no control plane is
+//     told of their traces: it goes by the router's identity;
 //  8. impersonation: who the client wants to be, where the RCP allows it;
 //  9. the router's own metrics, for those whom the RCP allows to read them;
 //  10. the router itself.
@@ -93,6 +94,8 @@ func (h *handler) buildChain(user authenticator.Request, authz authorizer.Author
 	chain = h.withImpersonation(chain, authz)
 	if h.tracer != nil {
 		chain = genericfilters.WithTracing(chain, h.tracer)
+	} else {
+		chain = withoutTrace(chain)
 	}
 	chain = h.withEvents(chain)
 	chain = genericfilters.WithAuthentication(chain, user, h.withRefusals(h.unauthenticated()), nil, nil)
@@ -108,6 +111,17 @@ func (h *handler) buildChain(user authenticator.Request, authz authorizer.Author
 	chain = genericfilters.WithWarningRecorder(chain)
 	chain = serverfilters.WithPanicRecovery(chain, resolver)
 	return withStack(chain)
+}
+
+// withoutTrace forgets which trace a request is a part of, unless a privileged user says so.
+func withoutTrace(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !privileged(r) {
+			r.Header.Del("Traceparent")
+			r.Header.Del("Tracestate")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // withStack makes room for what the filters put on the stack. Each request of HTTP/2 has a goroutine of its
@@ -141,6 +155,11 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	info = route.Subject(info)
+	if !h.streams(r, info) {
+		timed := &timedAnswer{ResponseWriter: w, limit: 2 * h.slowClient}
+		defer timed.end()
+		w = timed
+	}
 	state := h.state()
 	if cell, raw := rawCellFrom(r.Context()); raw {
 		h.serveRaw(w, r, state, cell)
@@ -164,8 +183,9 @@ func (h *handler) act(w http.ResponseWriter, r *http.Request, state *feed.State,
 		}
 		var begun feed.Write
 		begun, to = h.beginAt(r, state, info, to)
-		defer begun.End()
-		state = begun.State
+		answer := &lastStep{w, begun.End}
+		defer answer.end()
+		w, state = answer, begun.State
 		if !h.mayWrite(w, r, state, to) {
 			return
 		}

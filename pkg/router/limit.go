@@ -37,6 +37,7 @@ const (
 	poolMerge     = "/merge"
 	poolFind      = "/find"
 	poolReplicate = "/replicate"
+	poolEarly     = "/early"
 )
 
 type poolCount struct{ reading, mutating atomic.Int64 }

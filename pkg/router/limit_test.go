@@ -2,10 +2,13 @@ package router
 
 import (
 	"cmp"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/endpoints/request"
 
@@ -67,5 +70,49 @@ func TestAFullCellLeavesRoomForOthers(t *testing.T) {
 			}
 			again.leave()
 		})
+	}
+}
+
+// TestBodiesThatAreReadEarlyAreCounted: of a create nobody knows its cell before its body is there.
+func TestBodiesThatAreReadEarlyAreCounted(t *testing.T) {
+	h := &handler{codecs: codecs(), inFlight: inFlight{limits: Limits{Reading: 1, Mutating: 1}}}
+	read := func(group string, body io.Reader) error {
+		r := httptest.NewRequest(http.MethodPost, "/api/v1/namespaces/a/configmaps", body)
+		r = r.WithContext(request.WithUser(r.Context(), &user.DefaultInfo{Name: "x", Groups: []string{group}}))
+		_, err := h.readEarly(httptest.NewRecorder(), r)
+		return err
+	}
+	slow, send := io.Pipe()
+	first := make(chan error)
+	go func() { first <- read("users", slow) }()
+	if _, err := send.Write([]byte("{")); err != nil { // it is being read
+		t.Fatal(err)
+	}
+	if err := read("users", strings.NewReader("{}")); !apierrors.IsTooManyRequests(err) {
+		t.Errorf("a second one: %v; want 429", err)
+	}
+	if err := read(user.SystemPrivilegedGroup, strings.NewReader("{}")); err != nil {
+		t.Errorf("that of an administrator: %v", err)
+	}
+	_ = send.Close()
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+	if err := read("users", strings.NewReader("{}")); err != nil {
+		t.Errorf("after the first one: %v", err)
+	}
+}
+
+// TestNobodyElsesTraceIsPassedOn: a control plane would take it for one of the router's own.
+func TestNobodyElsesTraceIsPassedOn(t *testing.T) {
+	for group, want := range map[string]string{"users": "", user.SystemPrivilegedGroup: "00-x"} {
+		r := httptest.NewRequest(http.MethodGet, "/api", nil)
+		r.Header.Set("Traceparent", "00-x")
+		r = r.WithContext(request.WithUser(r.Context(), &user.DefaultInfo{Name: "x", Groups: []string{group}}))
+		var got string
+		withoutTrace(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.Header.Get("Traceparent") })).ServeHTTP(httptest.NewRecorder(), r)
+		if got != want {
+			t.Errorf("of %s: %q; want %q", group, got, want)
+		}
 	}
 }

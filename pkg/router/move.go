@@ -44,8 +44,9 @@ func (h *handler) move(w http.ResponseWriter, r *http.Request, info *request.Req
 			return m.serve(false)
 		}
 		begun := h.begin(feed.Placed)
-		defer begun.End()
-		m.state = begun.State
+		answer := &lastStep{m.w, begun.End}
+		defer answer.end()
+		m.w, m.state = answer, begun.State
 		return m.serve(true)
 	})
 }

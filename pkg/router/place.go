@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubecell/kubectl-cell/pkg/router/naming"
+	"github.com/kubecell/kubectl-cell/pkg/router/route"
 )
 
 const (
@@ -27,7 +28,7 @@ const (
 // place reads or draws the name of the object that a create makes, and hands the request to create. A
 // drawn name that is taken is drawn again, without the client knowing.
 func (h *handler) place(w http.ResponseWriter, r *http.Request, create func(w http.ResponseWriter, r *http.Request, name string, drawn bool)) {
-	data, err := readBody(w, r)
+	data, err := h.readEarly(w, r)
 	if err != nil {
 		h.fail(w, r, err)
 		return
@@ -53,6 +54,16 @@ func (h *handler) place(w http.ResponseWriter, r *http.Request, create func(w ht
 			return
 		}
 	}
+}
+
+// readEarly reads the body of a request that no control plane has room for yet, since only its body tells which one.
+func (h *handler) readEarly(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	reading, ok := h.inFlight.enter(poolEarly, true)
+	if !ok && !privileged(r) {
+		return nil, apierrors.NewTooManyRequests("as many bodies are being read as may be, please try again later", route.RetryAfterSeconds)
+	}
+	defer reading.leave()
+	return readBody(w, r)
 }
 
 // readBody reads a whole body, as large as an apiserver takes it, within bodyTimeout.

@@ -55,8 +55,9 @@ func (h *handler) serveRaw(w http.ResponseWriter, r *http.Request, state *feed.S
 			return
 		}
 		begun := h.begin(feed.Placed)
-		defer begun.End()
-		state = begun.State
+		answer := &lastStep{w, begun.End}
+		defer answer.end()
+		w, state = answer, begun.State
 		if state.Snapshot.Unavailable[cell] {
 			h.fail(w, r, route.Unavailable(cell, "it was failed over, and takes no writes"))
 			return

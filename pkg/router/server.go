@@ -68,7 +68,8 @@ type Config struct {
 	TracingConfig string
 	// StateDir holds the last good configuration.
 	StateDir string
-	// SlowClient is how long one write to a watching client may take before its watch is dropped; 30 s where zero.
+	// SlowClient is how long one write to a watching client may take before its watch is dropped; 30 s where zero. A client
+	// may take twice as long to read a whole answer that is no stream.
 	SlowClient time.Duration
 	// MovingPatience is how long the deletion of a collection waits for one object whose move has to end; 10 s where zero.
 	MovingPatience time.Duration

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"runtime"
@@ -228,7 +229,7 @@ type h2 struct {
 	headers []byte
 }
 
-func dialH2(t *testing.T, config *rest.Config, path string) *h2 {
+func dialH2(t *testing.T, config *rest.Config, method, path string) *h2 {
 	t.Helper()
 	conn := dialProtocol(t, config, "h2")
 	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
@@ -241,7 +242,7 @@ func dialH2(t *testing.T, config *rest.Config, path string) *h2 {
 	var block strings.Builder
 	encoder := hpack.NewEncoder(&block)
 	for _, field := range [][2]string{
-		{":method", "POST"}, {":scheme", "https"}, {":authority", "x"}, {":path", path}, {"content-type", "application/json"},
+		{":method", method}, {":scheme", "https"}, {":authority", "x"}, {":path", path}, {"content-type", "application/json"},
 	} {
 		// Never indexed, so that one block serves all streams.
 		if err := encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1], Sensitive: true}); err != nil {
@@ -261,7 +262,7 @@ func (c *h2) open(stream uint32) error {
 func TestStreamsAreBounded(t *testing.T) {
 	b := newBed(t)
 	ns := b.namespace(t, "streams")
-	c := dialH2(t, b.router, "/api/v1/namespaces/"+ns+"/configmaps")
+	c := dialH2(t, b.router, http.MethodPost, "/api/v1/namespaces/"+ns+"/configmaps")
 	const allowed, more = 100, 5 // an apiserver allows as many
 	settings, refused := uint32(0), map[uint32]http2.ErrCode{}
 	for i := range uint32(allowed + more) {
@@ -306,7 +307,7 @@ func TestRapidResetsCostLittle(t *testing.T) {
 	const resets, connections, perConnection = 5000, 4, 1000
 	var flooding sync.WaitGroup
 	for range connections {
-		c := dialH2(t, b.router, "/api/v1/namespaces/"+ns+"/configmaps")
+		c := dialH2(t, b.router, http.MethodPost, "/api/v1/namespaces/"+ns+"/configmaps")
 		flooding.Go(func() { // reads, so that answers and the end are taken
 			for {
 				if _, err := c.ReadFrame(); err != nil {

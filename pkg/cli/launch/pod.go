@@ -113,6 +113,8 @@ func (o *deploymentOptions) storage() (mounts []corev1.VolumeMount, volumes []co
 		}
 		add(source.Folder, etcMount+source.Folder, true, volume)
 	}
+	// Where long answers are kept until their length is known.
+	add("temporary", "/tmp", false, corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: ptr.To(resource.MustParse("4Gi"))}})
 	add("state", stateMount, false, corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: ptr.To(resource.MustParse("64Mi"))}})
 	return mounts, volumes
 }

@@ -227,11 +227,11 @@ func subresource(r *http.Request) string {
 	return ""
 }
 
-// watches recognises a watch by its query, or by the old form of its path.
+// watches recognises a watch by its query, as an apiserver does, or by the old form of its path.
 func watches(path, query string) bool {
-	if strings.Contains(query, "watch=") {
-		values, err := url.ParseQuery(query)
-		if value := values.Get("watch"); err == nil && value != "" && value != "0" && value != "false" {
+	if strings.Contains(query, "watch") {
+		values, _ := url.ParseQuery(query) // an apiserver takes what can be read, too
+		if watch, ok := values["watch"]; ok && watch[0] != "0" && !strings.EqualFold(watch[0], "false") {
 			return true
 		}
 	}

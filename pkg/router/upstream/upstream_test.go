@@ -127,6 +127,8 @@ func TestWatchesAreKnownByTheirPlace(t *testing.T) {
 		"/api/v1/namespaces/watch/pods/x": false, "/api/v1/namespaces/a/services/watch/status": false,
 		"/apis/apps/v1/namespaces/watch/deployments": false, "/apis/watch/v1/things": false, "/apis/g/watch": false,
 		"/api/v1/pods?watch=false": false, "/healthz/watch/x": false,
+		"/api/v1/pods?watch": true, "/api/v1/pods?limit=1&watch=": true, "/api/v1/pods?watch=yes&%zz": true,
+		"/api/v1/pods?watch=False": false, "/api/v1/pods?watch=0&watch=1": false, "/api/v1/pods?labelSelector=watch": false,
 	} {
 		path, query, _ := strings.Cut(path, "?")
 		if got := watches(path, query); got != want {

@@ -1,0 +1,80 @@
+package router
+
+import (
+	"net/http"
+	"time"
+)
+
+// unread is how much of an answer is kept for a client that reads nothing, in bytes: net/http's own buffer. A write of more may
+// wait for the client.
+const unread = 4 << 10
+
+// timedAnswer gives up a client that takes too long to read a whole answer, as an apiserver does: it holds room that others
+// need. Small answers cost it nothing.
+type timedAnswer struct {
+	http.ResponseWriter
+	limit   time.Duration
+	written int
+	timer   *time.Timer
+}
+
+func (a *timedAnswer) Write(data []byte) (int, error) {
+	if a.written += len(data); a.written > unread {
+		a.begin()
+	}
+	return a.ResponseWriter.Write(data)
+}
+
+// FlushError is what [http.ResponseController] looks for.
+func (a *timedAnswer) FlushError() error {
+	a.begin()
+	return http.NewResponseController(a.ResponseWriter).Flush()
+}
+
+// Unwrap is how it finds everything else.
+func (a *timedAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// begin starts the time, unless it runs.
+func (a *timedAnswer) begin() {
+	if a.timer == nil {
+		control := http.NewResponseController(a.ResponseWriter)
+		a.timer = time.AfterFunc(a.limit, func() { _ = control.SetWriteDeadline(time.Now()) })
+	}
+}
+
+// end stops it.
+func (a *timedAnswer) end() {
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+}
+
+// lastStep is the answer to something that others wait for. That is done when the answer begins: nobody waits for the
+// client to read it.
+type lastStep struct {
+	http.ResponseWriter
+	done func()
+}
+
+func (s *lastStep) WriteHeader(code int) {
+	if code >= http.StatusOK {
+		s.end()
+	}
+	s.ResponseWriter.WriteHeader(code)
+}
+
+func (s *lastStep) Write(data []byte) (int, error) {
+	s.end()
+	return s.ResponseWriter.Write(data)
+}
+
+// Unwrap is how [http.ResponseController] finds what it needs.
+func (s *lastStep) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+// end says that it is done, also where there is no answer.
+func (s *lastStep) end() {
+	if s.done != nil {
+		s.done()
+		s.done = nil
+	}
+}
