@@ -21,6 +21,7 @@ func TestACopyThatSomebodyDeletesDoesNotStay(t *testing.T) {
 			if err := b.in(b.old, configMaps).Delete(t.Context(), "a", metav1.DeleteOptions{}); err != nil {
 				return err
 			}
+			b.patch(b.old, configMaps, "a", `{"metadata":{"finalizers":null}}`)
 			b.awaitAbsent(b.old, configMaps, "a")
 			return b.mover().Retract(t.Context(), unit)
 		}},

@@ -163,6 +163,8 @@ func (r *run) remove(ctx context.Context, cell *Cell, i *item, d *document) erro
 		}
 		version = released.version()
 		r.step(Released, &i.Object)
+	} else if d.deleting() {
+		return nil
 	}
 	err := cell.delete(ctx, &i.Object, d.uid(), version)
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {

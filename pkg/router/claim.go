@@ -184,7 +184,7 @@ type operation struct {
 func claimsInOperations(body []byte) ([]claim, error) {
 	var operations []operation
 	if err := kjson.Unmarshal(body, &operations); err != nil {
-		return nil, fmt.Errorf("read JSON patch: %w", err)
+		return nil, fmt.Errorf("error decoding patch: %w", err)
 	}
 	var out []claim
 	for _, o := range operations {

@@ -25,6 +25,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/router/metrics"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
 	"github.com/kubecell/kubectl-cell/pkg/router/stream"
+	"github.com/kubecell/kubectl-cell/pkg/router/upstream"
 )
 
 // handler carries out what package route decides. Its fields are set once and never change.
@@ -161,11 +162,39 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 		w = timed
 	}
 	state := h.state()
+	if r.Method == http.MethodHead && info.IsResourceRequest && !connects(info) {
+		if r, ok = h.asGet(w, r, state); !ok {
+			return
+		}
+	}
 	if cell, raw := rawCellFrom(r.Context()); raw {
 		h.serveRaw(w, r, state, cell)
 		return
 	}
 	h.act(w, r, state, info, route.Decide(info, state.Snapshot))
+}
+
+// asGet makes a GET of a HEAD, since the answer has to be read; the server leaves its body out. An apiserver knows the method
+// for custom resources alone: it is false where it has refused it.
+func (h *handler) asGet(w http.ResponseWriter, r *http.Request, state *feed.State) (*http.Request, bool) {
+	rcp, err := state.ControlPlane(route.RCP)
+	if err != nil {
+		h.fail(w, r, noPlane(route.RCP, err))
+		return nil, false
+	}
+	answer, err := rcp.Send(r, upstream.Changes{})
+	if err != nil {
+		h.noAnswer(w, r, route.RCP, err)
+		return nil, false
+	}
+	if answer.StatusCode == http.StatusMethodNotAllowed {
+		rcp.Pass(w, answer)
+		return nil, false
+	}
+	_ = answer.Body.Close()
+	get := r.WithContext(r.Context())
+	get.Method = http.MethodGet
+	return get, true
 }
 
 // act carries out one decision. Place ends in another one.

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/yaml"
 
 	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
@@ -90,8 +93,15 @@ func (h *handler) answerFailure(w http.ResponseWriter, r *http.Request, failure 
 				w.Header().Set(name, value)
 			}
 		}
+		body := failure.body
+		if _, asYAML := singleAccept(strings.Join(r.Header["Accept"], ",")); asYAML && w.Header().Get("Content-Type") == runtime.ContentTypeJSON {
+			if converted, err := yaml.JSONToYAML(body); err == nil {
+				w.Header().Set("Content-Type", runtime.ContentTypeYAML)
+				body = converted
+			}
+		}
 		w.WriteHeader(failure.answer.StatusCode)
-		_, _ = w.Write(failure.body)
+		_, _ = w.Write(body)
 	default:
 		h.fail(w, r, route.Unavailable(failure.source, failure.answer.Status))
 	}

@@ -203,6 +203,9 @@ func (x *exchange) answerTo(w http.ResponseWriter) {
 		x.refuse(w)
 		return
 	}
+	if x.out == nil && x.asYAML {
+		x.refusalAsYAML()
+	}
 	if x.out == nil {
 		x.plane.Pass(w, x.answer)
 		return
@@ -218,6 +221,25 @@ func (x *exchange) answerTo(w http.ResponseWriter) {
 	w.WriteHeader(x.answer.StatusCode)
 	// An error here is the client's connection; there is nobody left to tell.
 	_, _ = w.Write(out)
+}
+
+// refusalAsYAML converts a refusal that could have been passed on unread.
+func (x *exchange) refusalAsYAML() {
+	if format, ok := formatOf(x.answer.Header.Get("Content-Type")); !ok || format != wire.JSON {
+		return
+	}
+	in := x.h.buffer()
+	defer x.h.keep(in)
+	err := readAnswer(in, x.answer)
+	if err == nil {
+		var out []byte
+		out, err = yaml.JSONToYAML(*in)
+		x.out = &out
+	}
+	if err != nil {
+		panic(http.ErrAbortHandler) // as where what is passed on breaks off
+	}
+	x.answer.Header.Set("Content-Type", runtime.ContentTypeYAML)
 }
 
 // readAnswer reads a whole answer and closes it.
