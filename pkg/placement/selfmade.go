@@ -1,13 +1,15 @@
 package placement
 
-// SelfMade names the sharded objects of a resource that every control plane makes for itself in a namespace: the
-// root CA, and the apiserver's own Service. They are in each cell, and say what is true there: nobody moves them,
-// and no workload is counted for them.
+// SelfMade names the objects of a resource that every control plane makes for itself in a namespace: the root CA, and
+// the apiserver's own Service with its Endpoints and its EndpointSlice. They are in each cell, and say what is true
+// there: nobody moves them, and no workload is counted for them.
 func SelfMade(group, resource, namespace string) []string {
 	switch {
 	case group == "" && resource == "configmaps":
 		return []string{"kube-root-ca.crt"}
-	case group == "" && resource == "services" && namespace == "default":
+	case namespace != "default":
+		return nil
+	case group == "" && (resource == "services" || resource == "endpoints"), group == "discovery.k8s.io" && resource == "endpointslices":
 		return []string{"kubernetes"}
 	}
 	return nil
@@ -21,4 +23,16 @@ func IsSelfMade(group, resource, namespace, name string) bool {
 		}
 	}
 	return false
+}
+
+// OfObject is Of for one object: [Classes.Of] says where the objects of a resource live, and of what every control
+// plane makes for itself that may be in any cell. Of that each cell has its own under one name, and one of them counts,
+// as of a Sharded object: that in the cell whose Service of the name counts. Without a name it is Of.
+func (c *Classes) OfObject(group, resource, namespace, name string) (Class, KeyRule) {
+	class, key := c.Of(group, resource, namespace)
+	if (class == Local || class == Dependent) && IsSelfMade(group, resource, namespace, name) {
+		_, key = c.Of("", "services", namespace)
+		return Sharded, key
+	}
+	return class, key
 }

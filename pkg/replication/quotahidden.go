@@ -28,7 +28,7 @@ func (s *settling) selfMade(cell string) corev1.ResourceList {
 			continue
 		}
 		for _, made := range placement.SelfMade(of.Group, of.Resource, s.o.Namespace) {
-			_, key := s.q.Snapshot.Classes.Of(of.Group, of.Resource, s.o.Namespace)
+			_, key := s.q.Snapshot.Classes.OfObject(of.Group, of.Resource, s.o.Namespace, made)
 			if at, ok := s.q.Snapshot.Table.Lookup(key, s.o.Namespace, made); ok && at.Old() != cell {
 				add(out, name, 1)
 			}

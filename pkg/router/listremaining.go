@@ -35,10 +35,8 @@ func (l *listing) countable() bool {
 	}
 	class, _ := l.state.Snapshot.Classes.Of(l.info.APIGroup, l.info.Resource, l.info.Namespace)
 	switch class {
-	case placement.Sharded:
+	case placement.Sharded, placement.Local, placement.Dependent:
 		return l.state.Snapshot.Epoch == 1 && len(placement.SelfMade(l.info.APIGroup, l.info.Resource, l.info.Namespace)) == 0
-	case placement.Local, placement.Dependent:
-		return l.state.Snapshot.Epoch == 1
 	}
 	return true // one control plane has them all
 }

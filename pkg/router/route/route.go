@@ -78,7 +78,7 @@ func Decide(info *request.RequestInfo, snap *routing.Snapshot) Route {
 		// Discovery, OpenAPI and version; and methods that no apiserver has, which the RCP refuses.
 		return Route{Action: Forward, Source: RCP}
 	}
-	class, key := snap.Classes.Of(info.APIGroup, info.Resource, info.Namespace)
+	class, key := snap.Classes.OfObject(info.APIGroup, info.Resource, info.Namespace, info.Name)
 	switch class {
 	case placement.Sharded:
 		return sharded(info, snap, key)
@@ -95,9 +95,9 @@ func Decide(info *request.RequestInfo, snap *routing.Snapshot) Route {
 
 // Visible says whether an object of that name in a source may be the one that the router shows. A Sharded object is
 // shown from its cell alone, or from either of two while its key moves; a Local one from any cell, where it was made,
-// but from the RCP only in the system's namespaces.
+// but from the RCP only in the system's namespaces. What every cell makes for itself is shown from one.
 func Visible(group, resource, namespace, name, source string, snap *routing.Snapshot) bool {
-	class, key := snap.Classes.Of(group, resource, namespace)
+	class, key := snap.Classes.OfObject(group, resource, namespace, name)
 	switch class {
 	case placement.Sharded:
 		p, ok := snap.Table.Lookup(key, namespace, name)
@@ -114,7 +114,7 @@ func Moves(group, resource, namespace, name string, snap *routing.Snapshot) (fro
 	if snap.Phase == v1alpha1.RingStable || snap.Phase == "" {
 		return "", false
 	}
-	class, key := snap.Classes.Of(group, resource, namespace)
+	class, key := snap.Classes.OfObject(group, resource, namespace, name)
 	switch class {
 	case placement.Sharded:
 		p, ok := snap.Table.Lookup(key, namespace, name)
@@ -125,9 +125,10 @@ func Moves(group, resource, namespace, name string, snap *routing.Snapshot) (fro
 	return "", false
 }
 
-// HasNoPlace says whether objects of the resource may be in any cell: those of class Local and Dependent.
+// HasNoPlace says whether the object, or where none is named those of the resource, may be in any cell: those of class
+// Local and Dependent.
 func HasNoPlace(info *request.RequestInfo, snap *routing.Snapshot) bool {
-	class, _ := snap.Classes.Of(info.APIGroup, info.Resource, info.Namespace)
+	class, _ := snap.Classes.OfObject(info.APIGroup, info.Resource, info.Namespace, info.Name)
 	return class == placement.Local || class == placement.Dependent
 }
 

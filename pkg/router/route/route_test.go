@@ -102,6 +102,17 @@ func TestDecide(t *testing.T) {
 		"GET /api/v1/namespaces/a/events":     {Action: Merge, Sources: all},
 		"GET /api/v1/namespaces/a/pods/x":     {Action: Find, Sources: likeliestFirst(all, owner("a"))},
 		"GET /api/v1/namespaces/a/pods/y/log": {Action: Find, Sources: likeliestFirst(all, owner("a"))},
+
+		// But for what each control plane makes for itself, which is read where its Service is.
+		"GET /api/v1/namespaces/default/services/kubernetes":                                      forward(owner("default/kubernetes")),
+		"GET /api/v1/namespaces/default/endpoints/kubernetes":                                     forward(owner("default/kubernetes")),
+		"DELETE /apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes":           forward(owner("default/kubernetes")),
+		"GET /api/v1/namespaces/default/endpoints?watch=1&fieldSelector=metadata.name=kubernetes": forward(owner("default/kubernetes")),
+		"POST /api/v1/namespaces/default/endpoints":                                               {Action: Place},
+		"GET /api/v1/namespaces/default/endpoints":                                                {Action: Merge, Sources: all},
+		"GET /api/v1/endpoints?fieldSelector=metadata.name=kubernetes":                            {Action: Merge, Sources: withRCP},
+		"GET /api/v1/namespaces/default/endpoints/web":                                            {Action: Find, Sources: likeliestFirst(all, owner("default"))},
+		"GET /api/v1/namespaces/a/endpoints/kubernetes":                                           {Action: Find, Sources: likeliestFirst(all, owner("a"))},
 	}
 	for line, want := range tests {
 		if diff := cmp.Diff(want, decide(t, snap, line)); diff != "" {
@@ -124,6 +135,7 @@ func TestDecideAKeyThatMoves(t *testing.T) {
 	for line, want := range map[string]Action{
 		"GET /api/v1/namespaces/a/configmaps/x":                                       Move,
 		"PUT /apis/apps/v1/namespaces/a/deployments/x/scale":                          Move,
+		"GET /api/v1/namespaces/default/endpoints/kubernetes":                         Move,
 		"GET /api/v1/namespaces/a/configmaps?fieldSelector=metadata.name%3Dx":         Merge,
 		"GET /api/v1/namespaces/a/configmaps?watch=1&fieldSelector=metadata.name%3Dx": Merge,
 		"DELETE /api/v1/namespaces/a/configmaps":                                      Merge,
@@ -181,5 +193,28 @@ func TestVisible(t *testing.T) {
 	}
 	if Visible("", "configmaps", "a", "x", "cell-1", snapshot(t, nil, nil)) {
 		t.Error("something is visible before the first layout")
+	}
+}
+
+// TestWhatEachCellMakesIsVisibleInOne: all that is about the apiserver's own Service in the same one.
+func TestWhatEachCellMakesIsVisibleInOne(t *testing.T) {
+	cells := []string{"cell-1", "cell-2", "cell-3"}
+	snap := snapshot(t, layout(cells...), nil)
+	home, _ := snap.Table.LookupKey("default/kubernetes")
+	for resource, group := range map[string]string{"services": "", "endpoints": "", "endpointslices": "discovery.k8s.io"} {
+		for _, source := range append(cells, RCP) {
+			if got, want := Visible(group, resource, "default", "kubernetes", source, snap), source == home.Old(); got != want {
+				t.Errorf("%s in %s: visible is %v, want %v", resource, source, got, want)
+			}
+		}
+		info := &request.RequestInfo{APIGroup: group, Resource: resource, Namespace: "default", Name: "kubernetes"}
+		if HasNoPlace(info, snap) {
+			t.Errorf("%s may be in any cell, it says", resource)
+		}
+	}
+	moving := snapshot(t, layout("cell-1"), layout("cell-2"))
+	moving.Phase = v1alpha1.RingRebalancing
+	if from, moves := Moves("", "endpoints", "default", "kubernetes", moving); !moves || from != "cell-1" {
+		t.Errorf("it moves from %q: %v; want from cell-1", from, moves)
 	}
 }
