@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubecell/kubectl-cell/pkg/router/merge"
+	"github.com/kubecell/kubectl-cell/pkg/router/stream"
 	"github.com/kubecell/kubectl-cell/pkg/router/version"
 )
 
@@ -100,7 +101,7 @@ func (q *listQuery) first(slot int) (url.Values, error) {
 		values.Set("continue", token)
 		return values, nil
 	}
-	raw := q.asked.Vector.Raw(slot)
+	raw := standing(q.asked.Vector, slot)
 	if o := q.asked.Object; o != nil && o.Slot == slot {
 		raw = o.Raw
 	}
@@ -118,6 +119,16 @@ func (q *listQuery) first(slot int) (url.Values, error) {
 		}
 	}
 	return values, nil
+}
+
+// standing is where a position stands in the source of a slot, 0 where it says nothing of it: where the source was not
+// asked, or had left the stream. It may be back by now, with other versions.
+func standing(position version.Vector, slot int) int64 {
+	raw := position.Raw(slot)
+	if raw == stream.Left {
+		return 0
+	}
+	return raw
 }
 
 // following is what a source is asked for a further page.

@@ -56,7 +56,7 @@ func singleQuery(query string, slot int) (string, error) {
 		// The apiserver's words, but not the 500 that it gives with them.
 		return "", apierrors.NewBadRequest(fmt.Sprintf("resourceVersion: Invalid value: %.60q: %v", given, err))
 	}
-	raw := v.Vector.Raw(slot)
+	raw := standing(v.Vector, slot)
 	if v.Object != nil && v.Object.Slot == slot {
 		raw = v.Object.Raw
 	}

@@ -87,7 +87,7 @@ func failedOver(v version.Vector, snap *routing.Snapshot) string {
 // one has all.
 func departedFrom(v version.Vector, slots []int) bool {
 	for slot := range v {
-		if raw := v.Raw(slot); slot == version.RCP || raw == 0 || raw == stream.Left || slices.Contains(slots, slot) {
+		if slot == version.RCP || standing(v, slot) == 0 || slices.Contains(slots, slot) {
 			continue
 		}
 		return true
@@ -98,7 +98,7 @@ func departedFrom(v version.Vector, slots []int) bool {
 // wholeVector is a start from a list or a bookmark, which must know every source.
 func wholeVector(v version.Vector, slots []int) (start, error) {
 	for _, slot := range slots {
-		if raw := v.Raw(slot); raw == 0 || raw == stream.Left {
+		if standing(v, slot) == 0 {
 			return start{}, fmt.Errorf("%w: it is from before a cell joined", stream.ErrExpired)
 		}
 	}

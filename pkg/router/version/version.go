@@ -9,8 +9,9 @@
 // each write and across a move, and a version from one cell never equals one from another.
 //
 // A vector is the position of a list or a stream in all cells: their raw versions in fields of 13
-// digits, indexed by slot, 0 for the RCP. A field of zeros is a cell that was not asked. In one stream
-// a vector only grows: by the digits of a field, or by a field that a joining cell adds.
+// digits, indexed by slot, 0 for the RCP. A field of zeros is a cell that was not asked, one of nines a
+// cell that has left the stream. In one stream a vector only grows: by the digits of a field, or by a
+// field that a joining cell adds.
 //
 // The package is pure. It does not promise that a cell knows a version that parses; the cell judges.
 package version
