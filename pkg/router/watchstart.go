@@ -109,7 +109,8 @@ func wholeVector(v version.Vector, slots []int) (start, error) {
 // seen of the others depends on where it has the version from. If it read the event in a stream of this
 // scope, and no other router can have shown it, that tells. Otherwise the others start where they were before
 // the version was made, and where no stream was beyond that wrote it: events may come again, and none is
-// missed. Whatever is not certain is expired.
+// missed. Where the stream in which it was read may be one of which that is forgotten, or anything else is not certain,
+// it is expired.
 func (wr *watchRequest) beginAtObject(o version.Object, slots []int) (start, error) {
 	if len(slots) == 1 && slots[0] == o.Slot {
 		position := version.Vector{}
@@ -125,7 +126,7 @@ func (wr *watchRequest) beginAtObject(o version.Object, slots []int) (start, err
 		return start{}, fmt.Errorf("%w: another router may have shown that version", stream.ErrExpired)
 	}
 	known := wr.h.journals.Find(wr.scope(), wr.reader(), o.Slot, o.Raw)
-	if known.Forgotten && known.AtMost == nil {
+	if known.Forgotten && known.Exact == nil {
 		return start{}, fmt.Errorf("%w: it is not known any more what was shown before that version", stream.ErrExpired)
 	}
 	if known.Exact != nil {

@@ -7,6 +7,8 @@ import (
 	"time"
 	"unsafe"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"github.com/kubecell/kubectl-cell/pkg/router/version"
 )
 
@@ -31,17 +33,25 @@ type Scope struct {
 	LabelSelector, FieldSelector string
 }
 
+func (s Scope) resource() schema.GroupResource {
+	return schema.GroupResource{Group: s.Group, Resource: s.Resource}
+}
+
 // Journals are the journals of one router. The zero value is ready to use.
 type Journals struct {
 	mu sync.Mutex
 	// scopes is guarded by mu.
 	scopes map[Scope]*Journal
-	// count is how many there are.
+	// lost are the journals, by resource, of what is written where nobody shares the journal: they have no entries, and
+	// have forgotten all of it. Guarded by mu.
+	lost map[schema.GroupResource]*Journal
+	// count is how many scopes there are.
 	count atomic.Int64
 }
 
 // Acquire returns the journal of a scope. The caller releases it when its stream has ended. A scope with very
-// long selectors, or beyond a number of scopes, has a journal that nobody shares.
+// long selectors, or beyond a number of scopes, has a journal that nobody shares: what is written there counts as
+// forgotten at once.
 func (j *Journals) Acquire(scope Scope, now time.Time) (journal *Journal, release func(now time.Time)) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -50,6 +60,7 @@ func (j *Journals) Acquire(scope Scope, now time.Time) (journal *Journal, releas
 		journal = &Journal{count: &j.count}
 		j.sweep(now)
 		if len(j.scopes) >= maxScopes || len(scope.LabelSelector)+len(scope.FieldSelector) > maxSelector {
+			journal.lost = j.lostOf(scope)
 			return journal, func(time.Time) {}
 		}
 		if j.scopes == nil {
@@ -68,6 +79,18 @@ func (j *Journals) Acquire(scope Scope, now time.Time) (journal *Journal, releas
 			j.forget(scope)
 		}
 	}
+}
+
+// lostOf is the journal of what is lost of the resource of a scope; mu is held.
+func (j *Journals) lostOf(scope Scope) *Journal {
+	of := scope.resource()
+	if j.lost[of] == nil {
+		if j.lost == nil {
+			j.lost = map[schema.GroupResource]*Journal{}
+		}
+		j.lost[of] = &Journal{}
+	}
+	return j.lost[of]
 }
 
 // sweep forgets the journals that nobody has come back to; mu is held.
@@ -89,9 +112,11 @@ func (j *Journals) forget(scope Scope) {
 type Known struct {
 	// Exact is where the client stood when it read the event in a stream of the same scope; nil where it did not.
 	Exact version.Vector
-	// AtMost are places behind which no stream was, in any cell, that wrote the event; nil where none did.
+	// AtMost are places behind which no stream was, in any cell, that is known to have written the event; nil where none
+	// did.
 	AtMost version.Vector
-	// Forgotten is set where a stream may have written the event so long ago that it is not known any more.
+	// Forgotten is set where a stream may have written the event of which that is not known, or not any more. Of where
+	// that one stood AtMost says nothing.
 	Forgotten bool
 }
 
@@ -102,9 +127,12 @@ func (j *Journals) Find(scope Scope, reader string, slot int, version int64) Kno
 	var same []*Journal
 	own := j.scopes[scope]
 	for s, journal := range j.scopes {
-		if s.Group == scope.Group && s.Resource == scope.Resource {
+		if s.resource() == scope.resource() {
 			same = append(same, journal)
 		}
+	}
+	if lost := j.lost[scope.resource()]; lost != nil {
+		same = append(same, lost)
 	}
 	j.mu.Unlock()
 	var out Known
@@ -145,12 +173,15 @@ type Journal struct {
 	since   time.Time
 	// count is how many journals share the memory; nil where this is the only one.
 	count *atomic.Int64
+	// lost is the journal of what is written here, where nobody else finds this one; nil where others do.
+	lost *Journal
 
 	mu sync.Mutex
 	// The rest is guarded by mu. entries[0] has the number first.
 	first   int
 	entries []entry
-	// newest is the highest version of each slot that was ever entered, forgotten the highest that is no more.
+	// newest is the highest version of each slot that was ever entered, forgotten the highest that was written and is not
+	// among the entries.
 	newest, forgotten position
 	// readers are those whose streams wrote entries, and which.
 	readers map[string]*span
@@ -228,24 +259,41 @@ func (j *Journal) end() int { return j.first + len(j.entries) }
 // enter enters an event that a stream is about to write; stood is where the stream stands then. It returns
 // the number of the entry, and false where the event is older than the journal.
 func (j *Journal) enter(slot int, version int64, stood position) (int, bool) {
+	if j.lost != nil {
+		j.lost.lose(slot, version)
+	}
 	if version <= j.newest.Raw(slot) {
 		n := slices.IndexFunc(j.entries, func(e entry) bool { return e.slot == slot && e.version == version })
-		if n >= 0 {
-			j.lower(j.first+n, stood)
+		if n < 0 {
+			j.forget(slot, version)
+			return 0, false
 		}
-		return j.first + n, n >= 0
+		j.lower(j.first+n, stood)
+		return j.first + n, true
 	}
 	j.newest.Set(slot, version)
 	j.entries = append(j.entries, entry{slot, version, stood.Clone()})
 	if limit := j.limit(len(stood)); len(j.entries) > limit {
 		drop := len(j.entries) - limit*3/4
 		for _, e := range j.entries[:drop] {
-			j.forgotten.Set(e.slot, max(e.version, j.forgotten.Raw(e.slot)))
+			j.forget(e.slot, e.version)
 		}
 		j.entries = slices.Clone(j.entries[drop:])
 		j.first += drop
 	}
 	return j.end() - 1, true
+}
+
+// forget notes that an event was written that is not among the entries.
+func (j *Journal) forget(slot int, version int64) {
+	j.forgotten.Set(slot, max(version, j.forgotten.Raw(slot)))
+}
+
+// lose forgets an event that was written elsewhere.
+func (j *Journal) lose(slot int, version int64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.forget(slot, version)
 }
 
 // limit is how many entries of so many slots the journal may have now.

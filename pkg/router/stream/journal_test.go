@@ -208,6 +208,79 @@ func TestWhatIsForgottenIsToldApart(t *testing.T) {
 	}
 }
 
+// TestWhatNoJournalKeepsIsForgotten: where a stream has a journal that nobody shares, nobody finds where it stood, in
+// whatever scope he asks.
+func TestWhatNoJournalKeepsIsForgotten(t *testing.T) {
+	var journals Journals
+	for i := range maxScopes {
+		journals.Acquire(Scope{Resource: "secrets", LabelSelector: fmt.Sprint(i)}, time.Now())
+	}
+	all := Scope{Resource: "configmaps"}
+	for i, unshared := range []Scope{
+		{Resource: "configmaps", LabelSelector: strings.Repeat("x", maxSelector+1)},
+		{Resource: "configmaps", Namespace: "beyond"},
+	} {
+		v := int64(10 * (i + 1))
+		for _, scope := range []Scope{unshared, all} {
+			if known := journals.Find(scope, "reader", 1, v); known.Forgotten {
+				t.Errorf("before %+v has written %d: %+v", unshared, v, known)
+			}
+		}
+		journal, release := journals.Acquire(unshared, time.Now())
+		journal.enter(1, v, version.Vector{0, v, 3})
+		release(time.Now())
+		for _, scope := range []Scope{unshared, all} {
+			if known := journals.Find(scope, "reader", 1, v); !known.Forgotten {
+				t.Errorf("when %.80v has written %d, in %.80v: %+v", unshared, v, scope, known)
+			}
+		}
+		if known := journals.Find(all, "reader", 2, 3); known.Forgotten {
+			t.Errorf("an event of another cell: %+v", known)
+		}
+		if known := journals.Find(Scope{Resource: "secrets"}, "reader", 1, v); known.Forgotten {
+			t.Errorf("another resource: %+v", known)
+		}
+	}
+}
+
+// TestWhatCameTooLateForItsJournalIsForgotten: a stream that began before the first one of its scope writes what has no
+// entry. Where it stood then is not known.
+func TestWhatCameTooLateForItsJournalIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var journals Journals
+		scope := Scope{Resource: "configmaps"}
+		journal, _ := journals.Acquire(scope, time.Now())
+		a, b := newPlane(1), newPlane(2)
+		for _, name := range []string{"x", "y", "z"} {
+			a.write("ADDED", name)
+		}
+		first := run(t, Config{Journal: journal, Reader: "first", Sources: []Source{a.source(t, 3), b.source(t, 1)}})
+		first.expect("ADDED z 4001")
+		second := run(t, Config{Journal: journal, Reader: "second", Sources: []Source{a.source(t, 1), b.source(t, 1)}})
+		second.expect("ADDED x 2001", "ADDED y 3001", "ADDED z 4001")
+		for v, forgotten := range map[int64]bool{2: true, 3: true, 4: false, 5: false} {
+			if known := journals.Find(scope, "second", 1, v); known.Forgotten != forgotten || (known.Exact != nil) != (v == 4) {
+				t.Errorf("event %d: %+v; want forgotten to be %v", v, known, forgotten)
+			}
+		}
+	})
+}
+
+// TestOneScopeHasForgottenWhatAnotherKnows: the client may have read it in either.
+func TestOneScopeHasForgottenWhatAnotherKnows(t *testing.T) {
+	var journals Journals
+	busy, quiet := Scope{Resource: "configmaps"}, Scope{Resource: "configmaps", LabelSelector: "kept"}
+	written(t, &journals, quiet)
+	written(t, &journals, busy)
+	journal, _ := journals.Acquire(busy, time.Now())
+	for v := range int64(journalLength) {
+		journal.enter(1, v+8, version.Vector{0, v + 8, 3})
+	}
+	if known := journals.Find(busy, "", 1, 7); !known.Forgotten || known.AtMost == nil || known.Exact != nil {
+		t.Errorf("%+v; want it known in one scope, and forgotten in the other", known)
+	}
+}
+
 // seen is what a client had seen of each slot when it read an event.
 type seen struct {
 	event    string
