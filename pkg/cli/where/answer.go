@@ -89,7 +89,7 @@ func locate(snapshot *routing.Snapshot, t target) Answer {
 // classOf is the class of the kind or, without one, that of an ordinary workload.
 func classOf(classes *placement.Classes, t target) (placement.Class, placement.KeyRule) {
 	if t.kind != nil {
-		return classes.Of(t.kind.Group, t.kind.Resource, t.namespace)
+		return classes.OfObject(t.kind.Group, t.kind.Resource, t.namespace, t.name)
 	}
 	if placement.SystemNamespace(t.namespace) {
 		return placement.Global, placement.NamespacedName

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/placement"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
@@ -116,10 +118,11 @@ func (a *Answer) judgeSharded(found []Found, asked []string) string {
 	return ""
 }
 
-// madeEverywhere says whether f is one of the copies that a controller makes in every cell. Only
+// madeEverywhere says whether f is one of those that every control plane makes for itself. Only
 // the one in the cell that the map names is ever shown.
 func (a *Answer) madeEverywhere(f Found) bool {
-	return a.Name == "kube-root-ca.crt" && f.Resource == "configmaps" && f.Cell != a.Cell
+	of := schema.ParseGroupResource(f.Resource)
+	return f.Cell != a.Cell && placement.IsSelfMade(of.Group, of.Resource, a.Namespace, a.Name)
 }
 
 // judgeReplicated returns which of the control planes that answered lack the object.

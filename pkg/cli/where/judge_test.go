@@ -66,3 +66,27 @@ func TestJudgeSharded(t *testing.T) {
 		})
 	}
 }
+
+// TestWhatEachCellMakesForItselfIsNoDrift: all cells have it, and one of them shows it.
+func TestWhatEachCellMakesForItselfIsNoDrift(t *testing.T) {
+	for _, test := range []struct {
+		resource, namespace, name string
+		drift                     bool
+	}{
+		{"configmaps", "ns", "kube-root-ca.crt", false},
+		{"services", "default", "kubernetes", false},
+		{"endpoints", "default", "kubernetes", false},
+		{"endpointslices.discovery.k8s.io", "default", "kubernetes", false},
+		{"services", "ns", "kubernetes", true},
+		{"endpoints.example.com", "default", "kubernetes", true},
+	} {
+		a := Answer{
+			Class: placement.Sharded, Namespace: test.namespace, Name: test.name, Cell: "c1", OldCell: "c1", NewCell: "c1",
+			target: target{kind: &kind{}, namespace: test.namespace, name: test.name},
+		}
+		a.judge([]Found{{"c1", test.resource, ""}, {"c2", test.resource, ""}}, []string{"c1", "c2"})
+		if a.Live.Drift != test.drift {
+			t.Errorf("%s %s/%s in both: drift %v, %q; want %v", test.resource, test.namespace, test.name, a.Live.Drift, a.Live.Reason, test.drift)
+		}
+	}
+}
