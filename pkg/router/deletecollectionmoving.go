@@ -68,7 +68,7 @@ func (d *deletion) deleteMoving(ctx context.Context, s *listSource, path string,
 	}
 }
 
-// tryAnywhere sends the deletion once. It fails where the client went away.
+// tryAnywhere sends the deletion once. It fails where the client went away, and where the answer broke off.
 func (d *deletion) tryAnywhere(ctx context.Context, path string, info *request.RequestInfo, options *metav1.DeleteOptions) (*heldAnswer, error) {
 	body, err := json.Marshal(options)
 	if err != nil {
@@ -79,8 +79,14 @@ func (d *deletion) tryAnywhere(ctx context.Context, path string, info *request.R
 	out.Header = http.Header{"Accept": {runtime.ContentTypeJSON}, "Content-Type": {runtime.ContentTypeJSON}, "User-Agent": d.r.Header["User-Agent"]}
 	out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	held := newHeldAnswer()
-	d.deleteAnywhere(held, out, info)
-	return held, ctx.Err()
+	whole := unbroken(func() { d.deleteAnywhere(held, out, info) })
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case !whole:
+		return nil, errBrokenOff
+	}
+	return held, nil
 }
 
 // deleteAnywhere looks once for the object by the newest configuration, and deletes it where it can be written.
@@ -95,4 +101,11 @@ func (d *deletion) deleteAnywhere(w http.ResponseWriter, r *http.Request, info *
 	if d.h.mayWrite(w, r, begun.State, to) {
 		d.h.find(w, r, begun.State, info, to.Sources)
 	}
+}
+
+// ofCollection says whether what is served is one object of a collection. Who serves that was said before any object was
+// looked for, and others of it are served at the same time.
+func ofCollection(ctx context.Context) bool {
+	asked, ok := request.RequestInfoFrom(ctx)
+	return ok && isCollection(asked)
 }

@@ -2,6 +2,8 @@ package router_test
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -134,6 +136,9 @@ func TestACollectionIsDeletedThroughAMoveWithoutAFence(t *testing.T) {
 	if diff := cmp.Diff(want, told.all); diff != "" {
 		t.Errorf("propagation of the deletions that cells were asked for (-want +got):\n%s", diff)
 	}
+	// One of its objects was found in one cell; it was served by several.
+	series := `kubecell_router_requests_total{cell="several",code="200",group="",resource="replicationcontrollers",subresource="",verb="deletecollection"}`
+	until(t, series+" is 1", func(context.Context) bool { return measured(t, b.router, "/metrics", series) == 1 })
 }
 
 // TestWhatMovesOnIsToBeDeletedLater: the answer says how many were deleted.
@@ -195,4 +200,55 @@ func TestWhatIsMadeAnewDuringAMoveIsNotDeleted(t *testing.T) {
 	if diff := cmp.Diff([]string{"cell-2"}, b.holders(t, ns, "c-anew")); diff != "" {
 		t.Errorf("it is in (-want +got):\n%s", diff)
 	}
+}
+
+// TestAnAnswerThatBreaksOffFailsItsDeletionAlone: nobody reads the refusal before it is passed on, and it ends in the middle.
+func TestAnAnswerThatBreaksOffFailsItsDeletionAlone(t *testing.T) {
+	b := newMovingBed(t, waitingFor(5*time.Minute))
+	ns := b.namespace(t, "collection-broken-off")
+	b.lay(t, "cell-1", ns, "b-stays", "plain")
+	b.lay(t, "cell-1", ns, "c-returns", "migrating")
+	noise := make([]byte, 1<<20) // takes a while at the gate
+	if _, err := rand.Read(noise); err != nil {
+		t.Fatal(err)
+	}
+	var inForce atomic.Bool
+	asked, refuse := make(chan struct{}, 1), make(chan struct{})
+	b.webhook(t, "cell-1", ns, "configmaps", admissionregistrationv1.Delete, func(review *admissionv1.AdmissionReview) *admissionv1.AdmissionResponse {
+		inForce.Store(true)
+		if dry := review.Request.DryRun; dry != nil && *dry || review.Request.Name != "c-returns" {
+			return &admissionv1.AdmissionResponse{Allowed: true}
+		}
+		asked <- struct{}{}
+		<-refuse
+		return &admissionv1.AdmissionResponse{Result: &metav1.Status{Code: http.StatusInternalServerError, Message: hex.EncodeToString(noise)}}
+	})
+	there := kube(t, b.cells["cell-1"]).CoreV1().ConfigMaps(ns)
+	until(t, "the webhook is asked", func(ctx context.Context) bool {
+		return there.Delete(ctx, "b-stays", metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}}) == nil && inForce.Load()
+	})
+	maps := kube(t, impatient(b.router)).CoreV1().ConfigMaps(ns)
+	gate := b.gate(t, "cell-1", maps, "b-stays")
+	deleted := make(chan error, 1)
+	go func() {
+		deleted <- maps.DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{FieldSelector: "metadata.name!=kube-root-ca.crt"})
+	}()
+	until(t, "what does not move is deleted", func(ctx context.Context) bool {
+		_, err := there.Get(ctx, "b-stays", metav1.GetOptions{})
+		return apierrors.IsNotFound(err)
+	})
+	b.relabel(t, "cell-1", ns, "c-returns", "null")
+	<-asked
+	const answers = `kubecell_router_upstream_duration_seconds_count{cell="cell-1"}`
+	before := measured(t, b.router, "/metrics", answers)
+	gate.Slow(200 * time.Millisecond)
+	close(refuse)
+	until(t, "the answer begins", func(context.Context) bool { return measured(t, b.router, "/metrics", answers) > before })
+	gate.Refuse()
+	if err := <-deleted; !named503(err, "cell-1") || !strings.Contains(err.Error(), "deleted 1 of 2 objects") || !strings.Contains(err.Error(), "broke off") {
+		t.Errorf("%v; want 503 that names cell-1, how many were deleted and why not all", err)
+	}
+	gate.Slow(0)
+	gate.Pass()
+	until(t, "the router goes on", answered(maps, "c-returns"))
 }

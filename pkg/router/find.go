@@ -36,8 +36,10 @@ func (h *handler) find(w http.ResponseWriter, r *http.Request, state *feed.State
 		// Not every cell refuses it: no fence sees a Scale, and some have none.
 		h.comeAgain(w, r, info)
 	case len(holders) == 1:
-		metrics.From(r.Context()).Served(holders[0].source)
-		h.annotate(r.Context(), holders[0].source)
+		if !ofCollection(r.Context()) {
+			metrics.From(r.Context()).Served(holders[0].source)
+			h.annotate(r.Context(), holders[0].source)
+		}
 		h.single(w, r, state, info, holders[0].source)
 	case len(holders) > 1:
 		h.refuse(w, r, apierrors.NewConflict(schema.GroupResource{Group: info.APIGroup, Resource: info.Resource}, info.Name,

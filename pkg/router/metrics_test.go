@@ -2,6 +2,7 @@ package router_test
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -67,4 +68,24 @@ func TestMetricsOfARouter(t *testing.T) {
 			t.Errorf("%s: %d %s; want %s", path, code, body, want)
 		}
 	}
+}
+
+// measured is the sum of all series of a page of metrics that begin so.
+func measured(t *testing.T, config *rest.Config, path, series string) (sum float64) {
+	t.Helper()
+	code, body := get(t, config, path, "")
+	if code != http.StatusOK {
+		t.Fatalf("%s: %d %s", path, code, body)
+	}
+	for line := range strings.Lines(body) {
+		if !strings.HasPrefix(line, series) {
+			continue
+		}
+		value, err := strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndex(line, " "):]), 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += value
+	}
+	return sum
 }

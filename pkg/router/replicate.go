@@ -104,7 +104,7 @@ func (h *handler) writeThrough(w http.ResponseWriter, r *http.Request, state *fe
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), writeTimeout)
 	defer cancel()
 	answer, dry := newHeldAnswer(), tries(w, r, info)
-	whole := send(rcp, answer, r.WithContext(ctx))
+	whole := unbroken(func() { rcp.ServeHTTP(answer, r.WithContext(ctx)) })
 	done := whole && answer.code >= http.StatusOK && answer.code < http.StatusMultipleChoices
 	// Of one that was not answered it is not known whether the client had a right to it.
 	if !dry && (done || !answer.refused() && h.authorize(r) == nil) {
@@ -119,14 +119,15 @@ func (h *handler) writeThrough(w http.ResponseWriter, r *http.Request, state *fe
 	answer.release(w)
 }
 
-// send is false where the answer broke off: the proxy says so by a panic.
-func send(rcp *upstream.ControlPlane, answer *heldAnswer, r *http.Request) (whole bool) {
+// unbroken serves into an answer that is held. It is false where what a control plane answers broke off: the proxy says so
+// by a panic, which ends one request where it is the server's, and the router in any other goroutine.
+func unbroken(serve func()) (whole bool) {
 	defer func() {
 		if p := recover(); p != nil && p != http.ErrAbortHandler { //nolint:errorlint // a panic's value is the sentinel itself
 			panic(p)
 		}
 	}()
-	rcp.ServeHTTP(answer, r)
+	serve()
 	return true
 }
 
