@@ -54,6 +54,17 @@ func (o *owners) home(uid types.UID) string {
 	return o.homes[uid]
 }
 
+// known are the control planes in which these owners were found before, "" for one that was not.
+func (o *owners) known(owners []metav1.OwnerReference) []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	out := make([]string, len(owners))
+	for i, owner := range owners {
+		out[i] = o.homes[owner.UID]
+	}
+	return out
+}
+
 func (o *owners) remember(uid types.UID, home string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -65,19 +76,30 @@ func (o *owners) remember(uid types.UID, home string) {
 
 // refuseFarOwners refuses a write that would make an object the dependent of one in another control plane.
 // A cell's garbage collector sees its own cell alone: it would take the owner for deleted, and delete the
-// dependent. An owner that exists nowhere is left to it; one that may be where nobody answers is waited for.
+// dependent. An owner that exists nowhere is left to it; one that may be where nobody answers is waited for. Owners are
+// looked for with the router's own rights, and so for nobody who may not write the body; where all are known to be in the
+// control plane that the write is for, nobody is asked.
 func (h *handler) refuseFarOwners(r *http.Request, state *feed.State, plane *upstream.ControlPlane, info *request.RequestInfo, contentType string, body []byte) error {
 	if info.Subresource != "" {
 		return nil
 	}
-	owners := h.ownersToFind(r, contentType, body)
-	if len(owners) > maxOwners {
+	owners := ownersToFind(contentType, body)
+	far := func(home string) bool { return home != plane.Name() }
+	if len(owners) <= maxOwners && !slices.ContainsFunc(h.owners.known(owners), far) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), ownersTimeout)
+	defer cancel()
+	switch denied, err := denies(ctx, r, state, plane.Name()); {
+	case err != nil:
+		return err
+	case denied:
+		return nil // it says so itself
+	case len(owners) > maxOwners:
 		return apierrors.NewInvalid(schema.GroupKind{Group: info.APIGroup, Kind: info.Resource}, info.Name, field.ErrorList{
 			field.TooMany(field.NewPath("metadata", "ownerReferences"), len(owners), maxOwners),
 		})
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), ownersTimeout)
-	defer cancel()
 	for _, owner := range owners {
 		home, err := h.homeOf(ctx, state, owner, info.Namespace, plane.Name())
 		if err != nil {
@@ -107,12 +129,18 @@ func (h *handler) withOwner(r *http.Request, state *feed.State, info *request.Re
 	if err != nil {
 		return ""
 	}
-	owners := h.ownersToFind(r, r.Header.Get("Content-Type"), body)
-	if len(owners) > maxOwners {
-		return "" // the write that follows is refused
+	owners := ownersToFind(r.Header.Get("Content-Type"), body)
+	if len(owners) == 0 || len(owners) > maxOwners {
+		return "" // too many of them the write that follows is refused
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), ownersTimeout)
 	defer cancel()
+	if slices.Contains(h.owners.known(owners), "") {
+		// The cell that would serve it is not known yet; they have the same RBAC.
+		if denied, err := denies(ctx, r, state, sources...); denied || err != nil {
+			return ""
+		}
+	}
 	for _, owner := range owners {
 		// Where nobody knows it, the write that follows is refused.
 		if home, err := h.homeOf(ctx, state, owner, info.Namespace, sources[0]); err == nil && slices.Contains(sources, home) {
@@ -122,15 +150,10 @@ func (h *handler) withOwner(r *http.Request, state *feed.State, info *request.Re
 	return ""
 }
 
-// ownersToFind are the owners that a body names, each once. They are looked for with the router's own rights, and so for nobody who
-// may not write the body.
-func (h *handler) ownersToFind(r *http.Request, contentType string, body []byte) []metav1.OwnerReference {
-	owners := ownersIn(contentType, body)
-	if len(owners) == 0 || h.denied(r) {
-		return nil
-	}
+// ownersToFind are the owners that a body names, each once.
+func ownersToFind(contentType string, body []byte) []metav1.OwnerReference {
 	known := map[types.UID]bool{}
-	return slices.DeleteFunc(owners, func(owner metav1.OwnerReference) bool {
+	return slices.DeleteFunc(ownersIn(contentType, body), func(owner metav1.OwnerReference) bool {
 		again := known[owner.UID]
 		known[owner.UID] = true
 		return again

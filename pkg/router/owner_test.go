@@ -12,6 +12,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
 // apart returns two names of config maps that the ring places in different cells, and a third one beside the
@@ -146,5 +149,80 @@ func TestALocalObjectIsMadeWhereItsOwnerIs(t *testing.T) {
 			_, err := client.Pods(ns).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 			return apierrors.IsAlreadyExists(err)
 		})
+	}
+}
+
+// TestOwnedObjectsAreWrittenWhileTheRCPHangs, and owners looked for: the cell says who may write there, and for nobody else
+// they are.
+func TestOwnedObjectsAreWrittenWhileTheRCPHangs(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "ownerrcp")
+	name, far, beside := b.apart(t, ns)
+	if _, err := kube(t, b.router).CoreV1().ServiceAccounts(ns).Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "robot"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	gate := sandboxtest.NewGate(t, b.rcp.Host)
+	through := rest.CopyConfig(b.rcp)
+	through.Host = gate.URL()
+	config := impatient(runRouter(t, through, t.TempDir()))
+	maps := kube(t, config).CoreV1().ConfigMaps(ns)
+	var owner *corev1.ConfigMap
+	until(t, "the router takes writes", func(ctx context.Context) bool {
+		var err error
+		owner, err = maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+		return err == nil
+	})
+	robot := anonymous(config)
+	robot.BearerToken = b.token(t, ns, "robot")
+	whoAmI(t, robot) // the router remembers that the token is good
+
+	gate.Hang()
+	defer gate.Pass()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // half as long as the RCP would be waited for
+	defer cancel()
+	if _, err := maps.Create(ctx, ownedBy(owner, beside), metav1.CreateOptions{}); err != nil {
+		t.Errorf("an owner in the same cell: %v", err)
+	}
+	if _, err := maps.Create(ctx, ownedBy(owner, far), metav1.CreateOptions{}); !apierrors.IsInvalid(err) {
+		t.Errorf("an owner in another cell: %v; want a refusal", err)
+	}
+	many := ownedBy(owner, beside)
+	for i := range 64 {
+		many.OwnerReferences = append(many.OwnerReferences, metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: "o", UID: types.UID(fmt.Sprint(i))})
+	}
+	if _, err := kube(t, robot).CoreV1().ConfigMaps(ns).Create(t.Context(), many, metav1.CreateOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("more owners than are looked for, by who may not write: %v; want forbidden", err)
+	}
+}
+
+// TestWhereAnOwnerIsIsFoundOutOnce: whoever writes its dependents from then on, nobody is asked whether he may.
+func TestWhereAnOwnerIsIsFoundOutOnce(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "owneronce")
+	name, _, beside := b.apart(t, ns)
+	cell, _ := b.cellOf(t, ns, name)
+	maps := kube(t, b.router).CoreV1().ConfigMaps(ns)
+	owner, err := maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := func() float64 {
+		const series = `apiserver_request_total{code="201",component="apiserver",dry_run="",group="authorization.k8s.io",resource="subjectaccessreviews",`
+		return measured(t, b.router, "/cells/"+cell+"/metrics", series)
+	}
+	before := asked()
+	if _, err := maps.Create(t.Context(), ownedBy(owner, beside), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the cell has been asked", func(context.Context) bool { return asked() == before+1 })
+	for range 5 {
+		dependent := ownedBy(owner, beside)
+		dependent.Data = map[string]string{"at": fmt.Sprint(time.Now())}
+		if _, err := maps.Update(t.Context(), dependent, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := asked() - before; n != 1 {
+		t.Errorf("the cell was asked %v times; want once", n)
 	}
 }
