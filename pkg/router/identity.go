@@ -11,10 +11,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
 	genericfilters "k8s.io/apiserver/pkg/endpoints/filters"
 	"k8s.io/apiserver/pkg/endpoints/filters/impersonation"
+	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -24,7 +26,8 @@ import (
 )
 
 const (
-	// accessCacheTTL bounds for how long a right to impersonate that was taken away still holds.
+	// accessCacheTTL bounds for how long a right to impersonate that was taken away still holds. The generic filter remembers
+	// who may be impersonated under constraints, and what may be done in his name, for as long again each.
 	accessCacheTTL = 10 * time.Second
 	// accessTimeout bounds one SubjectAccessReview, repetitions included.
 	accessTimeout = 10 * time.Second
@@ -48,7 +51,7 @@ func (h *handler) identity(ctx context.Context, config Config, ca dynamiccertifi
 	if err != nil {
 		return nil, access{}, fmt.Errorf("build client of the RCP: %w", err)
 	}
-	user, err := authn.New(ctx, authn.Config{
+	who, err := authn.New(ctx, authn.Config{
 		Reviews: kube.AuthenticationV1().TokenReviews(), ClientCA: ca, File: config.AuthenticationConfig,
 		Unreachable: h.rcpDown, Now: time.Now, Logger: config.Logger,
 	})
@@ -56,7 +59,7 @@ func (h *handler) identity(ctx context.Context, config Config, ca dynamiccertifi
 		return nil, access{}, err
 	}
 	may, err := newAccess(kube, h.rcpDown)
-	return newCertificates(user, ca.CurrentCABundleContent), may, err
+	return newCertificates(who, ca.CurrentCABundleContent), may, err
 }
 
 // rcpDown says why the RCP is known not to answer; nil while it may answer.
@@ -113,18 +116,19 @@ type trialKey struct{}
 
 // trial is what came of an attempt to impersonate.
 type trial struct {
-	// allowed is the request as the other user; nil where it was refused.
-	allowed *http.Request
+	// as is the user whom the request is made as; nil where that was refused.
+	as user.Info
 	// err says why the RCP could not be asked.
 	err error
 }
 
-// withImpersonation makes requests those of the user whom the client wants to be. The generic filter answers
-// 403 where the RCP cannot be asked; nobody has refused anything then, and the answer is 503.
+// withImpersonation makes requests those of the user whom the client wants to be, as an apiserver does: where he may be him for
+// what the request does, or for anything. The generic filter answers 403 where the RCP cannot be asked; nobody has
+// refused anything then, and the answer is 503. The attempt ends with the filter: what the RCP is asked later is no part of it.
 func (h *handler) withImpersonation(next http.Handler, authz authorizer.Authorizer) http.Handler {
-	filter := impersonation.WithImpersonation(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	filter := impersonation.WithConstrainedImpersonation(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if t, ok := r.Context().Value(trialKey{}).(*trial); ok {
-			t.allowed = r
+			t.as, _ = request.UserFrom(r.Context())
 		}
 	}), authz, h.codecs)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -136,8 +140,8 @@ func (h *handler) withImpersonation(next http.Handler, authz authorizer.Authoriz
 		answer := newHeldAnswer()
 		filter.ServeHTTP(answer, r.WithContext(context.WithValue(r.Context(), trialKey{}, t)))
 		switch {
-		case t.allowed != nil:
-			next.ServeHTTP(w, t.allowed)
+		case t.as != nil:
+			next.ServeHTTP(w, r.WithContext(request.WithUser(r.Context(), t.as)))
 		case t.err != nil:
 			h.fail(w, r, route.Unavailable(route.RCP, "it has to say who may impersonate whom: "+t.err.Error()))
 		default:

@@ -2,6 +2,7 @@ package router_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -142,6 +143,48 @@ func TestARevokedTokenIsRefused(t *testing.T) {
 	})
 	if err != nil || !apierrors.IsUnauthorized(last) {
 		t.Errorf("a token of an account that is gone: %v, %v; want unauthorized", last, err)
+	}
+}
+
+// TestImpersonationMayBeConstrained to one user and to what is done in his name.
+func TestImpersonationMayBeConstrained(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "constrained")
+	b.allow(t, ns, rbacv1.Subject{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: "bob"})
+	admin := kube(t, b.router)
+	if _, err := admin.CoreV1().ServiceAccounts(ns).Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "robot"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	meta := metav1.ObjectMeta{Name: "as-bob"}
+	robots := []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: ns, Name: "robot"}}
+	whom := &rbacv1.ClusterRole{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{
+		{Verbs: []string{"impersonate:user-info"}, APIGroups: []string{authenticationv1.GroupName}, Resources: []string{"users"}, ResourceNames: []string{"bob"}},
+	}}
+	what := &rbacv1.Role{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{
+		{Verbs: []string{"impersonate-on:user-info:list"}, APIGroups: []string{""}, Resources: []string{"configmaps"}},
+	}}
+	_, noWhom := admin.RbacV1().ClusterRoles().Create(t.Context(), whom, metav1.CreateOptions{})
+	_, noWhat := admin.RbacV1().Roles(ns).Create(t.Context(), what, metav1.CreateOptions{})
+	_, unbound := admin.RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{ObjectMeta: meta, Subjects: robots,
+		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: meta.Name}}, metav1.CreateOptions{})
+	_, unboundHere := admin.RbacV1().RoleBindings(ns).Create(t.Context(), &rbacv1.RoleBinding{ObjectMeta: meta, Subjects: robots,
+		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: meta.Name}}, metav1.CreateOptions{})
+	if err := errors.Join(noWhom, noWhat, unbound, unboundHere); err != nil {
+		t.Fatal(err)
+	}
+	token := b.token(t, ns, "robot")
+	as := func(server *rest.Config, user string) *rest.Config {
+		config := anonymous(server)
+		config.BearerToken, config.Impersonate.UserName = token, user
+		return config
+	}
+	awaitAllowed(t, as(b.rcp, "bob"), ns) // an apiserver has learned of it
+	awaitAllowed(t, as(b.router, "bob"), ns)
+	if _, err := kube(t, as(b.router, "bob")).CoreV1().ConfigMaps(ns).Get(t.Context(), "x", getOptions()); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "cannot impersonate-on:user-info:get") {
+		t.Errorf("what bob may do, and the robot not in his name: %v; want forbidden", err)
+	}
+	if _, err := kube(t, as(b.router, "eve")).CoreV1().ConfigMaps(ns).List(t.Context(), metav1.ListOptions{}); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "cannot impersonate:user-info") {
+		t.Errorf("as somebody else: %v; want forbidden", err)
 	}
 }
 
