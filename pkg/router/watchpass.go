@@ -7,14 +7,22 @@ import (
 
 	"k8s.io/apiserver/pkg/endpoints/request"
 
+	"github.com/kubecell/kubectl-cell/pkg/router/route"
 	"github.com/kubecell/kubectl-cell/pkg/router/upstream"
 )
 
-// pass sends a request on to one control plane, and its answer back, unread. A watch ends when the router stops, as
+// pass sends a request on to one control plane, and its answer back, unread. Of what the RCP would do it is only asked
+// beforehand whether it has what a token is to be bound to. A watch ends when the router stops, as
 // one that has lasted long enough: nothing would end it otherwise before the router gives up waiting for it, and until
 // then nobody could connect.
 func (h *handler) pass(w http.ResponseWriter, r *http.Request, plane *upstream.ControlPlane) {
 	info, ok := request.RequestInfoFrom(r.Context())
+	if ok && plane.Name() == route.RCP && asksForToken(info) {
+		if err := h.refuseFarBound(w, r, info); err != nil {
+			h.refuse(w, r, err)
+			return
+		}
+	}
 	if !ok || info.Verb != "watch" || r.Header.Get("Upgrade") != "" {
 		plane.ServeHTTP(w, r)
 		return
