@@ -12,7 +12,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
-	"sigs.k8s.io/yaml"
 
 	"github.com/kubecell/kubectl-cell/pkg/router/merge"
 	"github.com/kubecell/kubectl-cell/pkg/router/wire"
@@ -20,9 +19,6 @@ import (
 
 // chunk is how much of an answer is written at once, in bytes: each piece costs a connection a frame and a wakeup.
 const chunk = 64 << 10
-
-// maxYAML bounds a list in YAML, in bytes of the JSON that it is made of: it is converted as a whole.
-const maxYAML = 32 << 20
 
 // listOutput is the answer to a list. It begins when the answer is large enough to be compressed, or at its end; until
 // then a failure can be answered instead.
@@ -53,8 +49,11 @@ func (o *listOutput) encoder(w io.Writer) (merge.Encoder, error) {
 			return nil, s.failed(fmt.Errorf("it answers in %q, %s in %q", s.header.Get("Content-Type"), first.plane.Name(), first.header.Get("Content-Type")))
 		}
 	}
-	if first.format == wire.Protobuf {
+	switch {
+	case first.format == wire.Protobuf:
 		return merge.NewProtobuf(w, o.spool), nil
+	case o.l.asYAML:
+		return merge.NewYAML(w), nil
 	}
 	return merge.NewJSON(w), nil
 }
@@ -69,18 +68,13 @@ func (l *listing) first() *listSource {
 	return nil
 }
 
-func (o *listOutput) asYAML() bool { return o.l.asYAML && o.l.first().format == wire.JSON }
-
 // Write takes a piece of the answer.
 func (o *listOutput) Write(data []byte) (int, error) {
 	if o.committed {
 		return o.chunks.Write(data)
 	}
 	o.held.Write(data)
-	switch {
-	case o.asYAML() && o.held.Len() > maxYAML:
-		return 0, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("the list is too large for YAML; ask for %s, or for less at once by limit", runtime.ContentTypeJSON))
-	case !o.asYAML() && o.held.Len() > gzipFrom:
+	if o.held.Len() > gzipFrom {
 		if err := o.commit(); err != nil {
 			return 0, err
 		}
@@ -113,7 +107,7 @@ func (o *listOutput) commit() error {
 func (o *listOutput) header() http.Header {
 	header := o.l.w.Header()
 	contentType := o.l.first().header.Get("Content-Type")
-	if o.asYAML() {
+	if o.l.asYAML && o.l.first().format == wire.JSON {
 		contentType = runtime.ContentTypeYAML
 	}
 	header.Set("Content-Type", contentType)
@@ -137,25 +131,10 @@ func (o *listOutput) end() error {
 	case o.committed:
 		return o.chunks.Flush()
 	}
-	data := o.held.Bytes()
-	if o.asYAML() {
-		converted, err := yaml.JSONToYAML(data)
-		if err != nil {
-			return fmt.Errorf("convert list to YAML: %w", err)
-		}
-		data = converted
-	}
-	if len(data) > gzipFrom {
-		o.held = *bytes.NewBuffer(data)
-		if err := o.commit(); err != nil {
-			return err
-		}
-		return o.end()
-	}
-	o.header().Set("Content-Length", strconv.Itoa(len(data)))
+	o.header().Set("Content-Length", strconv.Itoa(o.held.Len()))
 	o.committed = true
 	o.l.w.WriteHeader(http.StatusOK)
-	_, err := o.l.w.Write(data)
+	_, err := o.l.w.Write(o.held.Bytes())
 	return err
 }
 

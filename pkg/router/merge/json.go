@@ -80,11 +80,7 @@ func (e *jsonEncoder) Finish(list wire.ListMeta) (err error) {
 		}
 		e.buf = append(e.buf, ',')
 	}
-	metadata, err := json.Marshal(struct {
-		ResourceVersion    string `json:"resourceVersion,omitempty"`
-		Continue           string `json:"continue,omitempty"`
-		RemainingItemCount *int64 `json:"remainingItemCount,omitempty"`
-	}{list.ResourceVersion, list.Continue, list.RemainingItemCount})
+	metadata, err := json.Marshal(metadataOf(list))
 	if err != nil {
 		return fmt.Errorf("write metadata of list: %w", err)
 	}
@@ -98,12 +94,28 @@ func (e *jsonEncoder) write() error {
 }
 
 func appendType(dst []byte, list wire.ListMeta) ([]byte, error) {
-	data, err := json.Marshal(struct {
-		Kind       string `json:"kind"`
-		APIVersion string `json:"apiVersion"`
-	}{list.Kind, list.APIVersion})
+	data, err := json.Marshal(typeOf(list))
 	if err != nil {
 		return nil, fmt.Errorf("write kind of list: %w", err)
 	}
 	return append(dst, bytes.Trim(data, "{}")...), nil
+}
+
+// listType and listMetadata are the fields of any list but its items.
+type (
+	listType struct {
+		Kind       string `json:"kind"`
+		APIVersion string `json:"apiVersion"`
+	}
+	listMetadata struct {
+		ResourceVersion    string `json:"resourceVersion,omitempty"`
+		Continue           string `json:"continue,omitempty"`
+		RemainingItemCount *int64 `json:"remainingItemCount,omitempty"`
+	}
+)
+
+func typeOf(list wire.ListMeta) listType { return listType{list.Kind, list.APIVersion} }
+
+func metadataOf(list wire.ListMeta) listMetadata {
+	return listMetadata{list.ResourceVersion, list.Continue, list.RemainingItemCount}
 }

@@ -1,8 +1,9 @@
 // Package merge makes one list of the lists of several control planes.
 //
 // The result is in the order of an apiserver's own list, that of the keys in etcd, and holds an object only from the
-// control plane in which it counts. Objects pass as the bytes that they came in: a [Merger] holds one item of each part,
-// [Ahead] some batches of them, an encoder holds what it cannot write yet, in a file where that is much.
+// control plane in which it counts. Objects pass as the bytes that they came in, unless the list is to be YAML: a [Merger]
+// holds one item of each part, [Ahead] some batches of them, an encoder what it cannot write yet, in a file where that is
+// much.
 //
 // A [Token] says where the next page of a list begins, in all control planes at once. It is the whole state of a
 // list that is continued, so that any router can go on with it.
