@@ -2,18 +2,22 @@ package backup_test
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/backup"
+	"github.com/kubecell/kubectl-cell/pkg/backup/mirror"
 	"github.com/kubecell/kubectl-cell/pkg/envelope"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/placement"
@@ -120,4 +124,67 @@ func TestEnvelopes(t *testing.T) {
 	if got := metrics(t, d); !strings.Contains(got, `kubecell_backup_envelopes_written_total{backup="`+place.OldBackup()+`"`) {
 		t.Errorf("the metrics do not count envelopes:\n%s", got)
 	}
+	name = named(t, snapshot, place.Old(), "refused")
+	admitsNoSecret(t, cells[place.OldBackup()])
+	if _, err := cells[place.Old()].CoreV1().Secrets("default").Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	before := awaitRefused(t, rcp, place.Old(), name, time.Time{})
+	d.stop()
+	stopped := time.Now()
+	start(t, configs[0], "another")
+	if after := awaitRefused(t, rcp, place.Old(), name, stopped); after != before {
+		t.Errorf("another daemon says %+v; want %+v, as before", after, before)
+	}
+}
+
+// named is a name that a cell owns.
+func named(t *testing.T, snapshot *routing.Snapshot, cell, prefix string) string {
+	t.Helper()
+	for i := range 1000 {
+		name := prefix + "-" + strconv.Itoa(i)
+		if place, ok := snapshot.Table.Lookup(placement.NamespacedName, "default", name); ok && place.Old() == cell {
+			return name
+		}
+	}
+	t.Fatalf("cell %s owns no name", cell)
+	return ""
+}
+
+// admitsNoSecret has a quota in force in a cell.
+func admitsNoSecret(t *testing.T, cell kubernetes.Interface) {
+	t.Helper()
+	_, err := cell.CoreV1().ResourceQuotas("default").Create(t.Context(), &corev1.ResourceQuota{
+		ObjectMeta: metav1.ObjectMeta{Name: "none"},
+		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{"count/secrets": resource.MustParse("0")}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the quota to be in force", func(ctx context.Context) (bool, error) {
+		_, err := cell.CoreV1().Secrets("default").Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "try"}}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		return apierrors.IsForbidden(err), nil
+	})
+}
+
+// awaitRefused waits until the marks of a cell, as they were written after a time, name an object as refused.
+func awaitRefused(t *testing.T, rcp kubernetes.Interface, cell, name string, after time.Time) mirror.Unprotected {
+	t.Helper()
+	var out mirror.Unprotected
+	await(t, name+" to be named", func(ctx context.Context) (bool, error) {
+		published, err := rcp.CoreV1().ConfigMaps(v1alpha1.Namespace).Get(ctx, v1alpha1.MarksPrefix+cell, metav1.GetOptions{})
+		if err != nil {
+			return false, err
+		}
+		said, unprotected, err := backup.ReadMarks(published)
+		if err != nil || !said.Time.After(after) {
+			return false, err
+		}
+		i := slices.IndexFunc(unprotected, func(u mirror.Unprotected) bool { return u.Name == name && u.Reason == mirror.Refused })
+		if i >= 0 {
+			out = unprotected[i]
+		}
+		return i >= 0, nil
+	})
+	return out
 }

@@ -53,6 +53,22 @@ type publisher struct {
 	now        func() time.Time
 }
 
+// published reads what was published of a cell last; nothing where nothing was, or nobody can make sense of it.
+func (p *publisher) published(ctx context.Context, cell string) (mirror.Mark, error) {
+	found, err := p.configMaps.Get(ctx, v1alpha1.MarksPrefix+cell, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return mirror.Mark{}, nil
+	}
+	if err != nil {
+		return mirror.Mark{}, fmt.Errorf("read config map %s: %w", v1alpha1.MarksPrefix+cell, err)
+	}
+	said, unprotected, err := ReadMarks(found)
+	if err != nil {
+		return mirror.Mark{}, nil //nolint:nilerr // it is replaced
+	}
+	return mirror.Mark{Cell: said.Cell, ControlPlane: said.ControlPlane, Unprotected: unprotected, Unnamed: said.Unnamed}, nil
+}
+
 // publish replaces what an earlier daemon has said. The marks and the list of what they pass are one write.
 func (p *publisher) publish(ctx context.Context, mark mirror.Mark) error {
 	data, err := p.encode(mark)

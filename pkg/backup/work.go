@@ -90,7 +90,7 @@ func (d *duties) mirror() (func(context.Context, <-chan *replication.State) erro
 		Ring: func(ctx context.Context) (*v1alpha1.Ring, error) {
 			return d.client.Rings().Get(ctx, v1alpha1.RingName, metav1.GetOptions{})
 		},
-		Publish: p.publish,
+		Publish: p.publish, Published: p.published,
 		Report: func(ctx context.Context, report mirror.Report) error {
 			for _, cell := range d.source.Cells() {
 				if cell.Cell.Name == report.Cell {

@@ -72,6 +72,11 @@ type cell struct {
 	// for which all were.
 	behind  map[*record]struct{}
 	settled int64
+	// published is what was published of the cell before, nil until it is read. It counts once inherited is set.
+	published *Mark
+	inherited bool
+	// carried is how many objects of the cell count as refused for having been counted, and not named, in published.
+	carried int64
 	lags    map[string]*samples // by backup cell
 }
 

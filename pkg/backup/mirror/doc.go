@@ -10,10 +10,12 @@
 // owns the unit in these. A Dependent goes by the unit of the owner that it hangs from.
 //
 // Triggers: each event of a primary or of an envelope; a new [replication.State]; time, for what failed.
-// Reads: the primaries and the envelopes of every cell of the ring, and envelopes of the others; the Ring.
+// Reads: the primaries and the envelopes of every cell of the ring, and envelopes of the others; the Ring; what was published
+// before.
 // Writes: envelopes. Marks and reports go through the functions in [Config].
 // Why it may run twice: it writes for the version that it has seen, and never an older state over a newer one.
-// After a crash: lists of metadata tell what is right, and that is not written again.
+// After a crash: lists of metadata tell what is right, and that is not written again; what was published tells what was
+// refused, and that is named on until it is rehearsed.
 //
 // Invariants:
 //
@@ -24,7 +26,7 @@
 //   - An envelope that was promoted, or waits for it, is left to package promotion.
 //   - A mark never passes an event whose envelope is not stored, unless its object is in the list of unprotected ones
 //     that is published with it; nor a deletion while an envelope of the object stands. While the envelopes in a cell of
-//     the ring are not known, no mark is published.
+//     the ring are not known, no mark is published, nor before what it replaces was read.
 //
 // How much it asks of a cell is bounded by its [Pace], which gives way when the cell slows down. What has just changed
 // goes before what is re-homed.

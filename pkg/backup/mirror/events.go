@@ -190,6 +190,9 @@ func (m *Mirror) indexed(c *cell, found map[string]*entry, version int64) {
 			continue
 		}
 		m.hold(c, secret, e)
+		if it := m.envelopes[secret]; it != nil {
+			it.early = true
+		}
 	}
 	for secret, e := range c.index {
 		if _, there := found[secret]; !there && versionOf(e.secretVersion) <= version {

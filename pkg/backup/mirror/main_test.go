@@ -57,6 +57,8 @@ type gate struct {
 	closed atomic.Bool
 	// post sends what makes an envelope, if set.
 	post atomic.Pointer[func(*http.Request, http.RoundTripper) (*http.Response, error)]
+	// rehearse sends what rehearses a promotion, if set.
+	rehearse atomic.Pointer[func(*http.Request, http.RoundTripper) (*http.Response, error)]
 
 	mu sync.Mutex // guards what follows
 	// watches are ended by these.
@@ -82,6 +84,9 @@ func (g *gate) pass(r *http.Request, next http.RoundTripper) (*http.Response, er
 	sealing := r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/namespaces/"+v1alpha1.Namespace+"/secrets") && !r.URL.Query().Has("dryRun")
 	if post := g.post.Load(); post != nil && sealing {
 		return (*post)(r, next)
+	}
+	if rehearse := g.rehearse.Load(); rehearse != nil && r.Method == http.MethodPost && r.URL.Query().Has("dryRun") {
+		return (*rehearse)(r, next)
 	}
 	if !r.URL.Query().Has("watch") {
 		return next.RoundTrip(r)
@@ -116,6 +121,8 @@ type bed struct {
 	remade   []mirror.Remade
 	// published is called with each mark.
 	published func(mirror.Mark)
+	// unreadable is why nobody can read what was published.
+	unreadable error
 }
 
 func newBed(t testing.TB, resources ...v1alpha1.ResourceRule) *bed {
@@ -283,6 +290,11 @@ func (b *bed) start(snapshot *routing.Snapshot) (stop func()) {
 				published(mark)
 			}
 			return nil
+		},
+		Published: func(_ context.Context, cell string) (mirror.Mark, error) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return b.marks[cell], b.unreadable
 		},
 		Report: func(_ context.Context, report mirror.Report) error {
 			b.mu.Lock()

@@ -22,6 +22,9 @@ type Config struct {
 	// Publish writes down how far the backup of a cell has come. It is called when that has changed, and again where
 	// it failed.
 	Publish func(ctx context.Context, mark Mark) error
+	// Published reads what was published of a cell last, by whomever; nothing where nothing was. What it names as refused is
+	// unprotected until it is rehearsed, and nothing is published of a cell before it was read.
+	Published func(ctx context.Context, cell string) (Mark, error)
 	// Report writes down how the backup of a cell stands, every ReportEvery.
 	Report func(ctx context.Context, report Report) error
 	// Remade is told of an envelope that somebody had deleted or changed and that is made again; nil for nobody.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -215,29 +216,42 @@ func TestQuantilesOfTheNewest(t *testing.T) {
 	}
 }
 
-// TestRefusedOnesThatAreNotNamedAreCounted: marks have passed them, as they have an envelope.
-func TestRefusedOnesThatAreNotNamedAreCounted(t *testing.T) {
+// betweenTwo is a mirror between the cells "a" and "b" that does nothing.
+func betweenTwo(t *testing.T) *Mirror {
+	t.Helper()
 	snap, err := routing.FromRing(&v1alpha1.Ring{Status: v1alpha1.RingStatus{Epoch: 1, Current: layoutOf([]string{"a", "b"})}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := New(Config{Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+	m, err := New(Config{Logger: slog.New(slog.DiscardHandler), Now: time.Now, Metrics: NewMetrics(prometheus.NewRegistry())})
 	if err != nil {
 		t.Fatal(err)
 	}
 	m.state = &replication.State{Snapshot: snap}
-	s := &stream{cell: &cell{m: m, name: "a"}, class: placement.Sharded, rule: placement.NamespacedName, progress: newProgress()}
-	for n, i := 0, 0; i < listLimit+5; n++ {
-		id := identity{resource: "configmaps", namespace: "ns", name: fmt.Sprintf("x-%05d", n)}
-		if place, _ := snap.Table.LookupKey(id.namespace + "/" + id.name); place.Old() != "a" {
-			continue
+	return m
+}
+
+// itemsOf are the first config maps that a cell owns.
+func itemsOf(m *Mirror, cell string, n int) []*item {
+	var out []*item
+	for i := 0; len(out) < n; i++ {
+		id := identity{resource: "configmaps", namespace: "ns", name: fmt.Sprintf("x-%05d", i)}
+		if place, _ := m.snapshot().Table.LookupKey(id.namespace + "/" + id.name); place.Old() == cell {
+			out = append(out, m.item(id))
 		}
-		it := m.item(id)
+	}
+	return out
+}
+
+// TestRefusedOnesThatAreNotNamedAreCounted: marks have passed them, as they have an envelope.
+func TestRefusedOnesThatAreNotNamedAreCounted(t *testing.T) {
+	m := betweenTwo(t)
+	s := &stream{cell: &cell{m: m, name: "a"}, class: placement.Sharded, rule: placement.NamespacedName, progress: newProgress()}
+	for i, it := range itemsOf(m, "a", listLimit+5) {
 		it.records = records{{stream: s, uid: types.UID(it.name), version: 2}}
 		m.suspects[it] = struct{}{}
 		// Two of the last ones have no envelope: no mark passes those.
 		it.refusal = &refusal{uid: types.UID(it.name), version: 2, cell: "b", stored: i < listLimit+3}
-		i++
 	}
 	named, unnamed := m.unprotected()
 	if len(named["a"]) != listLimit || unnamed["a"] != 3 {

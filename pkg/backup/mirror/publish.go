@@ -65,6 +65,7 @@ func (m *Mirror) publishLoop(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
+		m.readPublished(ctx)
 		for _, mark := range m.marks() {
 			if mark.equal(published[mark.Cell]) {
 				continue
@@ -91,9 +92,9 @@ func (m *Mirror) marks() []Mark {
 	unprotected, unnamed := m.unprotected()
 	var out []Mark
 	for name, c := range m.cells {
-		if !m.members[name] || c.settled == 0 {
-			// What an earlier daemon has published stands until everything is known: the list of unprotected objects
-			// would be short.
+		if !m.members[name] || c.settled == 0 || !c.inherited {
+			// What an earlier daemon has published stands until everything is known, and until it counts here as well: the
+			// list of unprotected objects would be short.
 			continue
 		}
 		mark := Mark{
@@ -120,7 +121,13 @@ func (m *Mirror) backedUp() bool {
 // unprotected names the objects without a use in a failover, by the cells that have them. Those that are named hold up
 // their marks no longer. Of the others those that have an envelope are counted.
 func (m *Mirror) unprotected() (named map[string][]Unprotected, unnamed map[string]int64) {
+	m.inherit()
 	named, unnamed = map[string][]Unprotected{}, map[string]int64{}
+	for name, c := range m.cells {
+		if c.carried > 0 {
+			unnamed[name] = c.carried
+		}
+	}
 	for _, it := range m.refused() {
 		f := it.refusal
 		primary, _ := m.primary(it)
@@ -151,7 +158,8 @@ func (m *Mirror) refused() []*item {
 		moved := primary != nil && it.refusal != nil && it.refusal.stored && unit != "" &&
 			!slices.Contains(m.snapshot().Homes(primary.stream.cell.name, unit), it.refusal.cell)
 		if primary == nil || moved || !it.refusal.standsFor(primary) && !it.refusal.holds(primary) {
-			if primary == nil || moved || it.refusal == nil || it.refusal.uid != primary.uid {
+			// Where its cell has nothing of it just now it may only have to be listed again.
+			if moved || it.refusal == nil || primary != nil && it.refusal.uid != primary.uid {
 				it.refusal = nil
 				delete(m.suspects, it)
 			}

@@ -39,8 +39,29 @@ type item struct {
 	refusal *refusal
 	// proven is what of the object its backup cell was seen to accept, by cell.
 	proven map[string]proof
+	// early says that there was an envelope of it when those of a cell were listed first.
+	early bool
 	// urgent puts it before what is merely compared.
 	urgent atomic.Bool
+}
+
+// rehearsedIn says whether a cell has said of the object of that UID whether it would take it.
+func (it *item) rehearsedIn(cell string, uid types.UID) bool {
+	last, known := it.proven[cell]
+	return known && last.uid == uid
+}
+
+// refusedIn says whether a cell has an envelope of it, and would not take it.
+func (it *item) refusedIn(cell string) bool {
+	return it.refusal != nil && it.refusal.stored && it.refusal.cell == cell
+}
+
+// note takes what a cell has said.
+func (it *item) note(cell string, p proof) {
+	if it.proven == nil {
+		it.proven = map[string]proof{}
+	}
+	it.proven[cell] = p
 }
 
 // records are few, one for each cell.

@@ -55,7 +55,7 @@ func (m *Mirror) refuse(it *item, f *refusal) {
 func (m *Mirror) accept(it *item, cell string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if f := it.refusal; f != nil && f.stored && f.cell == cell {
+	if it.refusedIn(cell) {
 		m.config.Logger.Info("an object is protected again", "object", it.id.String(), "cell", cell)
 		it.refusal = nil
 	}

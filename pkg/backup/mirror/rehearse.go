@@ -27,6 +27,8 @@ const (
 	rarely = time.Minute
 	// refusedAgain is when a refusal is looked into again.
 	refusedAgain = 30 * time.Second
+	// roundLength is how many objects are rehearsed in turn before it is looked again for what was refused.
+	roundLength = 100
 	// reconnectEvery bounds how often a cell is asked what it serves.
 	reconnectEvery = 30 * time.Second
 )
@@ -125,21 +127,32 @@ func (r *rehearsals) next(round *[]*item) *item {
 	return it
 }
 
-// stale are at most a thousand objects whose proofs are old, in no order.
+// stale are the objects of one round, whose proofs are old: first what was refused, which is half of them at most, then
+// others, in no order.
 func (r *rehearsals) stale() []*item {
 	m := r.cell.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now := m.config.Now()
-	var out []*item
-	for name, e := range r.cell.index {
-		it := m.envelopes[name]
-		if it == nil || e.problem != "" || !m.ours(e) {
-			continue
+	cell, now := r.cell.name, m.config.Now()
+	due := func(it *item, e *entry) bool {
+		if it == nil || e == nil || e.problem != "" || !m.ours(e) {
+			return false
 		}
-		last := it.proven[r.cell.name]
-		if age := now.Sub(last.at); age > provenFor || last.refused && age > m.config.RefusedAgain {
-			if out = append(out, it); len(out) == 1000 {
+		last := it.proven[cell]
+		age := now.Sub(last.at)
+		return age > provenFor || last.refused && age > m.config.RefusedAgain
+	}
+	var out []*item
+	for it := range m.suspects {
+		if it.refusedIn(cell) && due(it, r.cell.index[it.name]) {
+			if out = append(out, it); len(out) == roundLength/2 {
+				break
+			}
+		}
+	}
+	for name, e := range r.cell.index {
+		if it := m.envelopes[name]; due(it, e) && !it.refusedIn(cell) {
+			if out = append(out, it); len(out) == roundLength {
 				break
 			}
 		}
@@ -243,10 +256,7 @@ func (r *rehearsals) judge(it *item, opened *envelope.Envelope, why *migration.R
 			p.shape = shape(record.generation, record.version)
 		}
 	}
-	if it.proven == nil {
-		it.proven = map[string]proof{}
-	}
-	it.proven[r.cell.name] = p
+	it.note(r.cell.name, p)
 	m.mu.Unlock()
 	if why == nil {
 		m.config.Metrics.rehearsals.WithLabelValues(r.cell.name, "accepted").Inc()

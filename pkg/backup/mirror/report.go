@@ -72,6 +72,8 @@ func (m *Mirror) reports() []Report {
 		m.config.Metrics.rate.WithLabelValues(name).Set(c.pace.current())
 		m.config.Metrics.envelopes.WithLabelValues(name).Set(float64(len(c.index)))
 	}
+	_, early := m.unrehearsed()
+	m.carry(early)
 	unprotected, unnamed := m.unprotected()
 	var out []Report
 	for name, c := range m.cells {
