@@ -47,7 +47,7 @@ func (r *reporter) standing(ctx context.Context, uid types.UID, report mirror.Re
 func backupOf(report mirror.Report) *v1alpha1.CellBackup {
 	out := &v1alpha1.CellBackup{
 		Time: metav1.NewTime(report.Time), Complete: report.Complete, Objects: report.Objects, Pending: report.Pending,
-		Unprotected: int64(len(report.Unprotected)) + report.Unnamed,
+		Unprotected: int64(len(report.Unprotected)) + report.Unnamed, Unproven: report.Unproven,
 	}
 	for _, u := range report.Unprotected[:min(len(report.Unprotected), shownUnprotected)] {
 		out.UnprotectedObjects = append(out.UnprotectedObjects, v1alpha1.UnprotectedObject{Object: u.Object, Cell: u.Backup, Reason: u.Reason, Message: u.Message})

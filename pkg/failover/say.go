@@ -89,6 +89,9 @@ func (f *Finding) problems(facts *Facts) {
 	if facts.Unnamed > 0 {
 		f.Warnings = append(f.Warnings, fmt.Sprintf("the backup has copies of %d objects which their cells would refuse, beside those that it names: they would be kept back", facts.Unnamed))
 	}
+	if b := facts.backup(); b != nil && b.Unproven > 0 {
+		f.Warnings = append(f.Warnings, fmt.Sprintf("the backup has not rehearsed %d copies yet: whether their cells would take them is not known", b.Unproven))
+	}
 	if facts.TakenOver > 0 {
 		f.Warnings = append(f.Warnings, fmt.Sprintf("cell %s took over %d objects of failed-over cells, and the backup has not said since that they have copies: those that have none are not in the list",
 			facts.Cell, facts.TakenOver))

@@ -7,7 +7,7 @@ type Metrics struct {
 	written, deleted, remade, failures, rehearsals *prometheus.CounterVec
 	lag                                            *prometheus.HistogramVec
 	objects, envelopes, pending, oldest            *prometheus.GaugeVec
-	unprotected, rate, pairs, quantiles            *prometheus.GaugeVec
+	unprotected, unproven, rate, pairs, quantiles  *prometheus.GaugeVec
 }
 
 // NewMetrics registers the counters; it panics where they are registered already.
@@ -37,6 +37,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		pending:     gauge("kubecell_backup_pending", "Objects with a change that is in no envelope yet.", "source"),
 		oldest:      gauge("kubecell_backup_oldest_seconds", "For how long the oldest change has been known that is in no envelope yet; 0 where there is none.", "source"),
 		unprotected: gauge("kubecell_backup_unprotected", "Objects without an envelope that could be promoted.", "source"),
+		unproven:    gauge("kubecell_backup_unproven", "Envelopes of which no rehearsal has said yet whether they could be promoted.", "source"),
 		pairs:       gauge("kubecell_backup_pair_envelopes", "Envelopes of one cell in another.", "source", "backup"),
 		quantiles: gauge("kubecell_backup_lag_quantile_seconds", "Quantiles of the newest thousand lags: the time from the event of a change to its envelope.",
 			"source", "backup", "quantile"),
@@ -51,7 +52,7 @@ func (m *Metrics) forget(cell string) {
 	for _, labels := range []prometheus.Labels{{"source": cell}, {"backup": cell}} {
 		for _, vec := range []interface {
 			DeletePartialMatch(prometheus.Labels) int
-		}{m.written, m.deleted, m.remade, m.failures, m.rehearsals, m.lag, m.objects, m.envelopes, m.pending, m.oldest, m.unprotected, m.rate, m.pairs, m.quantiles} {
+		}{m.written, m.deleted, m.remade, m.failures, m.rehearsals, m.lag, m.objects, m.envelopes, m.pending, m.oldest, m.unprotected, m.unproven, m.rate, m.pairs, m.quantiles} {
 			vec.DeletePartialMatch(labels)
 		}
 	}

@@ -172,3 +172,24 @@ func TestUnprotected(t *testing.T) {
 		return len(b.marks[east].Unprotected) == 0
 	})
 }
+
+// TestWhatWasNotRehearsedIsCounted until it is.
+func TestWhatWasNotRehearsedIsCounted(t *testing.T) {
+	b := newBed(t)
+	ring := b.setRing([]string{east, west}, nil)
+	free := b.holdRehearsals(west)
+	b.start(ring)
+	for _, prefix := range []string{"one", "two"} {
+		b.awaitSealed(west, east, configMaps, b.make(east, configMaps, `{metadata: {name: `+b.owned(ring, prefix, of(east))+`}}`))
+	}
+	unproven := func(want int64) func() bool {
+		return func() bool {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return b.reports[east].Complete && b.reports[east].Pending == 0 && b.reports[east].Unproven == want
+		}
+	}
+	b.await("both to be counted", unproven(2))
+	free()
+	b.await("none to be counted", unproven(0))
+}

@@ -3,7 +3,7 @@ package mirror
 import (
 	"context"
 	"fmt"
-	"sync"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -29,6 +29,10 @@ const (
 	refusedAgain = 30 * time.Second
 	// roundLength is how many objects are rehearsed in turn before it is looked again for what was refused.
 	roundLength = 100
+	// wantedLimit is how many objects that are new or have changed wait for their rehearsals; others are found by rounds.
+	wantedLimit = 1000
+	// lookEvery is in how many times between two rehearsals it is looked once for what is to be rehearsed in turn.
+	lookEvery = 10
 	// reconnectEvery bounds how often a cell is asked what it serves.
 	reconnectEvery = 30 * time.Second
 )
@@ -43,37 +47,42 @@ type proof struct {
 	refused bool
 }
 
-// rehearsals prove that a cell would take what its envelopes hold, one after the other: first what is new or has
-// changed, then what was refused, then everything in turn. Each reads the envelope, so that one which was spoiled while
-// nobody looked is found as well.
+// rehearsals prove that a cell would take what its envelopes hold, one after the other: by turns what is new or has changed,
+// and of the rest what was refused, then everything. Each reads the envelope, so that one which was spoiled while nobody
+// looked is found as well.
 type rehearsals struct {
 	cell  *cell
 	mover *migration.Mover
 	// connected is when the cell was asked last what it serves.
 	connected time.Time
 
-	mu sync.Mutex // guards what follows
-	// wanted are the items that come first, in their order.
-	wanted []*item
-	queued map[*item]bool
+	// What follows is guarded by the mirror's lock.
+
+	// wanted are items that are new or have changed, in their order, wantedLimit at most; round are others.
+	wanted, round []*item
+	// looked is when it was looked for a round last, and rounds says that it comes next.
+	looked time.Time
+	rounds bool
 }
 
-func newRehearsals(c *cell) *rehearsals { return &rehearsals{cell: c, queued: map[*item]bool{}} }
+func newRehearsals(c *cell) *rehearsals { return &rehearsals{cell: c} }
 
-// want has an object proven whose envelope was written, unless that was done before.
+// want has an object proven whose envelope was written, unless that was done before. Where too many wait it is left to a round.
 func (r *rehearsals) want(it *item, uid types.UID, generation, version int64) {
-	r.cell.m.mu.Lock()
+	m := r.cell.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	last, known := it.proven[r.cell.name]
-	r.cell.m.mu.Unlock()
-	now := r.cell.m.config.Now()
+	now := m.config.Now()
 	if known && last.uid == uid && !last.refused && (last.shape == shape(generation, version) || now.Sub(last.at) < rarely) {
 		return
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.queued[it] {
-		r.queued[it] = true
+	switch {
+	case slices.Contains(r.wanted, it):
+	case len(r.wanted) < wantedLimit:
 		r.wanted = append(r.wanted, it)
+	case !last.refused:
+		delete(it.proven, r.cell.name)
 	}
 }
 
@@ -86,7 +95,6 @@ func shape(generation, version int64) int64 {
 
 // run proves until ctx ends.
 func (r *rehearsals) run(ctx context.Context) {
-	var round []*item
 	ticker := time.NewTicker(r.cell.m.config.RehearseEvery)
 	defer ticker.Stop()
 	for {
@@ -95,7 +103,7 @@ func (r *rehearsals) run(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		it := r.next(&round)
+		it := r.next()
 		if it == nil {
 			continue
 		}
@@ -106,33 +114,40 @@ func (r *rehearsals) run(ctx context.Context) {
 }
 
 // next is what to prove next, nil for nothing. A round goes through everything that was not proven of late.
-func (r *rehearsals) next(round *[]*item) *item {
-	r.mu.Lock()
-	if len(r.wanted) > 0 {
-		it := r.wanted[0]
-		r.wanted = r.wanted[1:]
-		delete(r.queued, it)
-		r.mu.Unlock()
+func (r *rehearsals) next() *item {
+	m := r.cell.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now := m.config.Now(); len(r.round) == 0 && now.Sub(r.looked) >= lookEvery*m.config.RehearseEvery {
+		r.round, r.looked = r.stale(), now
+	}
+	first, then := &r.wanted, &r.round
+	if r.rounds = !r.rounds; r.rounds {
+		first, then = then, first
+	}
+	if it := r.pop(first); it != nil {
 		return it
 	}
-	r.mu.Unlock()
-	if len(*round) == 0 {
-		*round = r.stale()
+	return r.pop(then)
+}
+
+// pop takes the first item that still has an envelope in the cell, or is about to have one. Others cost no time.
+func (r *rehearsals) pop(queue *[]*item) *item {
+	for len(*queue) > 0 {
+		it := (*queue)[0]
+		*queue = (*queue)[1:]
+		since := queue == &r.round && it.proven[r.cell.name].at.After(r.looked)
+		if !since && r.cell.m.items[it.id] == it && (r.cell.index[it.name] != nil || r.cell.isBusy(it)) {
+			return it
+		}
 	}
-	if len(*round) == 0 {
-		return nil
-	}
-	it := (*round)[0]
-	*round = (*round)[1:]
-	return it
+	return nil
 }
 
 // stale are the objects of one round, whose proofs are old: first what was refused, which is half of them at most, then
 // others, in no order.
 func (r *rehearsals) stale() []*item {
 	m := r.cell.m
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	cell, now := r.cell.name, m.config.Now()
 	due := func(it *item, e *entry) bool {
 		if it == nil || e == nil || e.problem != "" || !m.ours(e) {
@@ -140,7 +155,7 @@ func (r *rehearsals) stale() []*item {
 		}
 		last := it.proven[cell]
 		age := now.Sub(last.at)
-		return age > provenFor || last.refused && age > m.config.RefusedAgain
+		return !it.rehearsedIn(cell, e.uid) || age > provenFor || last.refused && age > m.config.RefusedAgain
 	}
 	var out []*item
 	for it := range m.suspects {

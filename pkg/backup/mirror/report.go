@@ -19,6 +19,8 @@ type Report struct {
 	// oldest of these has been known.
 	Objects, Pending int64
 	Oldest           time.Duration
+	// Unproven are the envelopes of its objects that were not rehearsed yet.
+	Unproven int64
 	// Complete says that everything that the cell has is known.
 	Complete bool
 	// Unprotected are the objects without an envelope that could be promoted.
@@ -72,24 +74,24 @@ func (m *Mirror) reports() []Report {
 		m.config.Metrics.rate.WithLabelValues(name).Set(c.pace.current())
 		m.config.Metrics.envelopes.WithLabelValues(name).Set(float64(len(c.index)))
 	}
-	_, early := m.unrehearsed()
+	unproven, early := m.unrehearsed()
 	m.carry(early)
 	unprotected, unnamed := m.unprotected()
 	var out []Report
 	for name, c := range m.cells {
 		if m.members[name] {
-			out = append(out, c.report(pairs[name], unprotected[name], unnamed[name]))
+			out = append(out, c.report(pairs[name], unprotected[name], unnamed[name], unproven[name]))
 		}
 	}
 	slices.SortFunc(out, func(a, b Report) int { return cmp.Compare(a.Cell, b.Cell) })
 	return out
 }
 
-func (c *cell) report(pairs map[string]int64, unprotected []Unprotected, unnamed int64) Report {
+func (c *cell) report(pairs map[string]int64, unprotected []Unprotected, unnamed, unproven int64) Report {
 	now := c.m.config.Now()
 	r := Report{
 		Cell: c.name, Time: now, Workloads: c.shardedUnits(), Envelopes: int64(len(c.index)), Complete: c.allListed(),
-		Unprotected: unprotected, Unnamed: unnamed,
+		Unprotected: unprotected, Unnamed: unnamed, Unproven: unproven,
 	}
 	for _, s := range c.streams {
 		for _, h := range s.records {
@@ -124,6 +126,7 @@ func (c *cell) report(pairs map[string]int64, unprotected []Unprotected, unnamed
 	metrics.objects.WithLabelValues(c.name).Set(float64(r.Objects))
 	metrics.pending.WithLabelValues(c.name).Set(float64(r.Pending))
 	metrics.oldest.WithLabelValues(c.name).Set(r.Oldest.Seconds())
+	metrics.unproven.WithLabelValues(c.name).Set(float64(r.Unproven))
 	metrics.unprotected.WithLabelValues(c.name).Set(float64(int64(len(r.Unprotected)) + r.Unnamed))
 	return r
 }

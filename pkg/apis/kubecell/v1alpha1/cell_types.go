@@ -53,6 +53,9 @@ type CellBackup struct {
 	Pending int64 `json:"pending"`
 	// Unprotected of them have no envelope that could be promoted.
 	Unprotected int64 `json:"unprotected"`
+	// Unproven is how many of its envelopes were not rehearsed yet: whether their cells would take the objects is not known.
+	// +optional
+	Unproven int64 `json:"unproven,omitempty"`
 	// UnprotectedObjects are the first twenty of these.
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=20
