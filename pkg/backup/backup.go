@@ -4,10 +4,11 @@
 // It hosts the [mirror.Mirror], which keeps an envelope of every workload in its backup cell; the
 // [replication.Controller]; and a [rebalance.Driver] that takes over runs which nobody drives any more and deletes
 // tombstones in time. Any number of daemons may run; the one that holds the Lease
-// "kubecell-backup" in kubecell-system works, the others stand by and take over within the Lease's
+// "kubecell-backup" in kubecell-system works, the others stand by and take over within twice the Lease's
 // duration, or at once when the holder ends in order. Whatever two of them do at the same time, for a
 // moment after a holder lost touch with the router control plane (RCP), is safe: everything is written
-// with preconditions. Only the [failover.Guard] works in each of them: it cannot wait.
+// with preconditions, and [lease.Guard] sends nothing once the Lease is over, also where the process was
+// suspended meanwhile. Only the [failover.Guard] works in each of them: it cannot wait.
 //
 // Nothing is kept in the process or on disk: a daemon that is killed and started again begins by
 // comparing everything.
@@ -48,7 +49,7 @@ type Config struct {
 	Identity string
 	// Listen is the host and port of health, metrics and profiles.
 	Listen string
-	// LeaseDuration is how long others wait for a holder that is silent; 15 s where zero.
+	// LeaseDuration is how long others wait for a holder that is silent, or for a driver of a run; 15 s where zero.
 	LeaseDuration time.Duration
 	// Ready is called once with the base URL of health, metrics and profiles.
 	Ready  func(url string)
@@ -66,9 +67,6 @@ type metrics struct {
 
 // Run works, or stands by, until ctx ends. Then it gives the Lease up and returns nil.
 func Run(ctx context.Context, config Config) error {
-	if config.LeaseDuration == 0 {
-		config.LeaseDuration = defaultLease
-	}
 	kube, err := kubernetes.NewForConfig(config.RCP)
 	if err != nil {
 		return fmt.Errorf("build client of the RCP: %w", err)
@@ -100,7 +98,7 @@ func Run(ctx context.Context, config Config) error {
 		err := lead(ctx, config, kube, func(ctx context.Context) {
 			leading.Set(1)
 			defer leading.Set(0)
-			if err := work(ctx, config, kube, counted); err != nil {
+			if err := work(ctx, config, counted); err != nil {
 				config.Logger.Error("the work has ended, giving the lease up", "err", err)
 			}
 		})

@@ -21,6 +21,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/backup"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/lease"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
@@ -32,8 +33,8 @@ func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m, planes)) }
 const (
 	pollInterval = 50 * time.Millisecond
 	pollTimeout  = time.Minute
-	// lease is short, so that a test need not wait long for a holder that is silent.
-	lease = 6 * time.Second
+	// shortLease is short, so that a test need not wait long for a holder that is silent.
+	shortLease = 6 * time.Second
 )
 
 // sides are the RCP and the cell of a federation, as administrators.
@@ -61,8 +62,10 @@ type daemon struct {
 
 // requests is safe for concurrent use.
 type requests struct {
-	mu     sync.Mutex // guards counts
+	mu     sync.Mutex // guards what follows
 	counts map[string]int
+	// publishing is the context of the newest request about a mark.
+	publishing context.Context
 }
 
 func (r *requests) add(request *http.Request) {
@@ -73,6 +76,29 @@ func (r *requests) add(request *http.Request) {
 		of = " by " + manager
 	}
 	r.counts[request.Method+" "+request.URL.Path+of]++
+	if strings.Contains(request.URL.Path, "/configmaps/"+v1alpha1.MarksPrefix) {
+		r.publishing = context.WithoutCancel(request.Context())
+	}
+}
+
+// overdue says whether what asked about a mark last has outlived its Lease.
+func (r *requests) overdue() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.publishing != nil && lease.Overdue(r.publishing)
+}
+
+// writes are those requests that were to change something.
+func (r *requests) writes() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []string
+	for request := range r.counts {
+		if !strings.HasPrefix(request, http.MethodGet+" ") {
+			out = append(out, request)
+		}
+	}
+	return out
 }
 
 func (r *requests) count(request string) int {
@@ -94,7 +120,7 @@ func start(t *testing.T, rcp *rest.Config, identity string) *daemon {
 	ended := make(chan error, 1)
 	go func() {
 		ended <- backup.Run(ctx, backup.Config{
-			RCP: config, Identity: identity, Listen: "127.0.0.1:0", LeaseDuration: lease,
+			RCP: config, Identity: identity, Listen: "127.0.0.1:0", LeaseDuration: shortLease,
 			Ready:  func(url string) { ready <- url },
 			Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: time.Now,
 		})
@@ -214,6 +240,9 @@ func TestHandOver(t *testing.T) {
 	third := start(t, rcp, "third")
 	second.sever()
 	awaitHolder(t, rcp, "third")
+	if !second.asked.overdue() {
+		t.Error("the work of the lost daemon does not know that its lease is over")
+	}
 	wantWork(t, rcp, cell, "by-the-third")
 	if got := metrics(t, second); !strings.Contains(got, "kubecell_backup_leader 0") {
 		t.Errorf("the lost daemon still takes itself for the holder:\n%s", got)

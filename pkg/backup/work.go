@@ -17,6 +17,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/configuration"
 	"github.com/kubecell/kubectl-cell/pkg/failover"
+	"github.com/kubecell/kubectl-cell/pkg/lease"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
 	"github.com/kubecell/kubectl-cell/pkg/replication"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
@@ -32,8 +33,10 @@ type duties struct {
 }
 
 // work does all of it until ctx ends, or until the RCP's objects cannot be followed.
-func work(ctx context.Context, config Config, kube kubernetes.Interface, metrics *metrics) error {
-	cells, err := client.New(config.RCP)
+func work(ctx context.Context, config Config, metrics *metrics) error {
+	// Whatever is begun under the Lease writes nothing once that is over.
+	config.RCP = lease.Guarded(config.RCP)
+	kube, cells, err := client.Connect(config.RCP)
 	if err != nil {
 		return err
 	}
@@ -223,5 +226,6 @@ func (f *follower) access(cell *routing.SavedCell) replication.Access {
 		f.logger.Error("a cell has no usable credentials", "cell", cell.Cell.Name, "err", err)
 		return replication.Access{Version: version, Err: err}
 	}
+	config.Wrap(lease.Guard)
 	return replication.Access{Config: config, Version: fmt.Sprint(version, config.Host, cell.Cell.Spec.Endpoints)}
 }

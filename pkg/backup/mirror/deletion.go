@@ -24,12 +24,13 @@ type permit struct {
 	ring *v1alpha1.Ring
 }
 
-// mayDelete says whether envelopes of a cell may be deleted by the Ring as it is now. What is known of the Ring may be
-// late, and an envelope that waits for its promotion cannot be brought back.
-func (m *Mirror) mayDelete(ctx context.Context, source string) error {
+// mayDelete says whether envelopes of a cell may be deleted by the Ring as it is now, where that was judged by it as it was
+// at an epoch. What is known of the Ring may be late: an envelope that waits for its promotion cannot be brought back, and one
+// that is at home by a newer ring is the only one.
+func (m *Mirror) mayDelete(ctx context.Context, source string, epoch int64) error {
 	m.permit.mu.Lock()
 	defer m.permit.mu.Unlock()
-	if now := m.config.Now(); m.permit.ring == nil || now.Sub(m.permit.read) > permitFor {
+	if now := m.config.Now(); m.permit.ring == nil || now.Sub(m.permit.read) > permitFor || m.permit.ring.Status.Epoch < epoch {
 		ring, err := m.config.Ring(ctx)
 		if err != nil {
 			return fmt.Errorf("nothing is deleted while the ring cannot be read: %w", err)
@@ -39,6 +40,9 @@ func (m *Mirror) mayDelete(ctx context.Context, source string) error {
 	status := &m.permit.ring.Status
 	if slices.Contains(status.Unavailable, source) || slices.Contains(status.Promoting, source) {
 		return fmt.Errorf("cell %s was failed over: its envelopes stay", source)
+	}
+	if status.Epoch != epoch {
+		return fmt.Errorf("the ring is at epoch %d, and what is known of it at %d: %w", status.Epoch, epoch, errLater)
 	}
 	return nil
 }

@@ -22,7 +22,8 @@
 //   - An envelope is written in its new home before it is deleted in an old one.
 //   - An envelope is deleted only when its object is known to be gone: the cell that it is from said so in a watch or a
 //     list. Where the unit has two cells, each is asked once more. A cell that does not answer keeps its envelopes, and
-//     so does one that is Unavailable or Promoting in the Ring as it is then, not as it was when this was begun.
+//     so does one that is Unavailable or Promoting in the Ring as it is then, not as it was when this was begun; and nothing
+//     is deleted while the Ring is at another epoch than the one by which that was judged.
 //   - An envelope that was promoted, or waits for it, is left to package promotion.
 //   - A mark never passes an event whose envelope is not stored, unless its object is in the list of unprotected ones
 //     that is published with it; nor a deletion while an envelope of the object stands. While the envelopes in a cell of

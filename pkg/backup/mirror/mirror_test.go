@@ -211,6 +211,28 @@ func TestADeadCellKeepsItsEnvelopes(t *testing.T) {
 	}
 }
 
+// TestNothingIsDeletedByARingOfBefore: the envelope that is in the way by it is at home by the newest.
+func TestNothingIsDeletedByARingOfBefore(t *testing.T) {
+	b := newBed(t)
+	known := b.setRing([]string{east, west}, nil)
+	before := b.setRing([]string{east, west, north}, nil)
+	newest := b.setRing([]string{east, west}, nil)
+	name := b.owned(before, "rehomed", eastIn(north))
+	b.start(known)
+	obj := b.make(east, configMaps, `{metadata: {name: `+name+`}}`)
+	b.awaitSealed(west, east, configMaps, obj)
+	b.tell(before)
+	b.awaitSealed(north, east, configMaps, obj)
+	b.awaitReports(3, func() {
+		if b.sealed(west, configMaps, name) == nil {
+			t.Fatal("the envelope was deleted that is at home by the ring as it is")
+		}
+	})
+	b.tell(newest)
+	b.awaitGone(north, configMaps, name)
+	b.awaitSealed(west, east, configMaps, obj)
+}
+
 // TestACellThatCannotBeReadKeepsItsEnvelopes deletes an object while nobody can see it.
 func TestACellThatCannotBeReadKeepsItsEnvelopes(t *testing.T) {
 	b := newBed(t)

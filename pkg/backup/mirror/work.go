@@ -92,7 +92,7 @@ type task struct {
 	source *stream
 	record record // a copy of the primary, of which entry is to be the envelope
 	unit   string
-	epoch  int64
+	epoch  int64 // of the ring by which it was judged
 	// asked are the cells that may have the object of an envelope that is to be removed.
 	asked []string
 }
@@ -356,7 +356,7 @@ func (c *cell) discard(ctx context.Context, it *item, seen *entry) error {
 
 // remove deletes an envelope whose object is gone, or has its envelopes elsewhere.
 func (c *cell) remove(ctx context.Context, it *item, t *task) (*entry, error) {
-	if err := c.m.mayDelete(ctx, t.entry.source); err != nil {
+	if err := c.m.mayDelete(ctx, t.entry.source, t.epoch); err != nil {
 		return nil, err
 	}
 	for _, name := range t.asked {
