@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/backup"
@@ -33,8 +34,8 @@ func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m, planes)) }
 const (
 	pollInterval = 50 * time.Millisecond
 	pollTimeout  = time.Minute
-	// shortLease is short, so that a test need not wait long for a holder that is silent.
-	shortLease = 6 * time.Second
+	// takeover is within what another daemon works after the last sign of life of one that is gone.
+	takeover = 15 * time.Second
 )
 
 // sides are the RCP and the cell of a federation, as administrators.
@@ -120,7 +121,7 @@ func start(t *testing.T, rcp *rest.Config, identity string) *daemon {
 	ended := make(chan error, 1)
 	go func() {
 		ended <- backup.Run(ctx, backup.Config{
-			RCP: config, Identity: identity, Listen: "127.0.0.1:0", LeaseDuration: shortLease,
+			RCP: config, Identity: identity, Listen: "127.0.0.1:0",
 			Ready:  func(url string) { ready <- url },
 			Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: time.Now,
 		})
@@ -181,6 +182,27 @@ func awaitHolder(t *testing.T, rcp *rest.Config, want string) {
 	})
 }
 
+// awaitTakeover waits until another daemon has the Lease, and returns how long after the last sign of life of the one before.
+func awaitTakeover(t *testing.T, rcp *rest.Config, from, to string) time.Duration {
+	t.Helper()
+	leases := kube(t, rcp).CoordinationV1().Leases(v1alpha1.Namespace)
+	var last, took time.Time
+	await(t, "the lease of "+to, func(ctx context.Context) (bool, error) {
+		got, err := leases.Get(ctx, backup.LeaseName, metav1.GetOptions{})
+		if err != nil {
+			return false, err
+		}
+		switch ptr.Deref(got.Spec.HolderIdentity, "") {
+		case from:
+			last = got.Spec.RenewTime.Time
+		case to:
+			took = got.Spec.AcquireTime.Time
+		}
+		return !took.IsZero(), nil
+	})
+	return took.Sub(last)
+}
+
 // wantWork makes a namespace in the RCP, waits for its copy, deletes it and waits until it is gone.
 func wantWork(t *testing.T, rcp, cell *rest.Config, name string) {
 	t.Helper()
@@ -239,7 +261,9 @@ func TestHandOver(t *testing.T) {
 	wantWork(t, rcp, cell, "by-the-second")
 	third := start(t, rcp, "third")
 	second.sever()
-	awaitHolder(t, rcp, "third")
+	if took := awaitTakeover(t, rcp, "second", "third"); took > takeover {
+		t.Errorf("the third daemon works %s after the last sign of life of the second; want %s at most", took, takeover)
+	}
 	if !second.asked.overdue() {
 		t.Error("the work of the lost daemon does not know that its lease is over")
 	}
