@@ -48,6 +48,7 @@ func TestARunGoesOnWhoseRecordWasDeleted(t *testing.T) {
 	for name, stop := range cases {
 		t.Run(name, func(t *testing.T) {
 			b, before := replacing(t)
+			epoch := b.ring().Status.Epoch
 			run := b.accepted(v1alpha1.RebalanceSpec{}).Run.Name
 			stop(b, run)
 			if phase := b.ring().Status.Phase; phase == v1alpha1.RingStable {
@@ -68,6 +69,44 @@ func TestARunGoesOnWhoseRecordWasDeleted(t *testing.T) {
 			if p := rebalance.ProgressOf(&ended.Status); p.Moved != p.Total {
 				t.Errorf("progress is %+v", p)
 			}
+			b.wantEpochs(ended, epoch, epoch+4)
 		})
 	}
+}
+
+// wantEpochs wants a record to say between which epochs the run went, the last of which the ring is in.
+func (b *bed) wantEpochs(run *v1alpha1.Rebalance, from, to int64) {
+	b.t.Helper()
+	if s, now := run.Status, b.ring().Status.Epoch; s.FromEpoch != from || s.ToEpoch != to || now != to {
+		b.t.Errorf("run %s went from epoch %d to %d, and the ring is in %d; want %d to %d", run.Name, s.FromEpoch, s.ToEpoch, now, from, to)
+	}
+}
+
+// TestARunWalksBackWhoseRecordWasDeleted: its record made anew says from which epoch on it has gone there and back.
+func TestARunWalksBackWhoseRecordWasDeleted(t *testing.T) {
+	b, before := replacing(t)
+	epoch := b.ring().Status.Epoch
+	run := b.accepted(v1alpha1.RebalanceSpec{}).Run.Name
+	first := b.driver("first")
+	var aborted, deleted atomic.Bool
+	first.Step = func(at rebalance.StepName) {
+		switch {
+		case at == rebalance.UnitsMoved && aborted.CompareAndSwap(false, true):
+			b.must(rebalance.Abort(t.Context(), b.client, run))
+		case at == rebalance.RebalancingAcknowledged && aborted.Load() && deleted.CompareAndSwap(false, true):
+			b.deleteRecord(run)
+		}
+	}
+	b.start(first, run)
+	wantRefusal(t, (<-first.result).err, "there is no rebalance "+run)
+	if s := b.ring().Status; !s.Aborting || s.Phase != v1alpha1.RingRebalancing {
+		t.Fatalf("the ring is %s, aborting %t", s.Phase, s.Aborting)
+	}
+	if anew := b.accepted(v1alpha1.RebalanceSpec{}).Run.Name; anew != run {
+		t.Errorf("%s was started; want %s to be made anew", anew, run)
+	}
+	second := b.driver("second")
+	b.start(second, run)
+	b.wantEpochs(b.finish(second, v1alpha1.RebalanceAborted), epoch, epoch+6)
+	b.settled(before)
 }

@@ -59,8 +59,8 @@ func TestTransitions(t *testing.T) {
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
-		if ring.Status.Aborting != (c.turnIn != "") || ring.Status.Rebalance != "r-8" {
-			t.Errorf("%s: aborting %v of %s", name, ring.Status.Aborting, ring.Status.Rebalance)
+		if s := ring.Status; s.Aborting != (c.turnIn != "") || s.Rebalance != "r-8" || s.AcceptedEpoch != 7 {
+			t.Errorf("%s: aborting %v of %s, which was accepted in epoch %d", name, s.Aborting, s.Rebalance, s.AcceptedEpoch)
 		}
 	}
 }

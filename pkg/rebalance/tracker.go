@@ -118,7 +118,7 @@ func (t *tracker) final() bool {
 }
 
 // started dates a run that the Ring has accepted, and says from which epoch on, where that is not known yet. It is never
-// written before: a record with a date is one that must not begin again.
+// written before: a record with a date is one that must not begin again. One that was made anew meets the Ring in any phase.
 func (t *tracker) started(ring *v1alpha1.RingStatus) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -126,9 +126,7 @@ func (t *tracker) started(ring *v1alpha1.RingStatus) {
 		return
 	}
 	now := toTheSecond()
-	if t.base.StartTime = &now; ring.Phase == v1alpha1.RingPreparing && !ring.Aborting {
-		t.base.FromEpoch = ring.Epoch - 1
-	}
+	t.base.StartTime, t.base.FromEpoch = &now, ring.AcceptedEpoch
 	t.urge()
 }
 

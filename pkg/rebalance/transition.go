@@ -12,6 +12,7 @@ import (
 // accept begins a run: the wanted ring becomes the target.
 func accept(ring *v1alpha1.Ring, name string) {
 	s := &ring.Status
+	s.AcceptedEpoch = s.Epoch
 	s.Epoch++
 	s.Phase, s.Rebalance, s.Aborting = v1alpha1.RingPreparing, name, false
 	s.Target = ring.Spec.RingLayout.DeepCopy()

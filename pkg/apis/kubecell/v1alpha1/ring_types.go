@@ -172,6 +172,11 @@ type RingStatus struct {
 	// +optional
 	Rebalance string `json:"rebalance,omitempty"`
 
+	// AcceptedEpoch is the epoch in which that run was accepted, the last one before its own: its record says so as
+	// fromEpoch, also one that is made anew. It stays like the name.
+	// +optional
+	AcceptedEpoch int64 `json:"acceptedEpoch,omitempty"`
+
 	// Aborting says that this run walks back: current and target have changed places, or nothing was moved.
 	// +optional
 	Aborting bool `json:"aborting,omitempty"`
