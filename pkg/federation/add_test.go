@@ -272,7 +272,7 @@ func TestAddRefusesACellThatIsTooOld(t *testing.T) {
 	before := b.ring(t).ResourceVersion
 	var said atomic.Value
 	var others atomic.Int64
-	kubeconfig := b.behind(t, 1, func(w http.ResponseWriter, r *http.Request) (answered bool) {
+	way := sandboxtest.Proxy(t, b.cells[1], func(w http.ResponseWriter, r *http.Request) (answered bool) {
 		if r.URL.Path != "/version" {
 			others.Add(1)
 			return false
@@ -281,7 +281,7 @@ func TestAddRefusesACellThatIsTooOld(t *testing.T) {
 		_, _ = fmt.Fprintf(w, `{"gitVersion":%q}`, said.Load())
 		return true
 	})
-	cell := federation.NewCell{Name: "cell-2", Kubeconfig: kubeconfig}
+	cell := federation.NewCell{Name: "cell-2", Kubeconfig: sandboxtest.Kubeconfig(t, way)}
 	for _, dryRun := range []bool{true, false} {
 		for _, version := range []string{"v1.29.14", "v1.30.0-rc.2", "v0.9", "unknown"} {
 			said.Store(version)

@@ -1,23 +1,13 @@
 package federation_test
 
 import (
-	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
-	"strings"
 	"testing"
 
-	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
@@ -99,7 +89,7 @@ func TestACellWithoutAdmissionPolicies(t *testing.T) {
 	if err := fence.Remove(t.Context(), b.cells[1]); err != nil { // an earlier test's
 		t.Fatal(err)
 	}
-	unfenced := federation.NewCell{Name: "cell-2", Kubeconfig: b.withoutPolicies(t, 1)}
+	unfenced := federation.NewCell{Name: "cell-2", Kubeconfig: sandboxtest.Kubeconfig(t, sandboxtest.Proxy(t, b.cells[1], sandboxtest.NoPolicies))}
 	report, err := federation.AddCell(t.Context(), b.rcp, unfenced, federation.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -122,86 +112,4 @@ func TestACellWithoutAdmissionPolicies(t *testing.T) {
 	if report, err := federation.RemoveCell(t.Context(), b.rcp, "cell-2", federation.RemoveOptions{}); err != nil || !report.Removed {
 		t.Errorf("remove: %+v, %v", report, err)
 	}
-}
-
-// awaitRights returns once a cell's authorizer knows of the binding that gives a token its rights.
-func (b *bed) awaitRights(t *testing.T, i int, token string) {
-	t.Helper()
-	config := rest.AnonymousClientConfig(b.cells[i])
-	config.BearerToken = token
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		_, err := client.CoreV1().Namespaces().Get(t.Context(), metav1.NamespaceSystem, metav1.GetOptions{})
-		if err == nil {
-			return
-		}
-		if !apierrors.IsForbidden(err) {
-			t.Fatal(err)
-		}
-	}
-}
-
-// withoutPolicies is the kubeconfig of an account of cell i, by a proxy that hides admission policies.
-func (b *bed) withoutPolicies(t *testing.T, i int) []byte {
-	t.Helper()
-	return b.behind(t, i, func(w http.ResponseWriter, r *http.Request) (answered bool) {
-		if !strings.HasPrefix(r.URL.Path, "/apis/admissionregistration.k8s.io/") {
-			return false
-		}
-		http.NotFound(w, r)
-		return true
-	})
-}
-
-// behind is the kubeconfig of an account of cell i, by a proxy that answers some requests itself.
-func (b *bed) behind(t *testing.T, i int, answer func(http.ResponseWriter, *http.Request) (answered bool)) []byte {
-	t.Helper()
-	client, err := kubernetes.NewForConfig(b.cells[i])
-	if err != nil {
-		t.Fatal(err)
-	}
-	ignore := func(err error) {
-		if err != nil && !apierrors.IsAlreadyExists(err) {
-			t.Fatal(err)
-		}
-	}
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "behind", Namespace: "default"}}
-	_, err = client.CoreV1().ServiceAccounts("default").Create(t.Context(), account, metav1.CreateOptions{})
-	ignore(err)
-	_, err = client.RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "behind"},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
-		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Name: "behind", Namespace: "default"}},
-	}, metav1.CreateOptions{})
-	ignore(err)
-	token, err := client.CoreV1().ServiceAccounts("default").CreateToken(t.Context(), "behind", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.awaitRights(t, i, token.Status.Token)
-	plain := rest.AnonymousClientConfig(b.cells[i])
-	transport, err := rest.TransportFor(plain)
-	if err != nil {
-		t.Fatal(err)
-	}
-	target, err := url.Parse(plain.Host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxy := httputil.NewSingleHostReverseProxy(target)
-	proxy.Transport = transport
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !answer(w, r) {
-			proxy.ServeHTTP(w, r)
-		}
-	}))
-	t.Cleanup(server.Close)
-	return sandboxtest.Kubeconfig(t, b.cells[i], func(c *clientcmdapi.Config) {
-		c.Clusters["it"].Server = server.URL
-		c.Clusters["it"].InsecureSkipTLSVerify, c.Clusters["it"].CertificateAuthorityData = true, nil
-		c.AuthInfos["it"] = &clientcmdapi.AuthInfo{Token: token.Status.Token}
-	})
 }

@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"slices"
-	"strings"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/fence"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
 // TestOnlyTheFencesRefusalIsTaken for it: whoever makes objects chooses their names, and whoever makes
@@ -57,11 +55,15 @@ func TestOnlyTheFencesRefusalIsTaken(t *testing.T) {
 
 // TestAnApiserverWithoutPolicies gets the mover's rights and nothing else: what moves there has to be written as well.
 func TestAnApiserverWithoutPolicies(t *testing.T) {
-	for name, answer := range map[string]http.HandlerFunc{
-		"no such version": func(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) },
-		"webhooks alone": func(w http.ResponseWriter, _ *http.Request) {
+	for name, answer := range map[string]sandboxtest.Answer{
+		"no such version": sandboxtest.NoPolicies,
+		"webhooks alone": func(w http.ResponseWriter, r *http.Request) (answered bool) {
+			if r.URL.Path != "/apis/admissionregistration.k8s.io/v1" {
+				return sandboxtest.NoPolicies(w, r)
+			}
 			w.Header().Set("Content-Type", "application/json")
 			fmt.Fprint(w, `{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"admissionregistration.k8s.io/v1","resources":[{"name":"validatingwebhookconfigurations"}]}`)
+			return true
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -69,7 +71,7 @@ func TestAnApiserverWithoutPolicies(t *testing.T) {
 			if err := fence.Remove(t.Context(), c.config); err != nil {
 				t.Fatal(err)
 			}
-			config := c.without(t, answer)
+			config := sandboxtest.Proxy(t, c.config, answer)
 			report, err := fence.Check(t.Context(), config)
 			if want := []string{"clusterrole/kubecell-mover is missing", "clusterrolebinding/kubecell-mover is missing"}; err != nil ||
 				report.State != fence.Drifted || !slices.Equal(report.Differences, want) {
@@ -98,27 +100,4 @@ func TestAnApiserverWithoutPolicies(t *testing.T) {
 			t.Errorf("check: %v, %v; want an error, and not Unsupported", report, err)
 		}
 	})
-}
-
-// without is a way to the cell on which all that is asked of admission policies has this answer.
-func (c *cell) without(t *testing.T, answer http.HandlerFunc) *rest.Config {
-	t.Helper()
-	transport, err := rest.TransportFor(c.config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	target, err := url.Parse(c.config.Host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }, Transport: transport}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/apis/admissionregistration.k8s.io/") {
-			answer(w, r)
-			return
-		}
-		proxy.ServeHTTP(w, r)
-	}))
-	t.Cleanup(server.Close)
-	return &rest.Config{Host: server.URL}
 }

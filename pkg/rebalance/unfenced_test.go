@@ -2,13 +2,7 @@ package rebalance_test
 
 import (
 	"context"
-	"encoding/pem"
-	"io"
-	"log"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,21 +15,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
-	"github.com/kubecell/kubectl-cell/pkg/federation"
-	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
 	"github.com/kubecell/kubectl-cell/pkg/router/routertest"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
-// unfenced is the one way to a cell on which admission policies are not served, as by an apiserver that has their API turned
-// off.
+// unfenced watches over the way to a cell on which admission policies are not served.
 type unfenced struct {
-	http.Handler
 	// lists are those of a path that were asked for.
 	path  string
 	lists atomic.Int64
@@ -47,12 +35,9 @@ type unfenced struct {
 	release chan struct{}
 }
 
-// ServeHTTP implements [http.Handler].
-func (u *unfenced) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// look is a [sandboxtest.Answer]. It says nothing itself.
+func (u *unfenced) look(_ http.ResponseWriter, r *http.Request) (answered bool) {
 	switch {
-	case strings.HasPrefix(r.URL.Path, "/apis/admissionregistration.k8s.io/"):
-		http.NotFound(w, r)
-		return
 	case r.Method == http.MethodGet && r.URL.Path == u.path:
 		u.lists.Add(1)
 	case r.Method == http.MethodPut:
@@ -70,7 +55,7 @@ func (u *unfenced) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
-	u.Handler.ServeHTTP(w, r)
+	return false
 }
 
 // holdNext holds the next update of a path until it is released.
@@ -85,15 +70,7 @@ func (u *unfenced) holdNext(path string) (reached <-chan struct{}, release func(
 // cannot have one, until the test ends. The cell has to be in the ring all the time.
 func (b *bed) unfence(cell string) *unfenced {
 	b.t.Helper()
-	config := b.configs[cell]
-	transport, err := rest.TransportFor(config)
-	b.must(err)
-	target, err := url.Parse(config.Host)
-	b.must(err)
-	u := &unfenced{path: b.path(), Handler: &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }, Transport: transport, ErrorLog: log.New(io.Discard, "", 0),
-	}}
-	server := httptest.NewTLSServer(u)
+	u := &unfenced{path: b.path()}
 	// The router lists by the way that it knows.
 	await := func(ctx context.Context, by bool) {
 		err := wait.PollUntilContextTimeout(ctx, pollInterval, patience, true, func(ctx context.Context) (bool, error) {
@@ -105,28 +82,9 @@ func (b *bed) unfence(cell string) *unfenced {
 			b.t.Errorf("wait for the router to know the cell by another way: %v", err)
 		}
 	}
-	b.t.Cleanup(func() {
-		ctx := context.WithoutCancel(b.t.Context())
-		direct := federation.NewCell{Name: cell, Kubeconfig: sandboxtest.Kubeconfig(b.t, config)}
-		if _, err := federation.AddCell(ctx, b.rcp, direct, federation.Options{}); err != nil {
-			b.t.Error(err)
-		}
-		await(ctx, false)
-		server.CloseClientConnections()
-		server.Close()
-	})
-	b.must(fence.Remove(b.t.Context(), config))
-	b.await("the fence to be off", func() bool {
-		migrating := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "x", Labels: map[string]string{v1alpha1.LabelRebalanceStatus: string(v1alpha1.Migrating)}}}
-		_, err := b.cells[cell].CoreV1().ConfigMaps(b.namespace).Create(b.t.Context(), migrating, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-		return err == nil
-	})
-	_, err = federation.AddCell(b.t.Context(), b.rcp, federation.NewCell{Name: cell, Kubeconfig: sandboxtest.Kubeconfig(b.t, config, func(c *clientcmdapi.Config) {
-		c.Clusters["it"].Server = server.URL
-		c.Clusters["it"].CertificateAuthorityData = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-		c.AuthInfos["it"] = &clientcmdapi.AuthInfo{}
-	})}, federation.Options{})
-	b.must(err)
+	way := sandboxtest.Unfenced(b.t, b.configs[cell], u.look)
+	b.t.Cleanup(func() { await(context.WithoutCancel(b.t.Context()), false) })
+	sandboxtest.Reach(b.t, b.rcp, cell, b.configs[cell], way)
 	await(b.t.Context(), true)
 	return u
 }
