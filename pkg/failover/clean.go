@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -32,9 +33,11 @@ func (r *returning) preview(ctx context.Context) (*v1alpha1.Failover, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.compareAll(ctx, ring); err != nil {
+	said, err := r.compareAll(ctx, ring)
+	if err != nil {
 		return nil, err
 	}
+	r.compared(said)
 	out := r.record.DeepCopy()
 	out.Status = r.progress.read()
 	return out, nil
@@ -63,9 +66,14 @@ func (r *returning) clean(ctx context.Context, ring *v1alpha1.Ring) error {
 			s.Quarantine = r.Host + ":" + r.Dir
 		}
 	})
-	if err := r.compareAll(ctx, ring); err != nil {
+	said, err := r.compareAll(ctx, ring)
+	if err != nil {
 		return err
 	}
+	if !state.InForce() {
+		said += "; " + state.String()
+	}
+	r.compared(said)
 	for cell := range access {
 		if contains(ring.Status.Unavailable, cell) {
 			continue // its own failback saves what it has
@@ -81,9 +89,13 @@ func (r *returning) clean(ctx context.Context, ring *v1alpha1.Ring) error {
 	if err := r.settleHere(ctx, ring, wrapped(fence.AsMover(config), r.Cell, r.WrapCell)); err != nil {
 		return err
 	}
-	status := r.progress.read()
-	r.took(StepCompare, stepOf(&status, StepCompare).Message)
+	r.took(StepCompare, said)
 	return nil
+}
+
+// compared says what was found.
+func (r *returning) compared(said string) {
+	r.progress.edit(func(s *v1alpha1.FailoverStatus) { stepOf(s, StepCompare).Message = said })
 }
 
 // comparison is one look through a returned cell.
@@ -100,14 +112,15 @@ type comparison struct {
 	counts map[Verdict]int64 // guarded by mu
 }
 
-// compareAll judges every object of the cell, and unless it is a dry run saves and deletes it.
-func (r *returning) compareAll(ctx context.Context, ring *v1alpha1.Ring) error {
+// compareAll judges every object of the cell, and unless it is a dry run saves and deletes it. It returns how many were judged
+// in which way.
+func (r *returning) compareAll(ctx context.Context, ring *v1alpha1.Ring) (said string, err error) {
 	c, err := r.comparison(ctx, ring)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if c.owners, err = c.here.Owners(ctx); err != nil {
-		return fmt.Errorf("find out what owns what in cell %s: %w", r.Cell, err)
+		return "", fmt.Errorf("find out what owns what in cell %s: %w", r.Cell, err)
 	}
 	group, working := errgroup.WithContext(ctx)
 	group.SetLimit(compareAtOnce)
@@ -119,15 +132,11 @@ func (r *returning) compareAll(ctx context.Context, ring *v1alpha1.Ring) error {
 		return nil
 	})
 	if err := errors.Join(group.Wait(), err); err != nil {
-		return fmt.Errorf("compare cell %s with the federation: %w", r.Cell, err)
+		return "", fmt.Errorf("compare cell %s with the federation: %w", r.Cell, err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r.progress.edit(func(s *v1alpha1.FailoverStatus) {
-		step := stepOf(s, StepCompare)
-		step.Message = fmt.Sprintf("%d identical, %d older, %d diverged, %d only here", c.counts[Identical], c.counts[Older], c.counts[Diverged], c.counts[OnlyHere])
-	})
-	return nil
+	return fmt.Sprintf("%d identical, %d older, %d diverged, %d only here", c.counts[Identical], c.counts[Older], c.counts[Diverged], c.counts[OnlyHere]), nil
 }
 
 func (r *returning) comparison(ctx context.Context, ring *v1alpha1.Ring) (*comparison, error) {
@@ -222,9 +231,13 @@ func (c *comparison) count(verdict Verdict, key string) {
 	if verdict != Diverged && verdict != OnlyHere {
 		return
 	}
+	kept := v1alpha1.FailoverKept{Object: key, Cell: c.Cell, Reason: string(verdict)}
 	c.progress.edit(func(s *v1alpha1.FailoverStatus) {
+		if slices.Contains(s.Kept, kept) {
+			return // since an earlier look
+		}
 		if s.KeptObjects++; len(s.Kept) < maxKept {
-			s.Kept = append(s.Kept, v1alpha1.FailoverKept{Object: key, Cell: c.Cell, Reason: string(verdict)})
+			s.Kept = append(s.Kept, kept)
 		}
 	})
 }
@@ -253,28 +266,33 @@ func (c *comparison) there(ctx context.Context, o migration.Object) (*unstructur
 	return nil, nil //nolint:nilnil // absence is an answer
 }
 
-// remove deletes an object without any of its finalizers being heard, and leaves its dependents. Only this one: what
-// is made meanwhile under its name stays for the next look.
+// remove deletes an object without any of its finalizers being heard, and leaves its dependents. Only this one, and as it was
+// judged: what is made meanwhile under its name, or was written since in a cell that could not be frozen, stays for the next
+// look.
 //
 // One with dependents goes when the garbage collector has let go of them, which a freeze keeps from its work. That tries
 // again and again, so it is not left anything else to do.
 func (c *comparison) remove(ctx context.Context, o migration.Object, here *unstructured.Unstructured) error {
 	objects := c.cells[c.Cell].Resource(o.Resource.GroupVersionResource).Namespace(o.Namespace)
+	policy, uid, version := metav1.DeletePropagationBackground, here.GetUID(), here.GetResourceVersion()
 	if len(here.GetFinalizers()) > 0 {
-		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": here.GetUID(), "finalizers": nil}})
+		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": uid, "resourceVersion": version, "finalizers": nil}})
 		if err != nil {
 			return fmt.Errorf("encode: %w", err)
 		}
-		_, err = objects.Patch(ctx, o.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: v1alpha1.MoverFieldManager})
-		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		patched, err := objects.Patch(ctx, o.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: v1alpha1.MoverFieldManager})
+		if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+			return nil
+		}
+		if err != nil {
 			return fmt.Errorf("take the finalizers off %s: %w", o, err)
 		}
+		version = patched.GetResourceVersion()
 	}
-	policy, uid := metav1.DeletePropagationBackground, here.GetUID()
 	if c.owners[uid] {
 		policy = metav1.DeletePropagationOrphan
 	}
-	err := objects.Delete(ctx, o.Name, metav1.DeleteOptions{PropagationPolicy: &policy, Preconditions: &metav1.Preconditions{UID: &uid}})
+	err := objects.Delete(ctx, o.Name, metav1.DeleteOptions{PropagationPolicy: &policy, Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &version}})
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 		return fmt.Errorf("delete %s: %w", o, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/fence"
 )
 
 // rehearse carries a drill out, unless a failover is ordered: that must neither wait for it nor be taken for it.
@@ -63,11 +64,7 @@ func (r *run) drill(ctx context.Context, ring *v1alpha1.Ring) (ended bool, err e
 	if err != nil {
 		return false, passing(err)
 	}
-	said := "the cell answers, and would be frozen"
-	if answers(ctx, access, r.cell) != nil {
-		said = "the cell does not answer, and would be frozen when it does"
-	}
-	r.progress.done(StepFreeze, said)
+	r.progress.done(StepFreeze, rehearseFreeze(ctx, access, r.cell))
 	r.progress.begin(StepPromote)
 	opened, kept := damagedIn(facts)
 	r.progress.edit(func(s *v1alpha1.FailoverStatus) {
@@ -75,6 +72,21 @@ func (r *run) drill(ctx context.Context, ring *v1alpha1.Ring) (ended bool, err e
 	})
 	r.progress.done(StepPromote, fmt.Sprintf("%d copies opened, %d of them corrupt", opened, len(kept)))
 	return true, r.finish(ctx, ring, v1alpha1.FailoverSucceeded)
+}
+
+// rehearseFreeze says what would become of a freeze.
+func rehearseFreeze(ctx context.Context, access map[string]federation.Access, cell string) string {
+	if answers(ctx, access, cell) != nil {
+		return "the cell does not answer, and would be frozen when it does"
+	}
+	found, err := fence.CheckFrozen(ctx, within(access[cell].Config, askTimeout))
+	switch {
+	case err != nil:
+		return "the cell answers, and it is not known whether it could be frozen: " + err.Error()
+	case found.State == fence.Unsupported:
+		return "the cell answers, and would not be frozen: " + fence.ErrUnsupported.Error()
+	}
+	return "the cell answers, and would be frozen"
 }
 
 // damagedIn counts the copies, which the report has read to their end, and names those that are of no use.

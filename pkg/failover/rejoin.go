@@ -36,7 +36,8 @@ func (r *returning) thaw(ctx context.Context) (*rest.Config, error) {
 	return config, sayFrozen(ctx, r.c.client, r.Cell, Frozen{Reason: v1alpha1.ReasonThawed, Message: "the cell came back"})
 }
 
-// emptied waits until the garbage collector, which the freeze held up, has done its part.
+// emptied waits until the garbage collector, which the freeze held up, has done its part. What was written into the cell since
+// it was compared is compared as well: nothing keeps anybody from that where it could not be frozen, and now.
 func (r *returning) emptied(ctx context.Context, config *rest.Config) error {
 	cell, err := migration.Connect(r.Cell, fence.AsMover(config))
 	if err != nil {
@@ -51,9 +52,10 @@ func (r *returning) emptied(ctx context.Context, config *rest.Config) error {
 		return err
 	}
 	for {
-		n, example := 0, ""
+		n, written, example := 0, false, ""
 		err := cell.Visit(ctx, snap, func(o migration.Object, _ *metav1.PartialObjectMetadata) error {
 			n++
+			written = written || !o.Deleting
 			example = o.String()
 			return nil
 		})
@@ -62,6 +64,13 @@ func (r *returning) emptied(ctx context.Context, config *rest.Config) error {
 		}
 		if n == 0 {
 			break
+		}
+		if written {
+			said, err := r.compareAll(ctx, ring)
+			if err != nil {
+				return err
+			}
+			r.Logger.Info("compared what was written into the cell meanwhile", "cell", r.Cell, "found", said)
 		}
 		r.progress.edit(func(s *v1alpha1.FailoverStatus) {
 			stepOf(s, StepThaw).Message = fmt.Sprintf("%d objects are still being deleted, such as %s", n, example)

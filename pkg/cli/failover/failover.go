@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
@@ -203,18 +205,31 @@ func (o *options) carryOut(ctx context.Context, fed *command.Federation, run *v1
 		}
 		return err
 	}
-	return o.conclude(ended)
+	return o.conclude(ended, unfrozen(ctx, fed, run.Spec.Cell))
+}
+
+// unfrozen says that a cell cannot be frozen, and why; empty where it can, or that is not known.
+func unfrozen(ctx context.Context, fed *command.Federation, name string) string {
+	cell, err := fed.Cell.Cells().Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return ""
+	}
+	said := meta.FindStatusCondition(cell.Status.Conditions, v1alpha1.ConditionFrozen)
+	if said == nil || said.Reason != v1alpha1.ReasonFreezeUnsupported {
+		return ""
+	}
+	return "it cannot be frozen, and takes the writes of whoever reaches it: " + said.Message
 }
 
 // conclude says how a run ended.
-func (o *options) conclude(run *v1alpha1.Failover) error {
+func (o *options) conclude(run *v1alpha1.Failover, unfrozen string) error {
 	s := &run.Status
 	if !o.printer.Text() {
 		if err := o.print(run, nil); err != nil {
 			return err
 		}
 	} else {
-		ended(o.env.Out, run)
+		ended(o.env.Out, run, unfrozen)
 		if s.Phase == v1alpha1.FailoverSucceeded && !run.Spec.Drill {
 			fmt.Fprintf(o.env.ErrOut, "next: %s failback %s   # once it answers again\n", o.env.Program, run.Spec.Cell)
 			fmt.Fprintf(o.env.ErrOut, "undo: %s failback %s ; %[1]s rebalance --window 50   # then, at any time\n", o.env.Program, run.Spec.Cell)

@@ -92,8 +92,8 @@ func list(w io.Writer, what string, n int64, names []string) {
 	fmt.Fprintf(w, "  %s: %s: %s%s\n", what, printers.Count(n), strings.Join(names, ", "), more)
 }
 
-// ended says how a run ended.
-func ended(w io.Writer, run *v1alpha1.Failover) {
+// ended says how a run ended, and why the cell cannot be frozen, where that is so.
+func ended(w io.Writer, run *v1alpha1.Failover, unfrozen string) {
 	s := &run.Status
 	took := "-"
 	if s.StartTime != nil && s.CompletionTime != nil {
@@ -114,7 +114,10 @@ func ended(w io.Writer, run *v1alpha1.Failover) {
 			fmt.Fprintf(w, "lost: %s; without their last writes: %s; with a damaged copy: %s\n",
 				printers.Count(s.Report.Lost), printers.Count(s.Report.Stale), printers.Count(s.Report.Corrupt))
 		}
-		fmt.Fprintf(w, "the cell must not be used before it was compared with the others: it is frozen as soon as it answers\n")
+		if unfrozen == "" {
+			unfrozen = "it is frozen as soon as it answers"
+		}
+		fmt.Fprintf(w, "the cell must not be used before it was compared with the others: %s\n", unfrozen)
 	}
 	for i, k := range s.Kept {
 		if i == shown {
