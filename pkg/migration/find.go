@@ -95,6 +95,7 @@ func find(ctx context.Context, cells map[string]*Cell, snap *routing.Snapshot, c
 	for _, f := range finders {
 		f.collect(found)
 	}
+	found.meet(finders)
 	for where, leftover := range copies {
 		if !slices.ContainsFunc(finders, func(f *finder) bool { return f.explained[where] }) {
 			found.Leftovers = append(found.Leftovers, leftover)
@@ -119,6 +120,20 @@ func (f *Found) sort() {
 	slices.SortFunc(f.Leftovers, func(a, b Leftover) int {
 		return strings.Compare(a.Cell+" "+a.Object.String(), b.Cell+" "+b.Object.String())
 	})
+}
+
+// meet finds the objects that have not moved and meet another one of their name in their new cell.
+func (f *Found) meet(finders []*finder) {
+	for _, unit := range f.Units {
+		there := slices.IndexFunc(finders, func(f *finder) bool { return f.cell.Name == unit.To })
+		if there < 0 {
+			continue
+		}
+		for n := range unit.Objects {
+			o := &unit.Objects[n]
+			o.Taken = o.Status != v1alpha1.Migrated && finders[there].arrived[o.at(unit.To)]
+		}
+	}
 }
 
 // position is where an object is, whatever its version.

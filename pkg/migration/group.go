@@ -45,12 +45,14 @@ type finder struct {
 	homes map[types.UID]*found
 	// owned are the sharded objects that have owners, and whose units may be joined with theirs.
 	owned map[types.UID][]metav1.OwnerReference
+	// arrived are the sharded objects here that count, of keys that move to this cell.
+	arrived map[position]bool
 }
 
 func newFinder(cell *Cell, snap *routing.Snapshot, copies map[position]Leftover) *finder {
 	return &finder{
 		cell: cell, snap: snap, copies: copies, explained: map[position]bool{}, units: map[route]*found{},
-		homes: map[types.UID]*found{}, owned: map[types.UID][]metav1.OwnerReference{},
+		homes: map[types.UID]*found{}, owned: map[types.UID][]metav1.OwnerReference{}, arrived: map[position]bool{},
 	}
 }
 
@@ -95,6 +97,9 @@ func (f *finder) sharded(o Object, meta *metav1.PartialObjectMetadata, rule plac
 	key := rule.Key(o.Namespace, o.Name)
 	p, placed := f.snap.Table.LookupKey(key)
 	moves := placed && p.Moves() && p.Old() == f.cell.Name
+	if placed && p.Moves() && p.New() == f.cell.Name && o.Status != v1alpha1.Migrated {
+		f.arrived[o.at(f.cell.Name)] = true
+	}
 	switch {
 	case moves:
 		f.add(route{key, p.New()}, o, meta, false)

@@ -91,6 +91,31 @@ func TestAForeignObjectIsNotOverwritten(t *testing.T) {
 	}
 }
 
+// TestAForeignObjectIsFoundInItsPlace, where the one of its name has not moved; what has moved is none, and what is alone is
+// in nobody's place.
+func TestAForeignObjectIsFoundInItsPlace(t *testing.T) {
+	b := newBed(t)
+	b.make(b.old, configMaps, `metadata: {name: a}`)
+	b.make(b.new, configMaps, `metadata: {name: a}`)
+	b.make(b.old, secrets, `metadata: {name: a}`)
+	moved := b.make(b.old, configMaps, `metadata: {name: b}`)
+	b.move(b.unit(b.found(configMaps, moved)), migration.Moved)
+	b.make(b.old, secrets, `metadata: {name: b}`)
+	b.make(b.new, configMaps, `metadata: {name: c}`)
+	var taken []string
+	objects := 0
+	for _, unit := range b.units(snapshot(t, []string{"old"}, []string{"new"})).Units {
+		for _, o := range unit.Objects {
+			if objects++; o.Taken {
+				taken = append(taken, o.String())
+			}
+		}
+	}
+	if want := "configmaps " + b.namespace + "/a"; len(taken) != 1 || taken[0] != want || objects != 4 {
+		t.Errorf("of %d objects the places of %v are taken; want that of %s, of 4", objects, taken, want)
+	}
+}
+
 // TestAQuotaRefuses with its own words.
 func TestAQuotaRefuses(t *testing.T) {
 	b := newBed(t)

@@ -36,6 +36,9 @@ type Object struct {
 	// Arrived says of a tombstone that its copy was not incoming any more: its move has ended, perhaps in an earlier run. It is
 	// part of the unit for its UID, which dependents know.
 	Arrived bool
+	// Taken says of an object that has not moved that the unit's new cell has one of its name that counts as well: one that
+	// somebody made there. Routers do not show that one as long as the ring moves the unit there.
+	Taken bool
 	// Deleting says whether it has a deletionTimestamp.
 	Deleting bool
 	Owners   []metav1.OwnerReference

@@ -64,7 +64,8 @@ func (r *run) moveAll(ctx context.Context) error {
 	}
 }
 
-// search connects to the cells anew, since what they serve may have changed, and looks through them.
+// search connects to the cells anew, since what they serve may have changed, and looks through them. It fails with errInTheWay
+// where the run is aborted, nothing is half moved, and it cannot walk back.
 func (r *run) search(ctx context.Context, limit *v1alpha1.RebalanceLimit) (*migration.Mover, *migration.Found, error) {
 	choice, err := chooser(limit)
 	if err != nil {
@@ -83,6 +84,12 @@ func (r *run) search(ctx context.Context, limit *v1alpha1.RebalanceLimit) (*migr
 	found, err := migration.Choose(ctx, mover.Cells, snap, choice)
 	if err != nil {
 		return nil, nil, err
+	}
+	if r.turns() && len(found.Begun()) == 0 {
+		if err := inTheWay(found); err != nil {
+			r.clean(ctx, mover, found.Leftovers)
+			return nil, nil, err
+		}
 	}
 	r.tracker.unusable(nil)
 	return mover, found, nil

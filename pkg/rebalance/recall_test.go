@@ -11,6 +11,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
@@ -184,6 +187,42 @@ func TestAnAbortIsNotPausedByFailures(t *testing.T) {
 		t.Errorf("in the end: %+v", run.Spec)
 	}
 	b.settled(before)
+}
+
+// TestAnAbortWaitsForWhatIsInTheWay: what somebody has made in the new cell of a unit that has not moved would be what clients
+// get, once the run walks back.
+func TestAnAbortWaitsForWhatIsInTheWay(t *testing.T) {
+	b, before := growing(t, 20)
+	started := b.accepted(v1alpha1.RebalanceSpec{MaxFailures: new(int32), Window: 2})
+	name, unit := started.Run.Name, started.Units[3]
+	leave := b.squat(unit)
+	d := b.driver("it")
+	b.start(d, name)
+	b.awaitPaused(name)
+	b.must(rebalance.Abort(t.Context(), b.client, name))
+	b.await("the run to say what is in the way", func() bool {
+		c := apimeta.FindStatusCondition(b.rebalance(name).Status.Conditions, v1alpha1.ConditionCellsUsable)
+		return b.ring().Status.Aborting ||
+			c != nil && c.Status == metav1.ConditionFalse && strings.HasSuffix(c.Message, ": configmaps "+unit.Key+" in cell "+unit.To)
+	})
+	if b.ring().Status.Aborting {
+		t.Fatal("the run walks back while an object is in the way")
+	}
+	maps, object := b.router.CoreV1().ConfigMaps(b.namespace), unit.Objects[0].Name
+	_, err := maps.Patch(t.Context(), object, types.MergePatchType, []byte(`{"data":{"written":"yes"}}`), metav1.PatchOptions{})
+	b.must(err)
+	leave()
+	b.finish(d, v1alpha1.RebalanceAborted)
+	found, err := maps.Get(t.Context(), object, metav1.GetOptions{})
+	b.must(err)
+	if found.Data["written"] != "yes" {
+		t.Errorf("what was written is lost: %v", found.Data)
+	}
+	for name, moved := range b.settled(before) {
+		if moved {
+			t.Errorf("%s is not where it was", name)
+		}
+	}
 }
 
 // TestAStepIsDoneOnceItIsWritten has the driver learn nothing of the run from the moment on in which it has written that its

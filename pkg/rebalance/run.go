@@ -163,10 +163,14 @@ func (r *run) toTheEnd(ctx context.Context) error {
 			continue
 		}
 		r.complain(err)
+		wait := again
+		if errors.Is(err, errInTheWay) {
+			wait = inTheWayAgain
+		}
 		select {
 		case <-ctx.Done():
 		case <-r.Leaving:
-		case <-time.After(again):
+		case <-time.After(wait):
 		}
 	}
 }
@@ -185,7 +189,11 @@ func (r *run) complain(err error) {
 		r.tracker.unusable(cells.problems)
 		return
 	}
-	r.tracker.condition(v1alpha1.ConditionCellsUsable, false, reasonRequest, err.Error())
+	reason := reasonRequest
+	if errors.Is(err, errInTheWay) {
+		reason = reasonInTheWay
+	}
+	r.tracker.condition(v1alpha1.ConditionCellsUsable, false, reason, err.Error())
 }
 
 // phase does what the Ring's phase asks for, and takes the run to the next one.
@@ -330,6 +338,10 @@ func (r *run) back(ctx context.Context) error {
 	r.tracker.phase(v1alpha1.RebalanceAborting)
 	if s.Phase == v1alpha1.RingRebalancing {
 		if err := r.moveAll(ctx); err != nil && !errors.Is(err, errTurn) {
+			return err
+		}
+		// Now that nothing is half moved, it says whether what has not moved can stay where it is.
+		if _, _, err := r.search(ctx, nil); err != nil {
 			return err
 		}
 	}
