@@ -19,24 +19,39 @@ var errSilent = errors.New("a router does not acknowledge")
 
 // awaitBriefly waits for the routers as long as something may be closed to writes.
 func (r *run) awaitBriefly(ctx context.Context, epoch, window int64) error {
-	ctx, stop := context.WithTimeoutCause(ctx, routerPatience, errSilent)
+	return r.awaitFor(ctx, routerPatience, epoch, window)
+}
+
+// awaitFor fails with errSilent where a router takes longer.
+func (r *run) awaitFor(ctx context.Context, patience time.Duration, epoch, window int64) error {
+	ctx, stop := context.WithTimeoutCause(ctx, patience, errSilent)
 	defer stop()
 	return r.routers.Await(ctx, epoch, window)
 }
 
 // acknowledged returns when all routers acknowledge the phase that the Ring is in. What an earlier driver has begun with is
-// opened, or moved on, when that takes long.
+// opened, or moved on, when that takes long; where that fails it is tried again, less and less often, until nothing is closed.
 func (r *run) acknowledged(ctx context.Context, s *v1alpha1.RingStatus) error {
-	if s.Phase == v1alpha1.RingRebalancing {
-		err := r.awaitBriefly(ctx, s.Epoch, 0)
+	patience := routerPatience
+	for tries := int32(1); s.Phase == v1alpha1.RingRebalancing; tries++ {
+		err := r.awaitFor(ctx, patience, s.Epoch, 0)
 		if !errors.Is(err, errSilent) {
 			return err
+		}
+		if err := r.read(ctx); err != nil {
+			return err
+		}
+		if r.known().Status.Epoch != s.Epoch {
+			return errSuperseded
 		}
 		mover, found, err := r.search(ctx, nil)
 		if err != nil {
 			return err
 		}
-		r.openOrFinish(ctx, mover, found.Begun())
+		if r.openOrFinish(ctx, mover, found.Begun()) {
+			break
+		}
+		patience = backoff(tries)
 	}
 	return r.routers.Await(ctx, s.Epoch, 0)
 }

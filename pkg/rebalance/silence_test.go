@@ -3,6 +3,7 @@ package rebalance_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
@@ -166,4 +168,38 @@ func TestASuccessorOpensWhatItFindsBegun(t *testing.T) {
 			b.settled(before)
 		})
 	}
+}
+
+// TestASuccessorOpensWhatItCouldNotAtFirst: a cell fails the first attempt, while a router is silent.
+func TestASuccessorOpensWhatItCouldNotAtFirst(t *testing.T) {
+	b, before := growing(t, few)
+	run := b.accepted(v1alpha1.RebalanceSpec{}).Run.Name
+	b.killAt(run, string(migration.Marked))
+	if len(b.closed()) == 0 {
+		t.Fatal("a driver that was killed left nothing closed")
+	}
+	b.forgetLease()
+	forget := b.silentRouter()
+	second := b.driver("second")
+	wrap := second.WrapCell
+	var failed atomic.Bool
+	second.WrapCell = func(name string, config *rest.Config) {
+		wrap(name, config)
+		config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+			return roundTrip(func(r *http.Request) (*http.Response, error) {
+				if r.Method == http.MethodPatch && failed.CompareAndSwap(false, true) {
+					return nil, errors.New("connection refused")
+				}
+				return next.RoundTrip(r)
+			})
+		})
+	}
+	b.start(second, run)
+	b.awaitOpen(run)
+	if !failed.Load() {
+		t.Error("no cell has failed")
+	}
+	forget()
+	b.finish(second, v1alpha1.RebalanceSucceeded)
+	b.settled(before)
 }
