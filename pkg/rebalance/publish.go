@@ -74,22 +74,22 @@ func (p *publisher) publish(ctx context.Context) error {
 		return errEnded
 	}
 	if !next.Status.Phase.Final() { // which is told even where it cannot be written
-		p.changed(ctx, next)
+		p.changed(next)
 	}
 	if err := p.write(ctx, next); err != nil {
 		return err
 	}
-	p.changed(ctx, next)
+	p.changed(next)
 	return nil
 }
 
 // changed tells and records what is new.
-func (p *publisher) changed(ctx context.Context, next *v1alpha1.Rebalance) {
+func (p *publisher) changed(next *v1alpha1.Rebalance) {
 	changes := Changes(p.told, next)
 	for _, e := range changes {
 		p.tell.add(e)
 	}
-	p.record.changes(ctx, p.told, next, changes)
+	p.record.changes(p.told, next, changes)
 	p.told = next
 }
 

@@ -21,7 +21,8 @@ const (
 	maxRecorded = 50
 	// maxEventMessage is how much of what happened is recorded, in bytes.
 	maxEventMessage = 1000
-	// recordTimeout is how long one record may take. It is for people, and nothing waits for it.
+	// recordTimeout is how long one record may take, and how long the end of a run waits for those that are not written yet.
+	// They are for people, and nothing else waits for them.
 	recordTimeout = 2 * time.Second
 )
 
@@ -32,10 +33,23 @@ type recorder struct {
 	driver string
 	logger *slog.Logger
 	failed int
+	// queue has what serve is to write. What it has no room for is left out.
+	queue chan *corev1.Event
+}
+
+func newRecorder(kube kubernetes.Interface, driver string, logger *slog.Logger) *recorder {
+	return &recorder{kube: kube, driver: driver, logger: logger, queue: make(chan *corev1.Event, 2*maxRecorded)}
+}
+
+// serve writes what is in the queue, until that is closed. Once ctx has ended it writes nothing more.
+func (r *recorder) serve(ctx context.Context) {
+	for event := range r.queue {
+		r.write(ctx, event)
+	}
 }
 
 // changes records what people look for later. It is called by one goroutine at a time.
-func (r *recorder) changes(ctx context.Context, before, after *v1alpha1.Rebalance, events []Event) {
+func (r *recorder) changes(before, after *v1alpha1.Rebalance, events []Event) {
 	old := &v1alpha1.RebalanceProgress{}
 	if before != nil {
 		old = &before.Status
@@ -43,7 +57,7 @@ func (r *recorder) changes(ctx context.Context, before, after *v1alpha1.Rebalanc
 	for _, e := range events {
 		kind, reason, message := r.words(e, old, after)
 		if reason != "" {
-			r.write(ctx, "Rebalance", after.Name, after.UID, kind, reason, message)
+			r.add("Rebalance", after.Name, after.UID, kind, reason, message)
 		}
 	}
 	known := map[string]string{}
@@ -52,12 +66,12 @@ func (r *recorder) changes(ctx context.Context, before, after *v1alpha1.Rebalanc
 	}
 	for _, c := range after.Status.Cells {
 		if c.Failing != "" && known[c.Cell] == "" {
-			r.write(ctx, "Cell", c.Cell, "", corev1.EventTypeWarning, "RebalanceWaits", fmt.Sprintf("rebalance %s: %s", after.Name, c.Failing))
+			r.add("Cell", c.Cell, "", corev1.EventTypeWarning, "RebalanceWaits", fmt.Sprintf("rebalance %s: %s", after.Name, c.Failing))
 		}
 	}
 	if after.Status.Phase.Final() && !old.Phase.Final() {
 		for cell, n := range balance(&after.Status) {
-			r.write(ctx, "Cell", cell, "", corev1.EventTypeNormal, "Rebalanced",
+			r.add("Cell", cell, "", corev1.EventTypeNormal, "Rebalanced",
 				fmt.Sprintf("rebalance %s ended: %d units left, %d came", after.Name, n.left, n.came))
 		}
 	}
@@ -104,11 +118,9 @@ func balance(status *v1alpha1.RebalanceProgress) map[string]traffic {
 	return out
 }
 
-func (r *recorder) write(ctx context.Context, kind, name string, uid types.UID, eventType, reason, message string) {
-	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
-	defer cancel()
+func (r *recorder) add(kind, name string, uid types.UID, eventType, reason, message string) {
 	now := metav1.Now()
-	_, err := r.kube.CoreV1().Events(metav1.NamespaceDefault).Create(ctx, &corev1.Event{
+	event := &corev1.Event{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: name + ".", Namespace: metav1.NamespaceDefault},
 		InvolvedObject: corev1.ObjectReference{
 			APIVersion: v1alpha1.GroupVersion().String(), Kind: kind, Name: name, UID: uid,
@@ -116,8 +128,19 @@ func (r *recorder) write(ctx context.Context, kind, name string, uid types.UID, 
 		Type: eventType, Reason: reason, Message: shorten(message, maxEventMessage),
 		Source:         corev1.EventSource{Component: "kubecell-rebalance", Host: r.driver},
 		FirstTimestamp: now, LastTimestamp: now, Count: 1,
-	}, metav1.CreateOptions{FieldManager: v1alpha1.FieldManager})
+	}
+	select {
+	case r.queue <- event:
+	default:
+		r.logger.Warn("cannot record an event: too many wait to be written", "reason", reason)
+	}
+}
+
+func (r *recorder) write(ctx context.Context, event *corev1.Event) {
+	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+	defer cancel()
+	_, err := r.kube.CoreV1().Events(metav1.NamespaceDefault).Create(ctx, event, metav1.CreateOptions{FieldManager: v1alpha1.FieldManager})
 	if err != nil && ctx.Err() == nil {
-		r.logger.Warn("cannot record an event", "reason", reason, "err", err)
+		r.logger.Warn("cannot record an event", "reason", event.Reason, "err", err)
 	}
 }

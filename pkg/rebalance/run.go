@@ -81,7 +81,7 @@ func (d *Driver) drive(ctx context.Context, kube kubernetes.Interface, kubecell 
 	}
 	r.publish = &publisher{
 		client: kubecell, tracker: r.tracker, logger: r.logger, tell: d.voice, told: before, run: before,
-		record: &recorder{kube: kube, driver: d.Identity, logger: r.logger},
+		record: newRecorder(kube, d.Identity, r.logger),
 	}
 	r.barrier = &barrier{}
 	if r.routers, err = routers.NewCrowd(kube, r.waiting); err != nil {
@@ -98,12 +98,15 @@ func (d *Driver) drive(ctx context.Context, kube kubernetes.Interface, kubecell 
 func (r *run) attended(ctx context.Context) error {
 	working, stop := context.WithCancelCause(ctx)
 	beside, end := context.WithCancel(ctx)
-	var others sync.WaitGroup
+	var others, recording sync.WaitGroup
+	events, forgo := context.WithCancel(context.WithoutCancel(ctx))
+	defer forgo()
+	recording.Go(func() { r.publish.record.serve(events) })
 	others.Go(func() { stop(r.publish.serve(beside)) })
 	others.Go(func() {
 		err := follow(beside, r.client, r.name, func(run *v1alpha1.Rebalance) bool {
+			r.wishes.set(run) // first, since the publisher may be writing
 			r.publish.saw(run)
-			r.wishes.set(run)
 			return !run.Status.Phase.Final() || r.tracker.final()
 		})
 		if err == nil {
@@ -121,6 +124,9 @@ func (r *run) attended(ctx context.Context) error {
 	end()
 	others.Wait()
 	r.routers.Wait()
+	close(r.publish.record.queue)
+	defer time.AfterFunc(recordTimeout, forgo).Stop()
+	recording.Wait()
 	stop(nil)
 	return err
 }
