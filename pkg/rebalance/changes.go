@@ -42,7 +42,7 @@ func Changes(before, after *v1alpha1.Rebalance) []Event {
 			add(Event{Type: c.event, Message: is})
 		}
 	}
-	if was, is := stopped(before), stopped(after); was != is {
+	if was, is := Stopped(before), Stopped(after); was != is {
 		add(Event{Type: EventStopped, Message: is})
 	}
 	if was, is := complaint(old, v1alpha1.ConditionUnlimited), complaint(now, v1alpha1.ConditionUnlimited); was != is {
@@ -76,8 +76,8 @@ func complaint(status *v1alpha1.RebalanceProgress, condition string) string {
 	return c.Message
 }
 
-// stopped is why a run has paused itself. A record says it until somebody drives, also of one that was resumed.
-func stopped(run *v1alpha1.Rebalance) string {
+// Stopped is why a run has paused itself. Its record says it until somebody drives, also where it was resumed since.
+func Stopped(run *v1alpha1.Rebalance) string {
 	if !run.Spec.Paused {
 		return ""
 	}

@@ -96,7 +96,8 @@ func TestWithoutATerminal(t *testing.T) {
 	wantText(t, stdout, `"by": "`+admin+`"`, `"reason": "INC-7: room"`)
 }
 
-// TestARunThatPausesItselfEndsTheCommand: nobody would see it without a terminal. It goes on when it is resumed.
+// TestARunThatPausesItselfEndsTheCommand: nobody would see it without a terminal. It goes on when it is resumed, and is not said
+// to be paused then, although nobody drives it yet.
 func TestARunThatPausesItselfEndsTheCommand(t *testing.T) {
 	b := newBed(t)
 	b.change(t)
@@ -108,11 +109,15 @@ func TestARunThatPausesItselfEndsTheCommand(t *testing.T) {
 	wantText(t, stderr, "rebalance "+name+" has paused itself: 1 units failed and maxFailures is 0",
 		"hint: kubectl cell rebalance status   # says what failed; then: kubectl cell rebalance resume", "undo: kubectl cell rebalance abort")
 	stdout, _ := b.must(t, 0, "rebalance", "status")
-	wantText(t, stdout, "Paused", third)
-	goOn()
+	const stopped = "! 1 units failed and maxFailures is 0; the run is paused until it is resumed"
+	wantText(t, stdout, "Paused", third, stopped)
 	makeRoom()
 	b.whole(t)
 	b.must(t, 0, "rebalance", "resume")
+	if stdout, _ = b.must(t, 0, "rebalance", "status"); strings.Contains(stdout, stopped) {
+		t.Errorf("a run that was resumed, and that nobody drives yet, is said to be paused:\n%s", stdout)
+	}
+	goOn()
 	b.finish(t, v1alpha1.RebalanceSucceeded)
 }
 

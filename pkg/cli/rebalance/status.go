@@ -61,7 +61,8 @@ func newRecord(env *command.Env, run *v1alpha1.Rebalance) Record {
 		Failures: append([]v1alpha1.UnitFailure{}, s.Failures...), Waiting: []string{},
 	}
 	for _, c := range s.Conditions {
-		if c.Status == metav1.ConditionFalse && c.Type != v1alpha1.ConditionDriven && !r.Phase.Final() {
+		resumed := c.Type == v1alpha1.ConditionHealthy && rebalance.Stopped(run) == ""
+		if c.Status == metav1.ConditionFalse && c.Type != v1alpha1.ConditionDriven && !resumed && !r.Phase.Final() {
 			r.Waiting = append(r.Waiting, env.Typed(c.Message))
 		}
 	}
