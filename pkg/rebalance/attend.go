@@ -2,6 +2,7 @@ package rebalance
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
@@ -11,6 +12,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/lease"
+	"github.com/kubecell/kubectl-cell/pkg/pause"
 )
 
 // buryEvery is how often tombstones are looked for.
@@ -36,23 +38,14 @@ func (d *Driver) Attend(ctx context.Context) error {
 	}
 	look := time.NewTicker(d.LeaseDuration / 5)
 	defer look.Stop()
-	var buried time.Time
+	var burying sync.WaitGroup
+	burying.Go(func() { d.bury(ctx) }) // ends with ctx
+	defer burying.Wait()
 	for {
 		run, err := d.abandoned(ctx, c, kube, rcp)
-		switch {
-		case err != nil:
-		case run != nil:
+		if err == nil && run != nil {
 			d.Logger.Info("taking a rebalance over", "rebalance", run.Name)
 			_, err = d.Run(ctx, run.Name)
-		case time.Since(buried) >= buryEvery:
-			buried = time.Now()
-			var n int
-			if n, err = Bury(ctx, d.RCP, clock.RealClock{}); n > 0 {
-				d.Logger.Info("deleted tombstones", "objects", n)
-			}
-			if err != nil {
-				buried = time.Now().Add(buryAgain - buryEvery)
-			}
 		}
 		if err != nil && ctx.Err() == nil {
 			d.Logger.Warn("cannot attend to rebalances, trying again", "err", err)
@@ -62,6 +55,23 @@ func (d *Driver) Attend(ctx context.Context) error {
 			return nil
 		case <-look.C:
 		}
+	}
+}
+
+// bury deletes tombstones whose grace has ended, again and again until ctx ends. It goes on beside the runs that are attended
+// to, which must not wait for a cell that takes its time.
+func (d *Driver) bury(ctx context.Context) {
+	for ctx.Err() == nil {
+		n, err := Bury(ctx, d.RCP, clock.RealClock{})
+		if n > 0 {
+			d.Logger.Info("deleted tombstones", "objects", n)
+		}
+		wait := buryEvery
+		if err != nil && ctx.Err() == nil {
+			d.Logger.Warn("cannot delete tombstones, trying again", "err", err)
+			wait = buryAgain
+		}
+		_ = pause.For(ctx, wait)
 	}
 }
 

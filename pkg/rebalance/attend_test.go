@@ -2,8 +2,10 @@ package rebalance_test
 
 import (
 	"context"
+	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -111,6 +113,39 @@ func TestABackupDaemonBuriesWhatARunHasLeft(t *testing.T) {
 	daemon.RCP = b.asBackup()
 	b.attend(daemon)
 	b.await("the tombstones to be gone", func() bool { return b.tombstones() == 0 })
+	b.settled(before)
+}
+
+// TestABurialDelaysNoTakeover has one hang while a run is left to the daemon.
+func TestABurialDelaysNoTakeover(t *testing.T) {
+	b, before := growing(t, few)
+	d := b.driver("it")
+	b.start(d, b.accepted(v1alpha1.RebalanceSpec{Grace: &metav1.Duration{}}).Run.Name)
+	b.finish(d, v1alpha1.RebalanceSucceeded)
+	b.want(member(1, 100), member(2, 100))
+	daemon := b.driver("daemon")
+	daemon.RCP = b.asBackup()
+	// Without a run it is a burial that asks for the cells.
+	hangs, release := make(chan struct{}), make(chan struct{})
+	var once atomic.Bool
+	daemon.RCP.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTrip(func(r *http.Request) (*http.Response, error) {
+			if strings.HasSuffix(r.URL.Path, "/cells") && once.CompareAndSwap(false, true) {
+				close(hangs)
+				select {
+				case <-release:
+				case <-r.Context().Done():
+				}
+			}
+			return next.RoundTrip(r)
+		})
+	})
+	b.attend(daemon)
+	<-hangs
+	started, err := rebalance.Start(t.Context(), b.rcp, rebalance.StartOptions{Spec: v1alpha1.RebalanceSpec{Window: 20}, Detached: true})
+	b.must(err)
+	b.await("the run to end", func() bool { return b.rebalance(started.Run.Name).Status.Phase == v1alpha1.RebalanceSucceeded })
+	close(release)
 	b.settled(before)
 }
 
