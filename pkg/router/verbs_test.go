@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/yaml"
 
 	"github.com/kubecell/kubectl-cell/pkg/placement"
 )
@@ -240,7 +241,11 @@ func (s *verbSide) send(t *testing.T, kind verbKind, request verbRequest) verbAn
 	}
 	out := verbAnswer{Code: answer.StatusCode, ContentType: answer.Header.Get("Content-Type"), Warnings: answer.Header.Values("Warning")}
 	var body any
-	if json.Unmarshal(text, &body) != nil {
+	unmarshal := json.Unmarshal
+	if out.ContentType == "application/yaml" {
+		unmarshal = func(text []byte, into any) error { return yaml.Unmarshal(text, into) }
+	}
+	if unmarshal(text, &body) != nil {
 		out.Body = s.same(string(text))
 		return out
 	}
@@ -261,8 +266,8 @@ var (
 	uids  = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
 	drawn = regexp.MustCompile(`drawn-[0-9a-z]{5}\b`)
 	age   = regexp.MustCompile(`^[0-9]+m?s$`)
-	// ownLines are those of YAML, and parts of messages, that differ between any two objects, or any two programs.
-	ownLines = regexp.MustCompile(`((?:resourceVersion|creationTimestamp|time): |ResourceVersion in record \()"?[0-9TZ:.-]+"?`)
+	// recorded and goTypes are parts of messages that differ between any two objects, or any two programs.
+	recorded = regexp.MustCompile(`ResourceVersion in record \([0-9]+\)`)
 	goTypes  = regexp.MustCompile(`Go value of type \S+`)
 )
 
@@ -271,8 +276,7 @@ func (s *verbSide) same(text string) string {
 	text = strings.NewReplacer(s.ns, "$NS", s.prefix, "$PREFIX").Replace(text)
 	text = age.ReplaceAllString(text, "*")
 	text = drawn.ReplaceAllString(uids.ReplaceAllString(text, "$$UID"), "drawn-*")
-	text = strings.ReplaceAll(text, "  continue: \"\"\n", "")
-	return goTypes.ReplaceAllString(ownLines.ReplaceAllString(text, "$1*"), "Go value")
+	return goTypes.ReplaceAllString(recorded.ReplaceAllString(text, "ResourceVersion in record"), "Go value")
 }
 
 // sameValue is a value of an answer without that.
