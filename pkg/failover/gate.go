@@ -2,12 +2,16 @@ package failover
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 )
+
+// AcceptAll is the loss that is accepted where nobody can tell how much it is.
+const AcceptAll = math.MaxInt64
 
 // Confirmation is what an administrator has to repeat to agree: a runbook that is out of date names another epoch.
 func Confirmation(cell string, epoch int64) string { return fmt.Sprintf("%s@epoch%d", cell, epoch) }
@@ -65,7 +69,11 @@ func objections(facts *Facts, found *v1alpha1.FailoverReport, spec *v1alpha1.Fai
 			flags = append(flags, "--ignore-router="+w.Name)
 		}
 	}
-	if loss := Loss(found); loss > spec.AcceptLoss {
+	switch loss := Loss(found); {
+	case facts.uncounted() && spec.AcceptLoss < AcceptAll:
+		why = append(why, fmt.Sprintf("nobody knows how many objects of cell %s have no copy: no backup of it was ever complete, or has counted them", spec.Cell))
+		flags = append(flags, "--accept-loss=all")
+	case loss > spec.AcceptLoss:
 		nameless := ""
 		if found.Unknown > 0 {
 			nameless = fmt.Sprintf(" (of %d there is a number, and no name)", found.Unknown)

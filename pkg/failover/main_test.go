@@ -98,6 +98,9 @@ func newBed(t testing.TB) *bed {
 	b.clear()
 	b.throughGates()
 	b.makeNamespace()
+	for _, name := range cellNames {
+		b.mark(name, b.ring().Status.Epoch, nil)
+	}
 	b.router = kubeOf(t, b.startRouter())
 	return b
 }
@@ -354,6 +357,12 @@ func (b *bed) publish(cell string, epoch int64, unprotected ...mirror.Unprotecte
 	b.t.Helper()
 	there, err := b.cells[cell].CoreV1().ConfigMaps(b.namespace).List(b.t.Context(), metav1.ListOptions{})
 	b.must(err)
+	b.mark(cell, epoch, map[string]string{"configmaps": there.ResourceVersion}, unprotected...)
+}
+
+// mark says that the backup of a cell was complete for an epoch, and has everything of resources up to their versions.
+func (b *bed) mark(cell string, epoch int64, resources map[string]string, unprotected ...mirror.Unprotected) {
+	b.t.Helper()
 	plane := ""
 	for _, slot := range b.ring().Status.Slots {
 		if slot.Cell == cell {
@@ -361,21 +370,27 @@ func (b *bed) publish(cell string, epoch int64, unprotected ...mirror.Unprotecte
 		}
 	}
 	marks, err := json.Marshal(map[string]any{
-		"cell": cell, "controlPlane": plane, "time": time.Now(), "epoch": epoch, "resources": map[string]string{"configmaps": there.ResourceVersion},
+		"cell": cell, "controlPlane": plane, "time": time.Now(), "epoch": epoch, "resources": resources,
 	})
 	b.must(err)
 	list, err := json.Marshal(unprotected)
 	b.must(err)
-	maps := b.kube.CoreV1().ConfigMaps(v1alpha1.Namespace)
+	b.unmark(cell)
 	published := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.MarksPrefix + cell, Labels: map[string]string{v1alpha1.LabelComponent: v1alpha1.ComponentMarks}},
 		Data:       map[string]string{v1alpha1.MarksKey: string(marks), v1alpha1.UnprotectedKey: string(list)},
 	}
-	if err := maps.Delete(b.t.Context(), published.Name, metav1.DeleteOptions{}); !apierrors.IsNotFound(err) {
+	_, err = b.kube.CoreV1().ConfigMaps(v1alpha1.Namespace).Create(b.t.Context(), published, metav1.CreateOptions{})
+	b.must(err)
+}
+
+// unmark takes back what was said of a cell.
+func (b *bed) unmark(cell string) {
+	b.t.Helper()
+	err := b.kube.CoreV1().ConfigMaps(v1alpha1.Namespace).Delete(b.t.Context(), v1alpha1.MarksPrefix+cell, metav1.DeleteOptions{})
+	if !apierrors.IsNotFound(err) {
 		b.must(err)
 	}
-	_, err = maps.Create(b.t.Context(), published, metav1.CreateOptions{})
-	b.must(err)
 }
 
 // count says how many objects a cell has, as a backup daemon does.

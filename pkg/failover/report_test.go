@@ -260,7 +260,7 @@ func TestReportNamesWhatIsLost(t *testing.T) {
 
 // countedCell is one whose backup has counted its objects.
 func countedCell(objects int64, at time.Time) *v1alpha1.Cell {
-	return &v1alpha1.Cell{Status: v1alpha1.CellStatus{Backup: &v1alpha1.CellBackup{Time: metav1.NewTime(at), Objects: objects}}}
+	return &v1alpha1.Cell{Status: v1alpha1.CellStatus{Backup: &v1alpha1.CellBackup{Time: metav1.NewTime(at), Objects: objects, Complete: true}}}
 }
 
 // TestReportCountsWhatNobodyTellsOf, only where copies may be gone, or cannot be read.

@@ -79,8 +79,13 @@ func (f *Finding) problems(facts *Facts) {
 	if len(facts.Witnesses) == 0 {
 		f.Warnings = append(f.Warnings, "no router is registered: nobody can say what was acknowledged last")
 	}
-	if facts.Mark == nil {
-		f.Warnings = append(f.Warnings, "no backup has ever said how far it has come with this cell")
+	switch {
+	case facts.uncounted():
+		f.Warnings = append(f.Warnings, "no backup has ever said how far it has come with this cell, nor has one counted its objects: how many have no copy cannot be known")
+	case facts.Mark == nil:
+		b := facts.backup()
+		f.Warnings = append(f.Warnings, fmt.Sprintf("no backup has ever said how far it has come with this cell: at %s it counted %d objects, of which %d had a change in no copy yet",
+			stamp(b.Time.Time), b.Objects, b.Pending))
 	}
 	if facts.Left && f.Unknown > 0 {
 		f.Warnings = append(f.Warnings, fmt.Sprintf("cells have left the ring since the backup of cell %s was complete last, and about %d of its objects may have no copy any more: wait for the backup, if it can go on",

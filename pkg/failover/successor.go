@@ -148,12 +148,19 @@ func (f *Facts) counted(at time.Time) bool {
 	return b != nil && b.Time.After(at.Add(handedSlack))
 }
 
+// uncounted says that nobody can tell how many objects of the cell there were: the backup of it was never complete, and no
+// daemon that knew everything of it has counted them last.
+func (f *Facts) uncounted() bool {
+	b := f.backup()
+	return f.Mark == nil && (b == nil || !b.Complete)
+}
+
 // unknown is how many objects of the cell there were that neither a copy nor a router tells of, by the last count. It is 0
-// where the backup has had a copy of each since, and every cell with copies answers.
+// where the backup has had a copy of each once, none has left the ring since, and every cell with copies answers.
 func (f *Facts) unknown(told int64) int64 {
 	b := f.backup()
 	switch {
-	case !f.silent() && !f.Left:
+	case f.Mark != nil && !f.silent() && !f.Left:
 		return 0
 	case b == nil:
 		return f.TakenOver

@@ -34,6 +34,7 @@ const (
 type options struct {
 	env     *command.Env
 	spec    v1alpha1.FailoverSpec
+	accept  string
 	confirm string
 	reason  command.Reason
 	dryRun  bool
@@ -67,7 +68,7 @@ command again to go on with a run that was cut off; a backup daemon goes on with
 		RunE: command.RunE(o),
 	}
 	flags := cmd.Flags()
-	flags.Int64Var(&o.spec.AcceptLoss, "accept-loss", 0, "How many objects may be lost, or lack a write that was acknowledged")
+	flags.StringVar(&o.accept, "accept-loss", "", "How many objects may be lost, or lack a write that was acknowledged; all where nobody can count them")
 	flags.StringVar(&o.confirm, "confirm", "", "Agree, with the cell and the epoch of the ring: CELL@epochN")
 	flags.StringSliceVar(&o.spec.IgnoreRouters, "ignore-router", nil, "A router that is known dead, whose acknowledgement is not awaited; may be repeated")
 	flags.BoolVar(&o.spec.Force, "force", false, "Fail a cell over that answers")
@@ -88,8 +89,8 @@ func (o *options) Complete(args []string) (err error) {
 	if err := o.reason.Check(); err != nil {
 		return err
 	}
-	if o.spec.AcceptLoss < 0 {
-		return exit.Usagef("--accept-loss is %d; it must not be negative", o.spec.AcceptLoss)
+	if err := o.acceptance(); err != nil {
+		return err
 	}
 	if o.confirm != "" {
 		cell, epoch, ok := strings.Cut(o.confirm, "@epoch")
@@ -105,6 +106,21 @@ func (o *options) Complete(args []string) (err error) {
 	}
 	o.printer, err = o.output.Printer()
 	return err
+}
+
+// acceptance reads --accept-loss.
+func (o *options) acceptance() (err error) {
+	switch o.accept {
+	case "":
+	case "all":
+		o.spec.AcceptLoss = failover.AcceptAll
+	default:
+		if o.spec.AcceptLoss, err = strconv.ParseInt(o.accept, 10, 64); err != nil || o.spec.AcceptLoss < 0 {
+			return exit.Usagef("--accept-loss is %q; it must be a number that is not negative, or all", printers.Clip(o.accept)).
+				WithHint("%s failover %s --dry-run", o.env.Program, o.spec.Cell)
+		}
+	}
+	return nil
 }
 
 // Run says what it would cost, and does it where that is agreed to.

@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/kubernetes"
@@ -108,6 +109,13 @@ func TestFailoverOfASandboxsCell(t *testing.T) {
 		t.Errorf("a confirmation of another cell: exit code %d", code)
 	}
 	want(t, stderr, "--confirm names cell cell-2, and the command cell cell-1")
+	for _, amount := range []string{"-1", "many"} {
+		_, stderr, code = run(t, s, "cell-1", "--accept-loss="+amount)
+		if code != exit.Usage {
+			t.Errorf("--accept-loss=%s: exit code %d", amount, code)
+		}
+		want(t, stderr, "it must be a number that is not negative, or all")
+	}
 	stdout, _, code := run(t, s, "cell-1", "--drill")
 	if code != exit.OK {
 		t.Errorf("a drill: exit code %d", code)
@@ -123,6 +131,7 @@ func TestFailoverOfASandboxsCell(t *testing.T) {
 			doomed = append(doomed, "configmaps/default/"+name)
 		}
 	}
+	backedUpOnce(t, s, "cell-1")
 	if _, err := s.Manager.Chaos(t.Context(), s.Name, "cell-1", sandbox.Kill); err != nil {
 		t.Fatal(err)
 	}
@@ -195,6 +204,22 @@ func TestFailoverOfASandboxsCell(t *testing.T) {
 	want(t, stdout, "the wanted ring differs from the current one: +cell-1")
 	if strings.Contains(stdout, "Frozen") {
 		t.Errorf("a cell that was thawed is said to be not frozen:\n%s", stdout)
+	}
+}
+
+// backedUpOnce waits until the backup of a cell has been complete: before that a failover has to count.
+func backedUpOnce(t *testing.T, s *sandboxtest.Sandbox, cell string) {
+	t.Helper()
+	rcp, err := kubernetes.NewForConfig(s.RCP(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		_, err := rcp.CoreV1().ConfigMaps(v1alpha1.Namespace).Get(ctx, v1alpha1.MarksPrefix+cell, metav1.GetOptions{})
+		return err == nil, nil
+	})
+	if err != nil {
+		t.Fatalf("wait for the mark of %s: %v", cell, err)
 	}
 }
 

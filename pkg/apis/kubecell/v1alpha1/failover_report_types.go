@@ -39,8 +39,8 @@ type FailoverReport struct {
 	// +optional
 	CorruptKeys []string `json:"corruptKeys,omitempty"`
 	// Unknown is how many more objects there are, by the last count of them: their copies are in cells that do
-	// not answer, or were in cells that have left the ring since, or their cells would refuse them and they are too many to
-	// be named. They count as a loss.
+	// not answer, were in cells that have left the ring since, or were never all made; or their cells would refuse them
+	// and they are too many to be named. They count as a loss.
 	// +optional
 	Unknown int64 `json:"unknown,omitempty"`
 	// OldestCopy is for how long the stalest copy has lacked a write.

@@ -50,7 +50,7 @@ type FailoverSpec struct {
 	ConfirmEpoch int64 `json:"confirmEpoch"`
 
 	// AcceptLoss is how many workloads without a copy, or with one that lacks a write, the administrator
-	// gives up.
+	// gives up: 9223372036854775807 for any number, which is asked for where nobody can count them.
 	// +kubebuilder:validation:XValidation:rule="self >= 0",message="acceptLoss must not be negative"
 	// +optional
 	AcceptLoss int64 `json:"acceptLoss,omitempty"`
