@@ -12,8 +12,8 @@
 //	promote    envelopes become objects                no envelope is left that can be promoted
 //	end        Ring: promoting no more, epoch +1       -
 //
-// The report is made again once the routers have acknowledged the fence: from then on the ledgers do not grow, and what
-// it names as lost is exactly what is lost. If that is more than was agreed to, the fence is taken back and the run is
+// The report is made again once the routers have acknowledged the fence: from then on the ledgers neither grow nor forget, and
+// what it names as lost is exactly what is lost. If that is more than was agreed to, the fence is taken back and the run is
 // refused. Copies of objects whose deletion was acknowledged are dropped before the ring changes: a failover brings back
 // nothing that a client deleted. A cell whose copies could not be read by then is withheld in the Ring: nothing is promoted
 // there, by anybody, before a driver has read them and dropped those.

@@ -393,6 +393,16 @@ func (b *bed) unmark(cell string) {
 	}
 }
 
+// forgotten waits until the router remembers nothing of a cell.
+func (b *bed) forgotten(cell string) {
+	b.t.Helper()
+	b.await("the router to forget what it knew of "+cell, func() bool {
+		facts, err := failover.Read(b.t.Context(), b.rcp, cell)
+		b.must(err)
+		return len(facts.Witnesses) == 1 && facts.Witnesses[0].Err == nil && len(facts.Witnesses[0].Ledger.Entries) == 0
+	})
+}
+
 // count says how many objects a cell has, as a backup daemon does.
 func (b *bed) count(cell string, objects int64) {
 	b.t.Helper()

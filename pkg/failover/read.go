@@ -69,6 +69,15 @@ func (c *connection) facts(ctx context.Context, cell string, ask bool) (*Facts, 
 	for name, a := range access {
 		f.Cells[name] = &a.Cell
 	}
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	if ask {
+		asking.Go(func() { f.Answers = answers(ctx, access, cell) == nil })
+	}
+	// First the routers, then the mark, then the copies: whatever a router has forgotten by then that mark has passed, so
+	// that it names the object, or there is a copy by the time at which copies are listed. The other way round a mark that
+	// came in between would have had routers forget what nobody has been told of.
+	f.Witnesses = askRouters(ctx, registered, cell)
 	complete, err := c.mark(ctx, f)
 	if err != nil {
 		return nil, err
@@ -77,13 +86,8 @@ func (c *connection) facts(ctx context.Context, cell string, ask bool) (*Facts, 
 		return nil, err
 	}
 	ways := newWays(access)
-	var asking sync.WaitGroup
-	asking.Go(func() { f.Witnesses = askRouters(ctx, registered, cell) })
 	for i := range f.Survivors {
 		asking.Go(func() { f.Survivors[i].list(ctx, ways, cell, snap, &c.opened) })
-	}
-	if ask {
-		asking.Go(func() { f.Answers = answers(ctx, access, cell) == nil })
 	}
 	asking.Wait()
 	if f.Moved, err = moved(ctx, f, ways, snap); err != nil {

@@ -107,11 +107,7 @@ func TestACellDiesBeforeItsCopiesAreMadeAgain(t *testing.T) {
 		b.publish(cell, b.ring().Status.Epoch)
 	}
 	b.count("cell-1", int64(len(ours)))
-	b.await("the router to forget what has copies", func() bool {
-		facts, err := failover.Read(t.Context(), b.rcp, "cell-1")
-		b.must(err)
-		return len(facts.Witnesses) == 1 && facts.Witnesses[0].Err == nil && len(facts.Witnesses[0].Ledger.Entries) == 0
-	})
+	b.forgotten("cell-1")
 	b.dies("cell-3")
 	b.carryOut(b.order(v1alpha1.FailoverSpec{Cell: "cell-3"}).Name, v1alpha1.FailoverSucceeded)
 	b.dies("cell-1")

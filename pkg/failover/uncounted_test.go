@@ -75,11 +75,7 @@ func TestACellDiesBeforeItsFirstBackupIsComplete(t *testing.T) {
 	b := newBed(t)
 	ours, _ := b.fill(6)
 	b.publish("cell-1", b.ring().Status.Epoch)
-	b.await("the router to know nothing of them", func() bool {
-		facts, err := failover.Read(t.Context(), b.rcp, "cell-1")
-		b.must(err)
-		return len(facts.Witnesses) == 1 && facts.Witnesses[0].Err == nil && len(facts.Witnesses[0].Ledger.Entries) == 0
-	})
+	b.forgotten("cell-1")
 	b.unmark("cell-1")
 	b.backUp(ours[:4]...)
 	b.dies("cell-1")

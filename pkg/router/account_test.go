@@ -51,6 +51,12 @@ func readLedger(t *testing.T, admin, cell string) (report ledger.Report) {
 	return report
 }
 
+// remembered counts the writes to config maps of a namespace in a cell's ledger.
+func remembered(t *testing.T, admin, cell, ns string) int {
+	t.Helper()
+	return len(slices.DeleteFunc(readLedger(t, admin, cell).Entries, func(e ledger.Entry) bool { return e.Namespace != ns || e.Resource != "configmaps" }))
+}
+
 // accounts is what the ledgers of all cells say of a namespace, by resource, name and UID.
 func (b *bed) accounts(t *testing.T, admin, ns string) map[string]ledger.Entry {
 	t.Helper()
@@ -295,9 +301,7 @@ func TestTheLedgerForgetsWhatTheBackupHas(t *testing.T) {
 		}
 		return i >= 0 && deleted.Version != ""
 	})
-	of := func(cell string) int {
-		return len(slices.DeleteFunc(readLedger(t, admin, cell).Entries, func(e ledger.Entry) bool { return e.Namespace != ns || e.Resource != "configmaps" }))
-	}
+	of := func(cell string) int { return remembered(t, admin, cell, ns) }
 	known := b.snapshot(t).ControlPlanes
 	before := map[string]int{"cell-1": of("cell-1"), "cell-3": of("cell-3")}
 	b.publish(t.Context(), t, "cell-1", known["cell-2"], "configmaps", "9999999")

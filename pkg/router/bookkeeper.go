@@ -90,7 +90,7 @@ func (b *bookkeeper) observe() {
 	}
 }
 
-// read tells the ledger a mark, unless it is that of a control plane which had the cell's name before.
+// read tells the ledger a mark, unless the cell was failed over, or it is that of a control plane which had its name before.
 func (b *bookkeeper) read(object any) {
 	published, ok := object.(*corev1.ConfigMap)
 	state := b.state()
@@ -101,6 +101,8 @@ func (b *bookkeeper) read(object any) {
 	switch {
 	case err != nil:
 		b.logger.Warn("cannot read a mark of the backup", "configMap", published.Name, "err", err)
+	case state.Snapshot.Unavailable[mark.Cell]:
+		// Its failover goes by what is remembered at the fence, and a daemon that has not seen that may publish still.
 	case mark.ControlPlane == state.Snapshot.ControlPlanes[mark.Cell]:
 		b.ledger.Reach(mark.Cell, mark)
 	}
