@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -180,7 +181,7 @@ func (o *options) plan(started *failover.Started) error {
 	refused := started.Refused
 	if o.dryRun || refused != nil {
 		shown := &v1alpha1.Failover{Spec: o.spec}
-		shown.Status.Report = &started.Finding.FailoverReport
+		shown.Status.Report = whole(started.Finding)
 		if err := o.print(shown, started); err != nil {
 			return err
 		}
@@ -268,12 +269,7 @@ func (o *options) print(run *v1alpha1.Failover, started *failover.Started) error
 	}
 	return o.printer.Print(o.env.Out, printers.View{
 		Document: printers.NewDocument("Failover", epoch, run, warnings(run)...),
-		Names: func() []string {
-			if started != nil {
-				return started.Finding.Lost
-			}
-			return lost(run)
-		},
+		Names:    func() []string { return losses(run) },
 		Text: func(w io.Writer, _ printers.Layout) error {
 			if run.Status.Report != nil {
 				report(w, run.Spec.Cell, run.Status.Report)
@@ -293,11 +289,20 @@ func warnings(run *v1alpha1.Failover) []string {
 	return run.Status.Report.Warnings
 }
 
-func lost(run *v1alpha1.Failover) []string {
-	if run.Status.Report == nil {
+// whole is the report of a finding with the names of all objects. A record has the first thousand of each list.
+func whole(f *failover.Finding) *v1alpha1.FailoverReport {
+	r := f.FailoverReport
+	r.LostKeys, r.StaleKeys, r.CorruptKeys = f.Lost, f.Stale, f.Corrupt
+	return &r
+}
+
+// losses names what would be lost, what would lack a write, and the copies that are of no use.
+func losses(run *v1alpha1.Failover) []string {
+	r := run.Status.Report
+	if r == nil {
 		return nil
 	}
-	return run.Status.Report.LostKeys
+	return slices.Concat(r.LostKeys, r.StaleKeys, r.CorruptKeys)
 }
 
 // show runs do and shows what it tells: in place on a terminal, else one line per change of state.

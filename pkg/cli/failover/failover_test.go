@@ -238,10 +238,11 @@ func losses(t *testing.T, s *sandboxtest.Sandbox) []string {
 		t.Fatalf("%v: %s", err, stdout)
 	}
 	names, _, _ := run(t, s, "cell-1", "--dry-run", "-o", "name")
-	if got := strings.Fields(names); !slices.Equal(got, document.Data.Status.Report.LostKeys) {
-		t.Errorf("names %v, document %v", got, document.Data.Status.Report.LostKeys)
+	report := document.Data.Status.Report
+	if got, want := strings.Fields(names), slices.Concat(report.LostKeys, report.StaleKeys, report.CorruptKeys); !slices.Equal(got, want) {
+		t.Errorf("names %v, document %v", got, want)
 	}
-	return document.Data.Status.Report.LostKeys
+	return report.LostKeys
 }
 
 func ringOf(t *testing.T, s *sandboxtest.Sandbox) *v1alpha1.Ring {

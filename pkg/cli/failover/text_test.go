@@ -1,14 +1,19 @@
 package failover
 
 import (
+	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
+	"github.com/kubecell/kubectl-cell/pkg/failover"
 	"github.com/kubecell/kubectl-cell/pkg/tui/steps"
 )
 
@@ -39,5 +44,45 @@ func TestWhatBecomesOfTheCellIsSaid(t *testing.T) {
 		if ended(&out, run, unfrozen); !strings.HasSuffix(out.String(), last+want+"\n") {
 			t.Errorf("unfrozen %q: said\n%s\nwant %q in the end", unfrozen, out.String(), last+want)
 		}
+	}
+}
+
+// TestADryRunNamesAll that would be lost, lack a write or have a damaged copy, and not the first thousand of each alone.
+func TestADryRunNamesAll(t *testing.T) {
+	found := &failover.Finding{Corrupt: []string{"secrets/kubecell-system/envelope-x"}}
+	for i := range 1200 {
+		found.Lost = append(found.Lost, fmt.Sprintf("configmaps/ns/lost-%d", i))
+		found.Stale = append(found.Stale, fmt.Sprintf("configmaps/ns/stale-%d", i))
+	}
+	report := &found.FailoverReport
+	report.Lost, report.Stale, report.Corrupt = 1200, 1200, 1
+	report.LostKeys, report.StaleKeys, report.CorruptKeys = found.Lost[:1000], found.Stale[:1000], found.Corrupt
+	for _, format := range []string{"name", "json"} {
+		t.Run("-o "+format, func(t *testing.T) {
+			var out strings.Builder
+			o := &options{env: &command.Env{IOStreams: genericiooptions.IOStreams{Out: &out, ErrOut: &out}, Program: "kubectl cell"}, dryRun: true, tui: "never"}
+			o.output.Format = format
+			if err := o.Complete([]string{"cell-1"}); err != nil {
+				t.Fatal(err)
+			}
+			if err := o.plan(&failover.Started{Finding: found}); err != nil {
+				t.Fatal(err)
+			}
+			got := strings.Fields(out.String())
+			if format == "json" {
+				var document struct{ Data v1alpha1.Failover }
+				if err := json.Unmarshal([]byte(out.String()), &document); err != nil {
+					t.Fatal(err)
+				}
+				r := document.Data.Status.Report
+				got = slices.Concat(r.LostKeys, r.StaleKeys, r.CorruptKeys)
+			}
+			if want := slices.Concat(found.Lost, found.Stale, found.Corrupt); !slices.Equal(got, want) {
+				t.Errorf("%d names, want %d", len(got), len(want))
+			}
+		})
+	}
+	if len(report.LostKeys) != 1000 || len(report.StaleKeys) != 1000 {
+		t.Errorf("the record would have %d and %d names; want a thousand of each", len(report.LostKeys), len(report.StaleKeys))
 	}
 }
