@@ -176,7 +176,7 @@ func verifyCodes() codes {
 		exit.OK:       "nothing was found, or all that was found was mended",
 		exit.Findings: "something was found; with --repair, something that a person has to see to",
 		exit.Refused:  "with --repair: a rebalance or failover runs; nothing was changed",
-		exit.Partial:  "with --repair: something could not be mended; without findings: a cell could not be checked",
+		exit.Partial:  "with --repair: something could not be mended; without findings: a cell could not be checked, or envelopes not be compared",
 		exit.Detached: "ended by Ctrl-C or SIGTERM; --repair goes on when it is run again",
 	}
 }

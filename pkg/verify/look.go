@@ -71,6 +71,7 @@ func (v *verifier) confirm(ctx context.Context) error {
 func (v *verifier) agreed(ctx context.Context, before, now judgement) bool {
 	if now.waits {
 		v.result.Pending++
+		v.result.Uncompared = true
 	}
 	other := false
 	var confirmed []Finding

@@ -69,6 +69,9 @@ type Result struct {
 	Envelopes int64 `json:"envelopes"`
 	// Pending are objects whose envelopes a daemon is about to write.
 	Pending int64 `json:"pending,omitempty"`
+	// Uncompared says that envelopes were not compared, or not all of them, though they should be in order some day: that
+	// nothing was found says nothing of them.
+	Uncompared bool `json:"uncompared,omitempty"`
 	// Counts are the findings by class, Findings the first of them, and More is how many there are beyond.
 	Counts   map[Class]int64 `json:"counts"`
 	Findings []Finding       `json:"findings"`
@@ -191,7 +194,8 @@ func (v *verifier) run(ctx context.Context) error {
 	return nil
 }
 
-// comparable says whether envelopes can be compared, and warns where they cannot.
+// comparable says whether envelopes can be compared, and warns where they cannot. Where nobody has ever asked for them there
+// is nothing to compare.
 func (v *verifier) comparable(w *world) bool {
 	if len(w.snap.Table.Cells()) < 2 {
 		v.warn("the ring has one cell: nothing can be protected")
@@ -204,9 +208,14 @@ func (v *verifier) comparable(w *world) bool {
 	if !w.backup.working {
 		v.warn("no backup daemon works: envelopes fall behind with every write")
 	}
+	for _, name := range w.backup.unreadable {
+		v.warn("config map %s in the router control plane cannot be read: what the backup of that cell cannot have is not known", name)
+		v.result.Uncompared = true
+	}
 	for _, name := range w.snap.Table.Cells() {
 		if w.readable[name] && w.catchingUp(name) {
 			v.warn("the backup is catching up with epoch %d in cell %s: envelopes were not compared", w.snap.Epoch, name)
+			v.result.Uncompared = true
 			return false
 		}
 	}

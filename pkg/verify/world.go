@@ -37,6 +37,8 @@ type backupState struct {
 	settled map[string]int64
 	// refused are the objects that the backup says it cannot protect, by name and UID.
 	refused map[refusal]mirror.Unprotected
+	// unreadable are the config maps of which this cannot be read.
+	unreadable []string
 }
 
 type refusal struct {
@@ -96,6 +98,7 @@ func (v *verifier) observeBackup(ctx context.Context, b *backupState) error {
 	for i := range list.Items {
 		marks, unprotected, err := backup.ReadMarks(&list.Items[i])
 		if err != nil {
+			b.unreadable = append(b.unreadable, list.Items[i].Name)
 			continue // the daemon writes them again
 		}
 		b.settled[marks.Cell] = marks.Epoch

@@ -102,6 +102,28 @@ func (p *proof) judgeCopies() {
 	p.report("envelopes that are not right", problems)
 }
 
+// recopied waits until the backup says that every object of the ring has its copy.
+func (p *proof) recopied() {
+	p.t.Helper()
+	p.await("the copies of all objects", func() bool {
+		ring := p.ring()
+		list, err := p.kube.CoreV1().ConfigMaps(v1alpha1.Namespace).List(p.ctx,
+			metav1.ListOptions{LabelSelector: v1alpha1.LabelComponent + "=" + v1alpha1.ComponentMarks})
+		p.must(err)
+		complete := map[string]bool{}
+		for i := range list.Items {
+			published, _, err := backup.ReadMarks(&list.Items[i])
+			complete[published.Cell] = err == nil && published.Epoch >= ring.Status.Epoch
+		}
+		for _, m := range ring.Status.Current.Members {
+			if !complete[m.Cell] {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // readEnvelopes are those of the proof's objects, in all cells.
 func (p *proof) readEnvelopes() []history.Envelope {
 	p.t.Helper()

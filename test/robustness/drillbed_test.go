@@ -13,7 +13,6 @@ import (
 	"k8s.io/client-go/util/retry"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
-	"github.com/kubecell/kubectl-cell/pkg/backup"
 )
 
 // drillBed is a federation in which drills follow one another.
@@ -108,28 +107,6 @@ func (b *bed) isProtected(via access, name string) bool {
 		}
 	}
 	return false
-}
-
-// recopied waits until the backup says that every object of the ring has its copy.
-func (d *drill) recopied() {
-	d.t.Helper()
-	d.await("the copies of all objects", func() bool {
-		ring := d.ring()
-		list, err := d.kube.CoreV1().ConfigMaps(v1alpha1.Namespace).List(d.ctx,
-			metav1.ListOptions{LabelSelector: v1alpha1.LabelComponent + "=" + v1alpha1.ComponentMarks})
-		d.must(err)
-		complete := map[string]bool{}
-		for i := range list.Items {
-			published, _, err := backup.ReadMarks(&list.Items[i])
-			complete[published.Cell] = err == nil && published.Epoch >= ring.Status.Epoch
-		}
-		for _, m := range ring.Status.Current.Members {
-			if !complete[m.Cell] {
-				return false
-			}
-		}
-		return true
-	})
 }
 
 // command is a command as an administrator types it. What it says is in the log where it fails.

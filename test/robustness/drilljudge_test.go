@@ -21,7 +21,7 @@ func (d *drill) judgeDrill() {
 	owner, _ := d.owners()
 	d.report("objects that are not in their place", validate.Placed(d.readCells(), owner, final))
 	d.judgeCopies()
-	d.report("findings of verify", d.findings())
+	d.report("findings of verify", d.findings(true))
 }
 
 // protectedLosses are the losses of objects whose writes are answered once their copies are there.

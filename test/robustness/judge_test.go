@@ -36,7 +36,7 @@ func (p *proof) judge() {
 	owner, _ := p.owners()
 	p.report("objects that are not in their place", validate.Placed(p.readCells(), owner, final))
 	p.judgeBackup()
-	p.report("findings of verify", p.findings())
+	p.report("findings of verify", p.findings(p.keeper != nil))
 	for _, kind := range kinds() {
 		var ops []history.Op
 		for _, op := range record.Ops {
@@ -48,12 +48,19 @@ func (p *proof) judge() {
 	}
 }
 
-// findings are what the fsck has to say of the federation.
-func (b *bed) findings() []string {
-	b.t.Helper()
-	result, err := verify.Run(b.t.Context(), verify.Options{RCP: b.rcp})
-	b.must(err)
+// findings are what the fsck has to say of the federation. Where there is a backup it is waited for, and whatever the fsck has
+// not looked at is as bad as what it finds.
+func (p *proof) findings(backup bool) []string {
+	p.t.Helper()
+	if backup {
+		p.recopied()
+	}
+	result, err := verify.Run(p.t.Context(), verify.Options{RCP: p.rcp})
+	p.must(err)
 	var out []string
+	if backup {
+		out = append(out, result.Warnings...)
+	}
 	for _, f := range result.Findings {
 		out = append(out, fmt.Sprintf("%s: %s in %s: %s", f.Class, f.Object, f.Cell, f.Message))
 	}

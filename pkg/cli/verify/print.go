@@ -116,6 +116,8 @@ func (o *options) summary(w io.Writer, r *verify.Result) error {
 	}
 	fmt.Fprintf(w, "%s objects and %s envelopes in %s, epoch %d %s: ", printers.Count(r.Objects), printers.Count(r.Envelopes), strings.Join(checked, ", "), r.Epoch, r.Phase)
 	switch {
+	case found == 0 && r.Uncompared:
+		fmt.Fprintln(w, "nothing found, and not all envelopes were compared")
 	case found == 0:
 		fmt.Fprintln(w, "nothing found")
 	case repaired > 0:

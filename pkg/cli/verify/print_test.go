@@ -7,6 +7,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/verify"
 )
 
@@ -32,6 +33,36 @@ func TestAdviceIsAsTyped(t *testing.T) {
 				if !strings.Contains(out.String(), want) {
 					t.Errorf("%q is not in:\n%s", want, out.String())
 				}
+			}
+		})
+	}
+}
+
+// TestHowItEnds: that nothing was found is no good end where not everything was looked at.
+func TestHowItEnds(t *testing.T) {
+	finding := verify.Finding{Class: verify.Stale}
+	for _, c := range []struct {
+		name   string
+		result verify.Result
+		want   exit.Code
+		said   string
+	}{
+		{"all is well", verify.Result{Warnings: []string{"the ring has one cell"}}, exit.OK, "nothing found\n"},
+		{"found", verify.Result{Findings: []verify.Finding{finding}, Uncompared: true}, exit.Findings, "1 findings\n"},
+		{"envelopes not compared", verify.Result{Uncompared: true}, exit.Partial, "nothing found, and not all envelopes were compared\n"},
+		{"a cell away", verify.Result{Cells: []verify.CheckedCell{{Cell: "cell-1", State: verify.Unreachable}}}, exit.Partial, "nothing found\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var out strings.Builder
+			o := &options{env: &command.Env{IOStreams: genericiooptions.IOStreams{Out: &out, ErrOut: &out}, Program: "kubectl cell"}}
+			if err := o.Complete(nil); err != nil {
+				t.Fatal(err)
+			}
+			if err := o.print(&c.result); err != nil {
+				t.Fatal(err)
+			}
+			if got := exit.CodeOf(o.verdict(&c.result)); got != c.want || !strings.Contains(out.String(), c.said) {
+				t.Errorf("exit code %d, want %d; %q is not in:\n%s", got, c.want, c.said, out.String())
 			}
 		})
 	}

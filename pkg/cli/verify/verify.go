@@ -143,6 +143,9 @@ func (o *options) verdict(r *verify.Result) error {
 		return exit.Silent(exit.Findings)
 	case r.Unread():
 		return exit.Errorf(exit.Partial, "nothing was found, and not all cells could be checked").WithHint("%s get cells", o.env.Program)
+	case r.Uncompared:
+		return exit.Errorf(exit.Partial, "nothing was found, and not all envelopes could be compared").
+			WithHint("%s verify   # again; where the backup does not catch up: %s backup status", o.env.Program, o.env.Program)
 	}
 	return nil
 }
