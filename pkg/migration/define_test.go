@@ -2,7 +2,6 @@ package migration_test
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,23 +12,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/yaml"
-)
 
-// discovered says whether a cell tells of a kind: what connects reads that once, and a kind is served before.
-func discovered(s side, k kind) bool {
-	names := func(list *metav1.APIResourceList) bool {
-		return list.GroupVersion == k.GroupVersion().String() && slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool {
-			return r.Name == k.GroupVersionResource.Resource
-		})
-	}
-	api := s.kube.Discovery()
-	list, err := api.ServerResourcesForGroupVersion(k.GroupVersion().String())
-	if err != nil || !names(list) {
-		return false
-	}
-	lists, err := api.ServerPreferredResources()
-	return err == nil && slices.ContainsFunc(lists, names)
-}
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
+)
 
 // defineIn makes or changes a definition in one cell, and waits until it counts. colour is more of the
 // schema of spec.colour, rule one of spec.
@@ -69,18 +54,19 @@ spec:
 		t.Fatal(err)
 	}
 	k := sharded("test.example.com", version, plural, name, true)
+	discovered := func() bool { return sandboxtest.Discovered(s.kube.Discovery(), k.GroupVersionResource) }
 	// A dry run tells what schema is in force.
 	probe := b.parse(k, `{metadata: {name: probe}, spec: {size: 5}}`)
 	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
 		made, err := b.in(s, k).Create(ctx, probe.DeepCopy(), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		switch {
 		case strings.Contains(rule, "9"):
-			return apierrors.IsInvalid(err) && discovered(s, k), nil
+			return apierrors.IsInvalid(err) && discovered(), nil
 		case err != nil:
 			return false, nil
 		}
 		_, hasColour, _ := unstructured.NestedString(made.Object, "spec", "colour")
-		return hasColour == (colour != "") && discovered(s, k), nil
+		return hasColour == (colour != "") && discovered(), nil
 	})
 	if err != nil {
 		t.Fatalf("definition of %s does not come into force", plural)

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/kubecell/kubectl-cell/pkg/promotion"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
 func schemaUID(uid string) types.UID { return types.UID(uid) }
@@ -63,29 +63,15 @@ spec:
 		}
 		probe := &unstructured.Unstructured{Object: map[string]any{"apiVersion": widgets.apiVersion(), "kind": "Widget",
 			"metadata": map[string]any{"name": "probe"}, "spec": map[string]any{"low": int64(2), "high": int64(1), "colour": "red"}}}
+		api, err := discovery.NewDiscoveryClientForConfig(b.configs[cell])
+		if err != nil {
+			b.t.Fatal(err)
+		}
 		b.until("the rules of widgets count in "+cell, func() bool {
 			_, err := b.in(cell, widgets).Create(b.t.Context(), probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-			return apierrors.IsInvalid(err) && b.discovered(cell, widgets)
+			return apierrors.IsInvalid(err) && sandboxtest.Discovered(api, widgets.GroupVersionResource)
 		})
 	}
-}
-
-// discovered says whether a cell tells of a kind: what connects reads that once, and a kind is served before.
-func (b *bed) discovered(cell string, k kind) bool {
-	b.t.Helper()
-	api, err := discovery.NewDiscoveryClientForConfig(b.configs[cell])
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	names := func(list *metav1.APIResourceList) bool {
-		return list.GroupVersion == k.apiVersion() && slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Name == k.Resource })
-	}
-	list, err := api.ServerResourcesForGroupVersion(k.apiVersion())
-	if err != nil || !names(list) {
-		return false
-	}
-	lists, err := api.ServerPreferredResources()
-	return err == nil && slices.ContainsFunc(lists, names)
 }
 
 func (b *bed) until(what string, condition func() bool) {

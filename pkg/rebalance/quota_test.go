@@ -7,12 +7,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/dynamic"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
-	"github.com/kubecell/kubectl-cell/pkg/replication"
-	"github.com/kubecell/kubectl-cell/pkg/routing"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
 // TestAFullQuotaMoves: what moves counts in two cells, and the quota has no room for that; it moves all the same, and
@@ -50,30 +48,10 @@ func TestAFullQuotaMoves(t *testing.T) {
 	}
 }
 
-// full divides a quota, as a backup daemon does, until it is used up and each cell of the ring has the part that it uses.
+// full divides a quota until it is used up.
 func (b *bed) full(name string) {
 	b.t.Helper()
-	ring := b.ring()
-	snap, err := routing.FromRing(ring)
-	b.must(err)
-	q := replication.Quotas{RCP: dynamic.NewForConfigOrDie(b.rcp), Snapshot: snap, Client: func(cell string) (dynamic.Interface, error) {
-		return dynamic.NewForConfig(b.configs[cell])
-	}}
-	o := replication.Object{Resource: corev1.SchemeGroupVersion.WithResource("resourcequotas"), Namespace: b.namespace, Name: name}
-	b.await("each cell's part to be what it uses", func() bool {
-		if _, err := q.Settle(b.t.Context(), o, nil); err != nil {
-			return false // a cell's quota controller wrote at the same time
-		}
-		for _, m := range ring.Status.Current.Members {
-			part, err := b.cells[m.Cell].CoreV1().ResourceQuotas(b.namespace).Get(b.t.Context(), name, metav1.GetOptions{})
-			b.must(err)
-			used, hard := part.Status.Used[corev1.ResourceConfigMaps], part.Status.Hard[corev1.ResourceConfigMaps]
-			if used.Cmp(hard) != 0 || hard.Cmp(part.Spec.Hard[corev1.ResourceConfigMaps]) != 0 {
-				return false
-			}
-		}
-		return true
-	})
+	sandboxtest.DivideQuota(b.t, b.rcp, b.configs, b.ring(), b.namespace, name)
 }
 
 // refusesMore tries a few names, so that some are for each cell.
