@@ -60,6 +60,14 @@ func (r Result) Done() bool { return r.Outcome == Moved || r.Outcome == Gone }
 // Retryable says whether the same Move may succeed later although nobody does anything.
 func (r Result) Retryable() bool { return r.Outcome == Unavailable || r.Outcome == Deferred }
 
+// Problem says why something is left to do for the unit, nil where nothing is.
+func (r Result) Problem() error {
+	if r.Done() {
+		return nil
+	}
+	return &failure{outcome: r.Outcome, object: r.Object, message: r.Message}
+}
+
 // failure ends a Move with an outcome.
 type failure struct {
 	outcome Outcome

@@ -2,6 +2,7 @@ package migration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -34,6 +35,18 @@ func (m *Mover) Undo(ctx context.Context, unit Unit) error {
 // in the way.
 func (m *Mover) Retract(ctx context.Context, unit Unit) error {
 	return m.undo(ctx, unit, func(types.UID) bool { return true })
+}
+
+// UndoOrFinish has a unit open to writes again, whatever earlier calls have left of it: it is taken back as by [Mover.Undo], and
+// where that is too late it is moved on as by [Mover.Move]. Its objects are read anew before they are marked, since time has
+// passed since they were found. The errors are those of Undo but for [ErrFlipped], or say why it could not be moved on; then
+// the unit stays as it is for the next call.
+func (m *Mover) UndoOrFinish(ctx context.Context, unit Unit) error {
+	err := m.Undo(ctx, unit)
+	if errors.Is(err, ErrFlipped) {
+		return m.Move(ctx, unit.Stale()).Problem()
+	}
+	return err
 }
 
 // undo knows of some objects that they were not flipped.

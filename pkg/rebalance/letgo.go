@@ -3,7 +3,6 @@ package rebalance
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"sync/atomic"
@@ -103,16 +102,9 @@ func (r *run) openOrFinish(ctx context.Context, mover *migration.Mover, units []
 	r.barrierOf(mover.Epoch)
 	mover.Barrier = r.barrier.wait
 	return r.open(units, func(unit migration.Unit) error {
-		err := mover.Undo(ctx, unit)
-		if !isFlipped(err) {
-			return err
-		}
 		r.barrier.enter()
 		defer r.barrier.leave()
-		if result := mover.Move(ctx, unit.Stale()); !result.Done() {
-			return fmt.Errorf("%s: %s", result.Outcome, describe(result))
-		}
-		return nil
+		return mover.UndoOrFinish(ctx, unit)
 	})
 }
 

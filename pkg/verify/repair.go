@@ -170,14 +170,7 @@ func (r *repairer) moveHome(ctx context.Context, f *Finding) error {
 	if err != nil {
 		return err
 	}
-	return moved(r.mover.Move(ctx, unit))
-}
-
-func moved(result migration.Result) error {
-	if result.Done() {
-		return nil
-	}
-	return fmt.Errorf("%s: %s", result.Outcome, result.Message)
+	return r.mover.Move(ctx, unit).Problem()
 }
 
 // removeCopy removes a duplicate that is what the object that counts is. A dependent of it is a finding of its own then.
@@ -203,11 +196,7 @@ func (r *repairer) finish(ctx context.Context, f *Finding) error {
 		}) {
 			continue
 		}
-		err := r.mover.Undo(ctx, unit)
-		if errors.Is(err, migration.ErrFlipped) {
-			return moved(r.mover.Move(ctx, unit.Stale()))
-		}
-		return err
+		return r.mover.UndoOrFinish(ctx, unit)
 	}
 	return errGone
 }
