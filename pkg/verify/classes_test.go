@@ -3,6 +3,7 @@ package verify_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 	"github.com/kubecell/kubectl-cell/pkg/verify"
 )
 
@@ -26,12 +28,14 @@ type planted struct {
 	safe  bool
 }
 
-// TestEachClass plants one thing of each kind, finds exactly it, mends what is safe, and is clean then.
-func TestEachClass(t *testing.T) {
-	for _, c := range []struct {
-		name  string
-		plant func(*bed) planted
-	}{
+// plant is one thing to be found.
+type plant struct {
+	name string
+	in   func(*bed) planted
+}
+
+func plants() []plant {
+	return []plant{
 		{"misplaced", plantMisplaced},
 		{"misplaced and owned", plantOwned},
 		{"duplicate that is the same", plantTwin},
@@ -50,12 +54,18 @@ func TestEachClass(t *testing.T) {
 		{"stuck on the way to a cell that has left the ring", plantStuckTowardsNobody},
 		{"unprotected", plantUnprotected},
 		{"unprotected by an envelope that is immutable and damaged", plantImmutable},
-	} {
-		t.Run(c.name, func(t *testing.T) {
+	}
+}
+
+// eachClass plants one thing of each kind, finds exactly it, mends what is safe, and is clean then.
+func eachClass(t *testing.T, all []plant) {
+	t.Helper()
+	for _, p := range all {
+		t.Run(p.name, func(t *testing.T) {
 			b := newBed(t)
 			b.protected("cell-1", "bystander")
 			b.clean()
-			want := c.plant(b)
+			want := p.in(b)
 			if found := b.run(); !b.exactly(found, want) {
 				return
 			}
@@ -70,6 +80,18 @@ func TestEachClass(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestEachClass(t *testing.T) { eachClass(t, plants()) }
+
+// TestEachClassInCellsWithoutAFence finds and mends the same where no cell can have one. The dependent whose owner is gone is
+// kept there by a freeze, which such a cell cannot have either.
+func TestEachClassInCellsWithoutAFence(t *testing.T) {
+	b := newBed(t)
+	for name, config := range b.configs {
+		sandboxtest.Reach(t, b.rcp, name, config, sandboxtest.Unfenced(t, config))
+	}
+	eachClass(t, slices.DeleteFunc(plants(), func(p plant) bool { return p.name == "orphaned dependent" }))
 }
 
 func (b *bed) exactly(r *verify.Result, want planted) bool {
