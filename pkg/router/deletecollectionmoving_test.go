@@ -101,14 +101,17 @@ func TestACollectionIsDeletedThroughAMoveWithoutAFence(t *testing.T) {
 	label := func(value string) []byte {
 		return []byte(`{"metadata":{"labels":{"` + v1alpha1.LabelRebalanceStatus + `":` + value + `}}}`)
 	}
+	b.layDependent(t, "cell-2", ns, "dependent", v1alpha1.Incoming) // before there is a tombstone, as in a move
 	if _, err := in1.ReplicationControllers(ns).Patch(t.Context(), "dependent", types.MergePatchType, label(`"migrated"`), metav1.PatchOptions{}); err != nil {
 		t.Error(err)
 	}
-	b.layDependent(t, "cell-2", ns, "dependent", "")
+	in2 := kube(t, fence.AsMover(b.cells["cell-2"])).CoreV1()
+	if _, err := in2.ReplicationControllers(ns).Patch(t.Context(), "dependent", types.MergePatchType, label("null"), metav1.PatchOptions{}); err != nil {
+		t.Error(err)
+	}
 	if _, err := in1.ConfigMaps(ns).Patch(t.Context(), "c-arrives", types.MergePatchType, label(`"migrated"`), metav1.PatchOptions{}); err != nil {
 		t.Error(err)
 	}
-	in2 := kube(t, fence.AsMover(b.cells["cell-2"])).CoreV1()
 	if _, err := in2.ConfigMaps(ns).Patch(t.Context(), "c-arrives", types.MergePatchType, label("null"), metav1.PatchOptions{}); err != nil {
 		t.Error(err)
 	}
