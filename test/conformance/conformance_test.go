@@ -76,7 +76,7 @@ func TestMain(m *testing.M) {
 	flag.StringVar(&o.focus, "focus", "", "Run only specs of the file whose names match this regular expression")
 	flag.BoolVar(&o.short, "selection-short", false, "Run only the short selection")
 	flag.IntVar(&o.shards, "shards", 1, "Number of processes over which specs that tolerate company are spread")
-	flag.IntVar(&o.shard, "shard", 0, "Which of the shards to run, from 0; the number of shards: those that must be alone")
+	flag.IntVar(&o.shard, "shard", 0, "Which of the shards to run, from 0; their number: those to be alone; one more: the slow")
 	flag.DurationVar(&o.limit, "limit", 2*time.Minute, "Longest time of one step (set-up, body, each clean-up) of a spec")
 	flag.Parse()
 

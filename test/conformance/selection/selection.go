@@ -17,6 +17,8 @@ const (
 	shortMark = "* "
 	// serialMark stands in the names of specs that have to be alone on a control plane.
 	serialMark = "[Serial]"
+	// slowMark stands in the names of specs that take minutes, in which they wait more than they ask.
+	slowMark = "[Slow]"
 	// reasonMark separates the name of an excused spec from the reason.
 	reasonMark = " | "
 )
@@ -67,17 +69,23 @@ func Selected(specs []Spec, short bool, focus *regexp.Regexp) []Spec {
 }
 
 // Shard is one part of specs that are spread over several processes against one control plane. Shards 0 to
-// of-1 may run at the same time; shard number of holds the specs that have to be alone.
+// of-1 may run at the same time; shard number of holds the specs that have to be alone, and the one after it
+// those that take minutes, which nearly always wait and so leave even these alone.
 func Shard(specs []Spec, shard, of int) []Spec {
 	var part []Spec
 	company := 0
 	for _, spec := range specs {
-		mine := shard == of
-		if !strings.Contains(spec.Name, serialMark) {
-			mine = shard == company%of
+		var at int
+		switch {
+		case strings.Contains(spec.Name, serialMark):
+			at = of
+		case strings.Contains(spec.Name, slowMark):
+			at = of + 1
+		default:
+			at = company % of
 			company++
 		}
-		if mine {
+		if at == shard {
 			part = append(part, spec)
 		}
 	}

@@ -40,8 +40,10 @@ func TestSpecs(t *testing.T) {
 }
 
 func TestEachSpecIsInOneShard(t *testing.T) {
-	specs := []selection.Spec{{Name: "a"}, {Name: "b [Serial]"}, {Name: "c"}, {Name: "d"}, {Name: "e [Serial]"}}
-	want := [][]selection.Spec{{specs[0], specs[3]}, {specs[2]}, {specs[1], specs[4]}}
+	specs := []selection.Spec{
+		{Name: "a"}, {Name: "b [Serial]"}, {Name: "c [Slow]"}, {Name: "d"}, {Name: "e"}, {Name: "f [Serial] [Slow]"},
+	}
+	want := [][]selection.Spec{{specs[0], specs[4]}, {specs[3]}, {specs[1], specs[5]}, {specs[2]}}
 	for shard := range want {
 		if diff := cmp.Diff(want[shard], selection.Shard(specs, shard, 2)); diff != "" {
 			t.Errorf("shard %d, -want +got:\n%s", shard, diff)
