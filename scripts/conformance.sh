@@ -18,8 +18,9 @@ readonly module=$PWD/test/conformance out=$PWD/bin/conformance
 readonly left=3
 # Processes that run specs at the same time.
 readonly shards=3
-# Longest time of a step of a spec, and of one that upstream calls slow: it may wait ten minutes.
-readonly limit=${CONFORMANCE_LIMIT:-2m} slow_limit=12m
+# Longest time of a step of a spec: one watches for a minute and a half that nothing is deleted, half a minute after
+# the garbage collector has come to know the kind. And of one that upstream calls slow: it may wait ten minutes.
+readonly limit=${CONFORMANCE_LIMIT:-3m} slow_limit=12m
 
 selection=() focus=
 while (($#)); do

@@ -78,7 +78,7 @@ func TestMain(m *testing.M) {
 	flag.BoolVar(&o.short, "selection-short", false, "Run only the short selection")
 	flag.IntVar(&o.shards, "shards", 1, "Number of processes over which specs that tolerate company are spread")
 	flag.IntVar(&o.shard, "shard", 0, "Which of the shards to run, from 0; their number: those to be alone; one more: the slow")
-	flag.DurationVar(&o.limit, "limit", 2*time.Minute, "Longest time of one step (set-up, body, each clean-up) of a spec")
+	flag.DurationVar(&o.limit, "limit", 3*time.Minute, "Longest time of one step (set-up, body, each clean-up) of a spec")
 	flag.Parse()
 
 	testfiles.AddFileSource(e2etestingmanifests.GetE2ETestingManifestsFS())
