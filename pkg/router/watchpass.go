@@ -17,7 +17,7 @@ import (
 // then nobody could connect.
 func (h *handler) pass(w http.ResponseWriter, r *http.Request, plane *upstream.ControlPlane) {
 	info, ok := request.RequestInfoFrom(r.Context())
-	if ok && plane.Name() == route.RCP && asksForToken(info) {
+	if ok && asksForToken(info) && plane.Name() == route.RCP {
 		if err := h.refuseFarBound(w, r, info); err != nil {
 			h.refuse(w, r, err)
 			return
