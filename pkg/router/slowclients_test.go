@@ -77,7 +77,7 @@ func idle(address string) error {
 			return err
 		}
 		if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-			return fmt.Errorf("connection %d is open: %v", i, err)
+			return fmt.Errorf("connection %d is open: %w", i, err)
 		}
 	}
 	return nil
