@@ -115,7 +115,7 @@ newcomer: build ## a fresh clone, README's commands and nothing else, and nothin
 	go test ./test/newcomer -count=1 -v -timeout 3h -args -clone
 
 .PHONY: conformance
-conformance: build ## Kubernetes' own specs, directly and through the router: 15 minutes (CONFORMANCE=--short: 3)
+conformance: build ## Kubernetes' own specs, directly and through the router: 20 minutes (CONFORMANCE=--short: 3)
 	@scripts/conformance.sh $(CONFORMANCE)
 
 .PHONY: lint

@@ -28,7 +28,7 @@ cache=${KUBECELL_BUILD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kubectl-cell/build
 mkdir -p "$cache" "$(dirname "$out")"
 cached=$cache/$name-$(content_hash)
 if [[ ! -x $cached ]]; then
-  echo 'building the conformance specs: 3 minutes on 2 cores once the control plane is built, 8 without' >&2
+  echo 'building the conformance specs: 5 to 7 minutes on 2 cores once the control plane is built, 10 to 12 without' >&2
   trap 'rm -f "$cached.$$"' EXIT
   go test -c -ldflags '-s -w' -o "$cached.$$" .
   chmod a-w "$cached.$$"
