@@ -122,12 +122,19 @@ func (a answered) deletedUID() string {
 
 // hasFinalizers says whether the object in the answer has any.
 func (a answered) hasFinalizers() bool {
-	var object metav1.PartialObjectMetadata
+	object, read := a.metadata()
+	return !read || len(object.Finalizers) > 0
+}
+
+// metadata is that of the object, false where it cannot be read.
+func (a answered) metadata() (object metav1.PartialObjectMetadata, read bool) {
 	if strings.HasPrefix(a.contentType, runtime.ContentTypeProtobuf) {
 		// The metadata is field 1 of every kind. Items of a list come without an envelope.
-		return !decodeProtobuf(a.body, &object) && object.Unmarshal(a.body) != nil || len(object.Finalizers) > 0
+		read = decodeProtobuf(a.body, &object) || object.Unmarshal(a.body) == nil
+	} else {
+		read = json.Unmarshal(a.body, &object) == nil
 	}
-	return json.Unmarshal(a.body, &object) != nil || len(object.Finalizers) > 0
+	return object, read
 }
 
 func decodeProtobuf(body []byte, into interface{ Unmarshal([]byte) error }) bool {

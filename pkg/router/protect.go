@@ -40,6 +40,8 @@ type protected struct {
 	// name of the object, empty before the answer to a create.
 	name string
 	rule placement.KeyRule
+	// before is the object as it was seen before the write, nil where nobody looked or there was none.
+	before *metav1.PartialObjectMetadata
 }
 
 // protection is nil for a request that changes nothing which may be protected. Of objects without a place of their own
@@ -64,11 +66,11 @@ func (p *protected) foresee(r *http.Request) error {
 	if away == nil {
 		return nil
 	}
-	of, err := p.labels(r, name)
+	object, err := p.object(r, name)
 	if err != nil {
 		return err
 	}
-	if p.state.Snapshot.Protection.Of(p.info.Namespace, of) != v1alpha1.ProtectionStrict {
+	if p.state.Snapshot.Protection.Of(p.info.Namespace, object.Labels) != v1alpha1.ProtectionStrict {
 		return nil
 	}
 	refusal := apierrors.NewServiceUnavailable(fmt.Sprintf("nothing was written: the object is protected strictly, and %v", away))
@@ -110,23 +112,28 @@ func (p *protected) away(homes []string) error {
 	return nil
 }
 
-// labels are those of the object as it is, and of a new one those in the request as far as they can be read.
-func (p *protected) labels(r *http.Request, name string) (map[string]string, error) {
+// object is the metadata of the object as it is, and of a new one that in the request.
+func (p *protected) object(r *http.Request, name string) (*metav1.PartialObjectMetadata, error) {
 	ctx, cancel := inTime(r.Context())
 	defer cancel()
 	body, err := p.get(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	if body == nil && r.Body != nil && p.info.Verb == "create" {
-		if body, err = io.ReadAll(r.Body); err != nil {
-			return nil, apierrors.NewBadRequest("read body: " + err.Error())
-		}
-		r.Body = io.NopCloser(bytes.NewReader(body))
+	if body != nil {
+		object, _ := answeredBy(runtime.ContentTypeJSON, body).metadata()
+		p.before = &object
+		return &object, nil
 	}
-	var object metav1.PartialObjectMetadata
-	_ = json.Unmarshal(body, &object) // of another form nothing is known
-	return object.Labels, nil
+	if r.Body == nil || p.info.Verb == "delete" {
+		return &metav1.PartialObjectMetadata{}, nil
+	}
+	if body, err = io.ReadAll(r.Body); err != nil {
+		return nil, apierrors.NewBadRequest("read body: " + err.Error())
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	object, _ := answeredBy(r.Header.Get("Content-Type"), body).metadata() // a patch that is no object makes none
+	return &object, nil
 }
 
 // store stores the envelope of what a write has made, before the client is answered. The error is what the client gets
@@ -164,11 +171,11 @@ func (p *protected) keep(ctx context.Context, said answered) (v1alpha1.Protectio
 		// Where the answer does not say what the object is now. Its policy is known before a backup cell is asked, which may
 		// take all the time that there is.
 		if body, err = p.get(ctx, p.name); err != nil {
-			return p.state.Snapshot.Protection.Of(p.info.Namespace, nil), err
+			return p.policyBy(said, nil), err
 		}
 	}
 	if body == nil {
-		return p.follow(ctx, homes)
+		return p.follow(ctx, homes, said)
 	}
 	return p.putFor(ctx, homes, body)
 }
@@ -184,7 +191,7 @@ func (p *protected) putFor(ctx context.Context, homes []string, body []byte) (v1
 
 // follow drops the envelopes of an object that is gone. They are looked at before the object is once more: what is gone
 // then was gone with what they hold.
-func (p *protected) follow(ctx context.Context, homes []string) (v1alpha1.ProtectionPolicy, error) {
+func (p *protected) follow(ctx context.Context, homes []string, said answered) (v1alpha1.ProtectionPolicy, error) {
 	before := make([]*corev1.Secret, len(homes))
 	var failed error
 	for i, home := range homes {
@@ -193,7 +200,7 @@ func (p *protected) follow(ctx context.Context, homes []string) (v1alpha1.Protec
 			failed = errors.Join(failed, err)
 		}
 	}
-	policy := p.policyOf(before)
+	policy := p.policyBy(said, before)
 	if failed != nil && ctx.Err() != nil {
 		return policy, failed
 	}
@@ -204,7 +211,7 @@ func (p *protected) follow(ctx context.Context, homes []string) (v1alpha1.Protec
 	case body != nil:
 		return p.putFor(ctx, homes, body)
 	case policy == "":
-		return "", failed
+		return "", nil
 	}
 	for i, home := range homes {
 		if before[i] != nil {
@@ -214,8 +221,17 @@ func (p *protected) follow(ctx context.Context, homes []string) (v1alpha1.Protec
 	return policy, failed
 }
 
-// policyOf is that of an object that is gone, by the labels in its envelopes.
-func (p *protected) policyOf(envelopes []*corev1.Secret) v1alpha1.ProtectionPolicy {
+// policyBy is that of an object which cannot be read: by the labels in the answer to the write, or by those of before if it
+// changes none, or by those in an envelope. Where nobody knows them it is the strictest that the object may have.
+func (p *protected) policyBy(said answered, envelopes []*corev1.Secret) v1alpha1.ProtectionPolicy {
+	if p.info.Subresource == "" || p.info.Subresource == "status" {
+		if object, read := said.metadata(); read && object.UID != "" {
+			return p.state.Snapshot.Protection.Of(p.info.Namespace, object.Labels)
+		}
+	}
+	if p.before != nil && (p.info.Verb == "delete" || p.info.Subresource != "") {
+		return p.state.Snapshot.Protection.Of(p.info.Namespace, p.before.Labels)
+	}
 	for _, secret := range envelopes {
 		if secret == nil {
 			continue
@@ -224,7 +240,7 @@ func (p *protected) policyOf(envelopes []*corev1.Secret) v1alpha1.ProtectionPoli
 			return p.policyFor(opened.Object)
 		}
 	}
-	return p.state.Snapshot.Protection.Of(p.info.Namespace, nil)
+	return p.state.Snapshot.Protection.Strictest(p.info.Namespace)
 }
 
 func (p *protected) policyFor(body []byte) v1alpha1.ProtectionPolicy {

@@ -48,6 +48,24 @@ func (p Protection) Of(namespace string, of map[string]string) v1alpha1.Protecti
 	return ""
 }
 
+// Strictest is the strictest policy that an object in a namespace may have: that of one whose labels nobody knows. Rules
+// that come after one for the whole namespace are never asked.
+func (p Protection) Strictest(namespace string) v1alpha1.ProtectionPolicy {
+	var strictest v1alpha1.ProtectionPolicy
+	for _, rule := range p.rules {
+		if !rule.in(namespace) {
+			continue
+		}
+		if strictest == "" || rule.policy == v1alpha1.ProtectionStrict {
+			strictest = rule.policy
+		}
+		if rule.selector.Empty() {
+			break
+		}
+	}
+	return strictest
+}
+
 // May says whether an object in a namespace may be protected, whatever its labels.
 func (p Protection) May(namespace string) bool {
 	return slices.ContainsFunc(p.rules, func(r protectionRule) bool { return r.in(namespace) })

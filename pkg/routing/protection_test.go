@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"slices"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,6 +20,13 @@ func TestTheFirstRuleThatMatchesProtects(t *testing.T) {
 		t.Fatal(err)
 	}
 	gold := map[string]string{"tier": "gold"}
+	for namespace, want := range map[string]v1alpha1.ProtectionPolicy{
+		"bank": v1alpha1.ProtectionStrict, "shop": v1alpha1.ProtectionDegrade, "zoo": "",
+	} {
+		if got := s.Protection.Strictest(namespace); got != want {
+			t.Errorf("%s, labels that nobody knows: policy %q; want %q", namespace, got, want)
+		}
+	}
 	for _, test := range []struct {
 		namespace string
 		labels    map[string]string
@@ -35,6 +43,11 @@ func TestTheFirstRuleThatMatchesProtects(t *testing.T) {
 	}
 	if !s.Protection.May("shop") || s.Protection.May("zoo") {
 		t.Error("what may be protected is not what the rules name")
+	}
+	// No rule counts behind one for all of the namespace.
+	slices.Reverse(ring.Spec.Protection)
+	if s, err = Successor(s, ring); err != nil || s.Protection.Strictest("bank") != v1alpha1.ProtectionDegrade {
+		t.Errorf("behind a rule for the whole namespace: %v, %v", s, err)
 	}
 	// A rule that comes later is followed; one that makes no sense protects too much, and holds up no ring.
 	ring.Spec.Protection = []v1alpha1.ProtectionRule{{Selector: &metav1.LabelSelector{}}}
