@@ -62,8 +62,8 @@ type object struct {
 	elsewhere bool
 	// unsaved is what the backup says that it has no copy of in its newest state; nil for nothing.
 	unsaved *mirror.Unprotected
-	// refused is what the backup says that it has a copy of which its cell would not take; nil for nothing.
-	refused *mirror.Unprotected
+	// refused is what the backup says that it has a copy of which its cell would not take, one for each such cell.
+	refused []*mirror.Unprotected
 	// writes are the newest that any router acknowledged, by UID.
 	writes map[string]ledger.Entry
 	// copies can be promoted, others cannot: the ring names another cell than theirs.
@@ -125,7 +125,7 @@ func newJoin(f *Facts, before, after *routing.Snapshot) *join {
 	for i := range f.Unprotected {
 		u := &f.Unprotected[i]
 		if o := j.object(u.Group, u.Resource, u.Namespace, u.Name); u.Envelope {
-			o.refused = u
+			o.refused = append(o.refused, u)
 		} else {
 			o.unsaved = u
 		}
@@ -254,7 +254,8 @@ func (o *object) newest() (uid string, write ledger.Entry, alive bool) {
 	return uid, write, alive
 }
 
-// best is the copy that counts, nil for none. uid is "" where no router knows of a write.
+// best is the copy that counts, nil for none: the newest of those that their cells would take, if there is one. uid is ""
+// where no router knows of a write.
 func (o *object) best(uid string) *located {
 	var best *located
 	for i := range o.copies {
@@ -262,7 +263,9 @@ func (o *object) best(uid string) *located {
 		if uid != "" && string(c.Header.UID) != uid {
 			continue
 		}
-		if best == nil || number(c.Header.ResourceVersion) > number(best.Header.ResourceVersion) {
+		worse, refused := o.wouldRefuse(best), o.wouldRefuse(c)
+		if best == nil || worse && !refused ||
+			worse == refused && number(c.Header.ResourceVersion) > number(best.Header.ResourceVersion) {
 			best = c
 		}
 	}
@@ -270,8 +273,10 @@ func (o *object) best(uid string) *located {
 }
 
 // wouldRefuse says whether the cell of a copy, when it was asked last, would not have taken the object in it.
-func (o *object) wouldRefuse(best *located) bool {
-	return best != nil && o.refused != nil && best.cell == o.refused.Backup && string(best.Header.UID) == o.refused.UID
+func (o *object) wouldRefuse(c *located) bool {
+	return c != nil && slices.ContainsFunc(o.refused, func(u *mirror.Unprotected) bool {
+		return c.cell == u.Backup && string(c.Header.UID) == u.UID
+	})
 }
 
 // finish counts, and adds what is said of routers and survivors.

@@ -27,6 +27,8 @@ type attempt struct {
 	meta metav1.PartialObjectMetadata
 	// waiting are the envelopes that wait for this one.
 	waiting []string
+	// instead says that the twin of this envelope comes first, and cannot be promoted.
+	instead bool
 	result  Result
 }
 
@@ -58,6 +60,16 @@ func (a *attempt) run(ctx context.Context) (result Result, again bool) {
 			return a.exists(ctx)
 		}
 		return a.failed(failed), false
+	}
+	if a.instead {
+		if retired, err := a.retire(ctx); err != nil {
+			return a.result.with(Unavailable, err.Error(), err), false
+		} else if !retired {
+			if err := made.Remove(ctx); err != nil {
+				return a.failed(migration.Failed(err)), false
+			}
+			return a.result, true
+		}
 	}
 	version, err := a.cell.commit(ctx, a.secret, made.UID())
 	switch {
@@ -149,7 +161,7 @@ func (a *attempt) exists(ctx context.Context) (result Result, again bool) {
 		return a.failed(migration.Failed(err)), false
 	case found == nil || found.Status() == v1alpha1.Incoming:
 		return a.result, true
-	case epoch(found.PlacementEpoch()) > epoch(a.meta.Annotations[v1alpha1.AnnotationPlacementEpoch]):
+	case number(found.PlacementEpoch()) > number(a.meta.Annotations[v1alpha1.AnnotationPlacementEpoch]):
 		return a.drop(ctx, "the object has moved here since")
 	}
 	if made, err := a.remade(ctx, found); made || err != nil {
@@ -161,10 +173,11 @@ func (a *attempt) exists(ctx context.Context) (result Result, again bool) {
 	return a.result.with(Conflict, "the cell has an object of that name which is no copy", nil), false
 }
 
-func epoch(text string) int64 {
+// number is an epoch or a version, 0 where there is none.
+func number(text string) int64 {
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		return 0 // it never moved
+		return 0
 	}
 	return n
 }

@@ -8,7 +8,8 @@
 //	stated     object     the status, where that is a subresource and differs
 //	verified   -          nothing: the server's answer equals the envelope
 //	committed  envelope   annotation promoted=<UID of the copy>; only for the version that was read
-//	untwinned  envelope   during a rebalance: its twin in the other cell of the key is deleted
+//	untwinned  envelope   during a rebalance: its twin in the other cell of the key is deleted; before the commit, where
+//	                      the twin would have come first and cannot be promoted
 //	revealed   object     no label, no marks; managedFields as they were; only for the version that was read
 //	deleted    object     where it was being deleted when its cell died, that is asked for again
 //	cleared    envelope   deleted
@@ -26,16 +27,19 @@
 //
 // Owners are promoted before what they own, which names them by their new UIDs.
 //
-// During a rebalance a key may have an envelope in both of its cells. The one where the key moves from is promoted, and
-// the move takes its way; the other one only where nothing else holds the object. An object that is in either of
-// the cells already has moved there: its envelope is what it was before, and is dropped.
+// During a rebalance a key may have an envelope in both of its cells. The newer one is promoted, of equal ones that where the
+// key moves from, and the move takes its way; the other one only where that cannot be: it is damaged, say, or its cell refuses
+// the object. Then it is deleted before the other one is committed, in the version that was read: what kept it back may end,
+// and of the two one alone is ever committed. An object that is in either of the cells already has moved there: its
+// envelope is what it was before, and is dropped.
 //
 // Invariants: an object without a mark of package migration is neither overwritten nor deleted; an envelope is
-// deleted only after what it holds was revealed, or where something newer is known; one whose object cannot be made stays,
-// and its [Result] says why.
+// deleted only after what it holds was revealed, where something newer is known, or where the copy of its twin is staged; one
+// whose object cannot be made stays, and its [Result] says why.
 //
 // Not promised: that the cell that is promoted from is dead, which is the failover's part, and that nobody deletes
-// incoming copies meanwhile: a rebalance stands still.
+// incoming copies meanwhile: a rebalance stands still. Nor that an envelope can take the place of its twin where the owner of
+// what it holds was promoted in the other cell.
 //
 // Start reading at [Promoter.Promote].
 package promotion

@@ -53,6 +53,8 @@ type Result struct {
 	Message string
 	// Err is the cause where there is one.
 	Err error
+	// twin is the other cell of a key that moves, "" where it does not, or where the envelope there was tried before.
+	twin string
 }
 
 // Done says whether nothing is left to do for the envelope.
@@ -62,6 +64,9 @@ func (r Result) Done() bool {
 
 // Retryable says whether the same call may succeed later although nobody does anything.
 func (r Result) Retryable() bool { return r.Outcome == Unavailable }
+
+// unfit says whether the envelope can never be promoted as things are, while nothing else holds the object in its cell.
+func (r Result) unfit() bool { return !r.Done() && !r.Retryable() && r.Outcome != Conflict }
 
 // String is for logs and answers: why the object is not there.
 func (r Result) String() string {

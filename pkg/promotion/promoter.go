@@ -28,14 +28,30 @@ type Promoter struct {
 	Room func(ctx context.Context, cell, namespace string, refusal error) bool
 }
 
-// Promote makes the envelope of that name in a cell the object again, from whatever state earlier calls have left it in.
+// Promote makes the envelope of that name in a cell the object again, from whatever state earlier calls have left it in. Of a
+// key that moves that may become of the envelope in the other cell, where this one has to stay.
 func (p *Promoter) Promote(ctx context.Context, cell, name string) Result {
-	return p.promote(ctx, cell, name, nil, nil)
+	return p.either(ctx, cell, name, nil)
 }
 
 // PromoteSecret does so for an envelope that was read already.
 func (p *Promoter) PromoteSecret(ctx context.Context, cell string, secret *corev1.Secret) Result {
-	return p.promote(ctx, cell, secret.Name, secret, nil)
+	return p.either(ctx, cell, secret.Name, secret)
+}
+
+// either promotes an envelope or, where that has to stay, its twin.
+func (p *Promoter) either(ctx context.Context, cell, name string, secret *corev1.Secret) Result {
+	result := p.promote(ctx, cell, name, secret, nil)
+	if !result.unfit() || result.twin == "" {
+		return result
+	}
+	switch of := p.promote(ctx, result.twin, name, nil, nil); {
+	case of.Outcome == Promoted, of.Retryable():
+		return of
+	case of.Done():
+		return p.promote(ctx, cell, name, nil, nil) // with its twin it may be gone
+	}
+	return result
 }
 
 // promote is told which envelopes wait for this one, from the first on.
@@ -85,6 +101,11 @@ func (p *Promoter) begin(c *Cell, secret *corev1.Secret, waiting []string) (*att
 		return nil, result.with(Corrupt, err.Error(), err)
 	}
 	result.Object = header.String()
+	if place, _ := p.Snapshot.Table.LookupKey(header.Unit); place.Moves() {
+		if result.twin = place.Old(); result.twin == c.Name {
+			result.twin = place.New()
+		}
+	}
 	if !p.belongs(c.Name, &header) {
 		return nil, result.with(Elsewhere, fmt.Sprintf("it is a copy from cell %s for cell %s", header.SourceCell, header.BackupCell), nil)
 	}

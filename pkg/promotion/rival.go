@@ -53,41 +53,105 @@ func (a *attempt) rival(ctx context.Context) (result Result, again, decided bool
 	case state == "", state == v1alpha1.Migrating:
 		result, again = a.drop(ctx, "the object is in cell "+other.Name)
 		return result, again, true
-	case !from || state == v1alpha1.Migrated:
+	case state == v1alpha1.Migrated:
 		return a.result, false, false
 	}
-	// Where the key moves from comes first.
+	first, err := a.comesFirst(ctx, other, from)
+	if err != nil {
+		return a.result.with(Unavailable, err.Error(), err), false, true
+	}
+	if !first {
+		return a.result, false, false
+	}
 	of := a.promote(ctx, other.Name, a.secret.Name, nil, a.waiting)
 	switch {
 	case of.Outcome == None, of.Outcome == Elsewhere:
 		return a.result, false, false
 	case of.Done():
 		return a.result, true, true // this envelope went with it, or is of no use any more
+	case of.unfit():
+		a.instead, a.result.twin = true, ""
+		return a.result, false, false
 	}
 	return of, false, true
 }
 
-// untwin deletes the envelope of the same object in the other cell of a key that moves, before the object shows: it
-// must not be made again should somebody delete it.
+// comesFirst says whether the twin of the envelope is to be promoted rather than this one: the one that was committed is,
+// then the one with the newer state, then the one where the key moves from.
+func (a *attempt) comesFirst(ctx context.Context, other *Cell, from bool) (bool, error) {
+	twin, header, err := a.twin(ctx, other)
+	if twin == nil || err != nil {
+		return false, err
+	}
+	if header.Promoted != "" {
+		return true, nil
+	}
+	if header.SourceCell == a.envelope.SourceCell && header.ResourceVersion != a.envelope.ResourceVersion {
+		return number(header.ResourceVersion) > number(a.envelope.ResourceVersion), nil
+	}
+	return from, nil
+}
+
+// twin is the envelope of the same object in the other cell of a key that moves, nil where there is none. What has its name
+// and is no twin is none.
+func (a *attempt) twin(ctx context.Context, other *Cell) (*metav1.PartialObjectMetadata, envelope.Header, error) {
+	found, err := other.meta.Get(ctx, a.secret.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, envelope.Header{}, nil
+	}
+	if err != nil {
+		return nil, envelope.Header{}, fmt.Errorf("read the twin of the envelope in cell %s: %w", other.Name, err)
+	}
+	header, err := envelope.HeaderOf(&corev1.Secret{ObjectMeta: found.ObjectMeta})
+	if err != nil || !a.belongs(other.Name, &header) {
+		return nil, envelope.Header{}, nil //nolint:nilerr // what is no twin stays, whatever it is
+	}
+	return found, header, nil
+}
+
+// untwin deletes the twin of the envelope before the object shows: it must not be made again should somebody delete it.
 func (a *attempt) untwin(ctx context.Context) error {
 	other, _, err := a.other()
 	if err != nil || other == nil {
 		return err
 	}
-	twin, err := other.meta.Get(ctx, a.secret.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("read the twin of the envelope in cell %s: %w", other.Name, err)
-	}
-	header, err := envelope.HeaderOf(&corev1.Secret{ObjectMeta: twin.ObjectMeta})
-	if err != nil || !a.belongs(other.Name, &header) {
-		return nil //nolint:nilerr // what is no twin stays, whatever it is
+	twin, _, err := a.twin(ctx, other)
+	if twin == nil || err != nil {
+		return err
 	}
 	if err := other.drop(ctx, twin, ""); err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 		return fmt.Errorf("delete the twin of the envelope in cell %s: %w", other.Name, err)
 	}
 	a.report(Untwinned, other, a.result.Object)
 	return nil
+}
+
+// retire deletes the twin that cannot be promoted before this envelope is committed: what kept it back may be gone by now,
+// and of the two one alone may ever be. It is false where somebody has promoted the twin.
+func (a *attempt) retire(ctx context.Context) (bool, error) {
+	other, _, err := a.other()
+	if err != nil {
+		return false, err
+	}
+	twin, header, err := a.twin(ctx, other)
+	switch {
+	case err != nil:
+		return false, err
+	case twin == nil:
+		return true, nil // and this one with it, if it was promoted
+	case header.Promoted != "":
+		return false, nil
+	}
+	err = other.drop(ctx, twin, twin.ResourceVersion)
+	switch {
+	case apierrors.IsConflict(err):
+		return false, nil
+	case err != nil && !apierrors.IsNotFound(err):
+		return false, fmt.Errorf("delete the twin of the envelope in cell %s: %w", other.Name, err)
+	}
+	a.report(Untwinned, other, a.result.Object)
+	if left, err := a.mover(other).Staged(ctx, other.Name, a.original); err == nil && left != nil {
+		_ = left.Remove(ctx) // a copy that was not finished. Should it stay, a create removes it.
+	}
+	return true, nil
 }

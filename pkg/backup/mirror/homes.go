@@ -13,3 +13,20 @@ func counts(snap *routing.Snapshot, class placement.Class, cell, unit string) bo
 	place, placed := snap.Table.LookupKey(unit)
 	return placed && (place.Old() == cell || place.New() == cell)
 }
+
+// refusedBeside are the backup cells of a refused item that would not take the object either, beside the one that its refusal
+// is of: while a rebalance runs it may have two.
+func (m *Mirror) refusedBeside(it *item) []string {
+	f := it.refusal
+	if !f.stored {
+		return nil
+	}
+	primary, unit := m.primary(it)
+	var out []string
+	for _, home := range m.snapshot().Homes(primary.stream.cell.name, unit) {
+		if last := it.proven[home]; home != f.cell && last.refused && last.uid == f.uid {
+			out = append(out, home)
+		}
+	}
+	return out
+}

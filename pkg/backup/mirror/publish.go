@@ -118,8 +118,8 @@ func (m *Mirror) backedUp() bool {
 	return ring != nil && len(ring.Members()) > 1
 }
 
-// unprotected names the objects without a use in a failover, by the cells that have them. Those that are named hold up
-// their marks no longer. Of the others those that have an envelope are counted.
+// unprotected names the objects without a use in a failover, by the cells that have them, once for each cell that would not take
+// what it has of them. Those that are named hold up their marks no longer. Of the others those that have an envelope are counted.
 func (m *Mirror) unprotected() (named map[string][]Unprotected, unnamed map[string]int64) {
 	m.inherit()
 	named, unnamed = map[string][]Unprotected{}, map[string]int64{}
@@ -142,6 +142,15 @@ func (m *Mirror) unprotected() (named map[string][]Unprotected, unnamed map[stri
 			Object: it.id.String(), Group: it.id.group, Resource: it.id.resource, Namespace: it.id.namespace, Name: it.id.name,
 			UID: string(f.uid), Backup: f.cell, Reason: f.reason, Message: clip(f.message), Since: f.since.UTC(), Envelope: f.stored,
 		})
+		for _, home := range m.refusedBeside(it) {
+			if len(named[cell]) == listLimit {
+				unnamed[cell]++
+				break
+			}
+			beside := named[cell][len(named[cell])-1]
+			beside.Backup, beside.Message = home, ""
+			named[cell] = append(named[cell], beside)
+		}
 		if !f.listed {
 			f.listed = true
 			m.schedule(it, false)

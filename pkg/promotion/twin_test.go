@@ -1,0 +1,210 @@
+package promotion_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/envelope"
+	"github.com/kubecell/kubectl-cell/pkg/promotion"
+)
+
+// damaged changes the payload of an envelope, or puts it right again.
+func damaged(s *corev1.Secret) { s.Data[envelope.DataKey][20] ^= 1 }
+
+// TestAnUnfitTwin gives way to the other envelope of the key, in whichever cell the promotion begins.
+func TestAnUnfitTwin(t *testing.T) {
+	for name, test := range map[string]struct {
+		unfit, fit string
+		spoil      func(*corev1.Secret)
+	}{
+		"damaged where it moves from": {heir, next, damaged},
+		"refused where it moves from": {heir, next, nil},
+		"damaged where it moves to":   {next, heir, damaged},
+	} {
+		for _, from := range []string{heir, next} {
+			t.Run(name+" "+from, func(t *testing.T) {
+				b := newBed(t)
+				b.ring(heir, next)
+				before := b.make(dead, configMaps, `{metadata: {name: x}, data: {a: b}}`)
+				b.seal(test.fit, configMaps, before)
+				var sealed string
+				if test.spoil != nil {
+					sealed = b.seal(test.unfit, configMaps, before, test.spoil)
+				} else {
+					b.quota()
+					sealed = b.seal(test.unfit, configMaps, before)
+				}
+				if result := b.promoter(nil).Promote(t.Context(), from, sealed); !result.Done() {
+					t.Errorf("%+v", result)
+				}
+				b.promoted(test.fit, configMaps, before, sealed, nil)
+				if b.sealed(test.unfit, sealed) || b.get(test.unfit, configMaps, "x") != nil {
+					t.Errorf("%s still has something of it", test.unfit)
+				}
+			})
+		}
+	}
+}
+
+// TestOfTwoTwinsTheNewerCounts wherever it is, and wherever the promotion begins: the cells get their envelopes one after the
+// other.
+func TestOfTwoTwinsTheNewerCounts(t *testing.T) {
+	for _, in := range []string{heir, next} {
+		for _, from := range []string{heir, next} {
+			t.Run(in+" "+from, func(t *testing.T) {
+				b := newBed(t)
+				b.ring(heir, next)
+				older := b.make(dead, configMaps, `{metadata: {name: x}, data: {a: b}}`)
+				patch := []byte(`{"data":{"a":"c"}}`)
+				newer, err := b.in(dead, configMaps).Patch(t.Context(), "x", types.MergePatchType, patch, metav1.PatchOptions{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				states := map[string]*unstructured.Unstructured{heir: older, next: older}
+				states[in] = newer
+				sealed := b.seal(heir, configMaps, states[heir])
+				b.seal(next, configMaps, states[next])
+				if result := b.promoter(nil).Promote(t.Context(), from, sealed); !result.Done() {
+					t.Errorf("%+v", result)
+				}
+				b.promoted(in, configMaps, newer, sealed, nil)
+				for _, cell := range []string{heir, next} {
+					if there := b.get(cell, configMaps, "x") != nil; b.sealed(cell, sealed) || there != (cell == in) {
+						t.Errorf("%s has the object: %t, or an envelope of it", cell, there)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestWhatIsOwnedGoesWhereItsOwnerCan: the owner's envelope is damaged where their keys move from.
+func TestWhatIsOwnedGoesWhereItsOwnerCan(t *testing.T) {
+	b := newBed(t)
+	b.ring(heir, next)
+	owner := b.make(dead, configMaps, `{metadata: {name: x}}`)
+	child := b.make(dead, secrets, `metadata: {name: child`+ownedBy(configMaps, owner)+`}`)
+	sealedOwner := b.seal(heir, configMaps, owner, damaged)
+	b.seal(next, configMaps, owner)
+	sealed := b.seal(heir, secrets, child)
+	b.seal(next, secrets, child)
+	b.promote(heir, sealed, promotion.Promoted)
+	made := b.promoted(next, configMaps, owner, sealedOwner, nil)
+	b.promoted(next, secrets, child, sealed, map[string]string{string(owner.GetUID()): string(made.GetUID())})
+	if b.sealed(heir, sealed) || b.sealed(heir, sealedOwner) || b.get(heir, secrets, "child") != nil {
+		t.Error("the cell that they move from still has something of them")
+	}
+}
+
+// shows says whether a cell has the object, and not a copy of it.
+func (b *bed) shows(cell, name string) bool {
+	o := b.get(cell, configMaps, name)
+	return o != nil && o.GetLabels()[v1alpha1.LabelRebalanceStatus] == ""
+}
+
+// TestATwinThatGaveWay and a promotion that was killed at any step: the object is made once, and deleted by a user it
+// stays so.
+func TestATwinThatGaveWay(t *testing.T) {
+	b := newBed(t)
+	b.ring(heir, next)
+	p := b.promoter(nil)
+	for n := 1; ; n++ {
+		name := fmt.Sprintf("x%d", n)
+		before := b.make(dead, configMaps, `{metadata: {name: `+name+`}}`)
+		b.seal(next, configMaps, before)
+		sealed := b.seal(heir, configMaps, before, damaged)
+		step, killed := killAfter(p, n, func() { p.Promote(context.Background(), heir, sealed) })
+		p.Step = nil
+		deleted := b.shows(next, name)
+		if deleted {
+			if err := b.as(next, configMaps).Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, cell := range []string{heir, next, heir} {
+			if result := p.Promote(t.Context(), cell, sealed); !result.Done() {
+				t.Errorf("killed after step %d, %s, %s: %+v", n, step, cell, result)
+			}
+		}
+		inHeir, inNext := b.shows(heir, name), b.shows(next, name)
+		if inNext == deleted || inHeir || b.sealed(heir, sealed) || b.sealed(next, sealed) {
+			t.Errorf("killed after step %d, %s, deleted then: %t; in the heir: %t, in the next cell: %t", n, step, deleted, inHeir, inNext)
+		}
+		if !killed || t.Failed() {
+			break
+		}
+	}
+}
+
+// TestATwinThatIsFitAgain: a promoter has judged it, and is held up before each of its requests in turn. Meanwhile what was
+// wrong with the twin is put right, and another promoter comes and commits it, and goes on when the first one has ended. There
+// is one object in the end.
+func TestATwinThatIsFitAgain(t *testing.T) {
+	b := newBed(t)
+	b.ring(heir, next)
+	kube, err := kubernetes.NewForConfig(b.configs[heir])
+	if err != nil {
+		t.Fatal(err)
+	}
+	envelopes := kube.CoreV1().Secrets(v1alpha1.Namespace)
+	for n := 1; ; n++ {
+		name := fmt.Sprintf("x%d", n)
+		before := b.make(dead, configMaps, `{metadata: {name: `+name+`}}`)
+		b.seal(next, configMaps, before)
+		sealed := b.seal(heir, configMaps, before, damaged)
+		committed, goOn := make(chan struct{}), make(chan struct{})
+		commit := sync.OnceFunc(func() { close(committed) })
+		other := b.promoter(nil)
+		other.Step = func(s promotion.Step) {
+			if s.Name == promotion.Committed {
+				commit()
+				<-goOn
+			}
+		}
+		var others sync.WaitGroup
+		seen := 0
+		late := b.promoter(func(*http.Request) {
+			if seen++; seen != n {
+				return
+			}
+			secret, err := envelopes.Get(t.Context(), sealed, metav1.GetOptions{})
+			if err == nil {
+				damaged(secret)
+				_, err = envelopes.Update(t.Context(), secret, metav1.UpdateOptions{})
+			}
+			if err != nil && !apierrors.IsNotFound(err) {
+				t.Fatal(err)
+			}
+			others.Go(func() {
+				defer commit()
+				if result := other.Promote(t.Context(), heir, sealed); !result.Done() {
+					t.Errorf("held up before request %d, the other one: %+v", n, result)
+				}
+			})
+			<-committed
+		})
+		if result := late.Promote(t.Context(), next, sealed); !result.Done() {
+			t.Errorf("held up before request %d: %+v", n, result)
+		}
+		close(goOn)
+		others.Wait()
+		inHeir, inNext := b.shows(heir, name), b.shows(next, name)
+		if inHeir == inNext || b.sealed(heir, sealed) || b.sealed(next, sealed) {
+			t.Errorf("held up before request %d of %d: in the heir: %t, in the next cell: %t", n, seen, inHeir, inNext)
+		}
+		if seen < n || t.Failed() {
+			break
+		}
+	}
+}
