@@ -150,6 +150,7 @@ func failoverCodes() codes {
 func failbackCodes(unconfirmed string) codes {
 	return codes{
 		exit.Refused:           "refused by a check; nothing was changed",
+		exit.Partial:           "it makes way for a failover, or something comes back that is deleted; the same command goes on with it",
 		exit.NeedsConfirmation: unconfirmed,
 		exit.Detached:          "left by Ctrl-C or a signal; the same command goes on with it",
 	}

@@ -3,6 +3,9 @@ package failover
 import (
 	"context"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/lease"
 	"github.com/kubecell/kubectl-cell/pkg/pause"
@@ -48,4 +51,30 @@ func (d *Driver) abandoned(ctx context.Context, c *connection) (*v1alpha1.Failov
 		return nil, nil // whoever ordered it is about to drive it
 	}
 	return run, nil
+}
+
+// ReasonHeldByAnother is the reason of the condition Driven of a run that waits for the Lease. It is in no record: that is
+// written by whoever drives the run.
+const ReasonHeldByAnother = "HeldByAnother"
+
+// waitsFor tells who holds the Lease that a run is about to wait for, if that can be found out.
+func (c *connection) waitsFor(ctx context.Context, identity, run string, tell func(*v1alpha1.Failover)) {
+	if tell == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	holder, err := lease.Holder(ctx, c.kube, v1alpha1.FailoverLease, c.clock.Now)
+	if err != nil || holder == "" || holder == identity {
+		return
+	}
+	record, err := c.client.Failovers().Get(ctx, run, metav1.GetOptions{})
+	if err != nil {
+		return
+	}
+	apimeta.SetStatusCondition(&record.Status.Conditions, metav1.Condition{
+		Type: v1alpha1.ConditionDriven, Status: metav1.ConditionFalse, Reason: ReasonHeldByAnother,
+		Message: "waiting for " + holder + ", who holds the Lease " + v1alpha1.FailoverLease,
+	})
+	tell(record)
 }

@@ -178,7 +178,10 @@ func (c *comparison) one(ctx context.Context, o migration.Object) error {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", o, err)
 	}
-	if here.GetDeletionTimestamp() != nil && c.handled(here) {
+	if here.GetUID() != o.UID {
+		return nil // it was made anew, and is for the next look
+	}
+	if here.GetDeletionTimestamp() != nil && handled(here) {
 		return nil // by an earlier run
 	}
 	there, err := c.there(ctx, o)
@@ -218,8 +221,8 @@ func secondary(here, there *unstructured.Unstructured) bool {
 	return false
 }
 
-// handled says whether an object waits for nothing but the garbage collector, which a freeze keeps from its work.
-func (c *comparison) handled(here *unstructured.Unstructured) bool {
+// handled says whether an object in deletion waits for nothing but the garbage collector, which a freeze keeps from its work.
+func handled(here metav1.Object) bool {
 	finalizers := here.GetFinalizers()
 	return len(finalizers) == 1 && finalizers[0] == metav1.FinalizerOrphanDependents
 }

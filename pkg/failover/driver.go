@@ -79,6 +79,7 @@ func (d *Driver) Run(ctx context.Context, name string) (*v1alpha1.Failover, erro
 		return nil, err
 	}
 	for {
+		c.waitsFor(ctx, d.Identity, name, d.Tell)
 		err := lease.Hold(ctx, lease.Config{
 			Kube: c.kube, Name: v1alpha1.FailoverLease, Identity: d.Identity, Duration: d.LeaseDuration,
 		}, func(held context.Context) error { return d.drive(held, c, name) })

@@ -28,7 +28,11 @@ import (
 //	thaw     the freeze is taken off                              the deletions have ended
 //	join     the cell is in the wanted ring again                 -
 //
-// Objects go as tombstones do: without finalizers and leaving their dependents, so that nothing is torn down.
+// Objects go as tombstones do: without finalizers and leaving their dependents, so that nothing is torn down. What is made in
+// the cell between thaw and join goes the same way.
+//
+// A failover that is ordered meanwhile must not wait for a cell to come back: the failback gives the Lease up, and ends. The
+// same call goes on with it.
 const (
 	StepCompare StepName = "compare"
 	StepAdmit   StepName = "admit"
@@ -77,6 +81,7 @@ func (f *Failback) Run(ctx context.Context) (*v1alpha1.Failover, error) {
 	if f.DryRun {
 		return r.preview(ctx)
 	}
+	c.waitsFor(ctx, f.Identity, record.Name, f.Tell)
 	err = lease.Hold(ctx, lease.Config{Kube: c.kube, Name: v1alpha1.FailoverLease, Identity: f.Identity, Duration: f.LeaseDuration}, r.attended)
 	if err != nil {
 		return nil, err
@@ -157,6 +162,7 @@ func (r *returning) attended(ctx context.Context) error {
 			s.StartTime, s.Phase = &now, v1alpha1.FailoverRunning
 		}
 	})
+	r.progress.condition(v1alpha1.ConditionDriven, true, "LeaseHeld", "")
 	beside, stop := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
@@ -175,40 +181,71 @@ func (r *returning) attended(ctx context.Context) error {
 }
 
 func (r *returning) work(ctx context.Context) error {
+	joined := false
+	err := r.yield(ctx)
+	if err == nil {
+		err = makingWay(ctx, r.yield, func(ctx context.Context) (err error) {
+			joined, err = r.prepare(ctx)
+			return err
+		})
+	}
+	switch {
+	case errors.Is(err, errYield):
+		return exit.Errorf(exit.Partial, "a failover was ordered, for which the failback of cell %s makes way", r.Cell).
+			WithHint("kubectl cell failback %s   # goes on with it, once the failover has ended", r.Cell)
+	case err != nil:
+		return err
+	case joined: // a rebalance may have brought objects since
+		r.took(StepThaw, "the cell takes writes again")
+		return r.end(ctx, "in the wanted ring already")
+	}
+	return r.join(ctx)
+}
+
+// yield is errYield where a failover was ordered that has not ended.
+func (r *returning) yield(ctx context.Context) error {
+	switch ordered, err := Unfinished(ctx, r.c.client); {
+	case err != nil:
+		return passing(err)
+	case ordered == nil, ordered.Spec.Drill:
+		return nil
+	}
+	return errYield
+}
+
+// prepare takes the steps before the cell joins. It has joined where somebody else has seen to that, such as an earlier run.
+func (r *returning) prepare(ctx context.Context) (joined bool, err error) {
 	ring, err := r.c.readRing(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
-	joined := false
 	if contains(ring.Status.Unavailable, r.Cell) {
 		if err := r.clean(ctx, ring); err != nil {
-			return err
+			return false, err
 		}
 		// Whoever goes on after the next step knows by the record alone where the files are.
 		if err := r.progress.publish(ctx); err != nil {
-			return err
+			return false, err
 		}
 		if err := r.admit(ctx); err != nil {
-			return err
+			return false, err
 		}
 	} else {
-		joined = contains(cellsOf(&ring.Status), r.Cell) || wanted(ring, r.Cell)
+		joined = r.joined(ring)
 	}
 	if err := r.acknowledged(ctx); err != nil {
-		return err
+		return false, err
 	}
 	config, err := r.thaw(ctx)
-	if err != nil {
-		return err
+	if err != nil || joined {
+		return joined, err
 	}
-	if joined { // by an earlier run, and a rebalance may have brought objects since
-		r.took(StepThaw, "the cell takes writes again")
-		return r.end(ctx, "in the wanted ring since an earlier run")
-	}
-	if err := r.emptied(ctx, config); err != nil {
-		return err
-	}
-	return r.join(ctx)
+	return r.emptied(ctx, config)
+}
+
+// joined says whether the cell is in a ring, or in the wanted one.
+func (r *returning) joined(ring *v1alpha1.Ring) bool {
+	return contains(cellsOf(&ring.Status), r.Cell) || wanted(ring, r.Cell)
 }
 
 func (r *returning) took(name StepName, message string) {

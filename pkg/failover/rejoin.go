@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
@@ -36,54 +37,89 @@ func (r *returning) thaw(ctx context.Context) (*rest.Config, error) {
 	return config, sayFrozen(ctx, r.c.client, r.Cell, Frozen{Reason: v1alpha1.ReasonThawed, Message: "the cell came back"})
 }
 
-// emptied waits until the garbage collector, which the freeze held up, has done its part. What was written into the cell since
-// it was compared is compared as well: nothing keeps anybody from that where it could not be frozen, and now.
-func (r *returning) emptied(ctx context.Context, config *rest.Config) error {
+// madeTries is how often what is made in the cell under one name is deleted. Then whoever makes it has to be stopped.
+const madeTries = 5
+
+// emptied waits until the garbage collector, which the freeze held up, has done its part. What was made since the cell takes
+// writes again, by its own controllers or below /cells, is judged and deleted as everything was before; unless the cell has
+// joined a ring by another way.
+func (r *returning) emptied(ctx context.Context, config *rest.Config) (joined bool, err error) {
 	cell, err := migration.Connect(r.Cell, fence.AsMover(config))
 	if err != nil {
-		return err
+		return false, err
 	}
 	ring, err := r.c.readRing(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	snap, err := routing.FromRing(ring)
 	if err != nil {
-		return err
+		return false, err
 	}
-	for {
-		n, written, example := 0, false, ""
-		err := cell.Visit(ctx, snap, func(o migration.Object, _ *metav1.PartialObjectMetadata) error {
+	for tries := map[string]int{}; ; {
+		n, example, made := 0, "", []migration.Object(nil)
+		err := cell.Visit(ctx, snap, func(o migration.Object, meta *metav1.PartialObjectMetadata) error {
 			n++
-			written = written || !o.Deleting
-			example = o.String()
+			if example = o.String(); !o.Deleting || !handled(meta) {
+				made = append(made, o)
+			}
 			return nil
 		})
 		if err != nil {
-			return err
+			return false, err
 		}
 		if n == 0 {
 			break
 		}
-		if written {
-			said, err := r.compareAll(ctx, ring)
-			if err != nil {
-				return err
-			}
-			r.Logger.Info("compared what was written into the cell meanwhile", "cell", r.Cell, "found", said)
-		}
 		r.progress.edit(func(s *v1alpha1.FailoverStatus) {
 			stepOf(s, StepThaw).Message = fmt.Sprintf("%d objects are still being deleted, such as %s", n, example)
 		})
+		if joined, err := r.remove(ctx, made, tries); joined || err != nil {
+			return joined, err
+		}
 		if err := pause.For(ctx, again/4); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if err := r.clear(ctx, config, snap); err != nil {
-		return err
+		return false, err
 	}
 	r.took(StepThaw, "the cell is empty, and takes writes again")
-	return nil
+	return false, nil
+}
+
+// remove judges objects of the cell and deletes them, unless it has joined a ring. tries counts by name.
+func (r *returning) remove(ctx context.Context, made []migration.Object, tries map[string]int) (joined bool, err error) {
+	if len(made) == 0 {
+		return false, nil
+	}
+	// The ring is read after the objects were: what a rebalance brings to a cell that joins has another UID than these.
+	ring, err := r.c.readRing(ctx)
+	if err != nil || r.joined(ring) {
+		return err == nil, err
+	}
+	for _, o := range made {
+		if tries[o.String()]++; tries[o.String()] > madeTries {
+			return false, exit.Errorf(exit.Partial, "somebody makes %s in cell %s again and again", o, r.Cell).
+				WithHint("kubectl cell failback %s   # goes on with it, once that has ended", r.Cell)
+		}
+	}
+	c, err := r.comparison(ctx, ring)
+	if err != nil {
+		return false, err
+	}
+	if c.owners, err = c.here.Owners(ctx); err != nil {
+		return false, fmt.Errorf("find out what owns what in cell %s: %w", r.Cell, err)
+	}
+	group, working := errgroup.WithContext(ctx)
+	group.SetLimit(compareAtOnce)
+	for _, o := range made {
+		group.Go(func() error { return c.one(working, o) })
+	}
+	if err := group.Wait(); err != nil {
+		return false, fmt.Errorf("compare cell %s with the federation: %w", r.Cell, err)
+	}
+	return false, nil
 }
 
 // clearTries is how often it is tried to delete what nobody needs in the cell. What is left then is left alone by all, and

@@ -52,13 +52,18 @@ func (r *run) yield(ctx context.Context) error {
 
 // unlessSucceeded works until there is a successor.
 func (r *run) unlessSucceeded(ctx context.Context, work func(context.Context) error) error {
+	return makingWay(ctx, r.yield, work)
+}
+
+// makingWay works until yield says errYield, which it returns then.
+func makingWay(ctx context.Context, yield, work func(context.Context) error) error {
 	working, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	watched := make(chan struct{})
 	go func() { // ends with the work
 		defer close(watched)
 		for pause.For(working, again) == nil {
-			if err := r.yield(working); errors.Is(err, errYield) {
+			if err := yield(working); errors.Is(err, errYield) {
 				stop(errYield)
 				return
 			}

@@ -149,9 +149,10 @@ func (n *narrator) changed(run *v1alpha1.Failover) {
 		n.seen[step.Name] = state
 		n.tell(steps.Event{Step: step.Name, State: state, Detail: step.Message, At: n.now(), Took: tookOf(&step)})
 	}
-	for _, kind := range []string{v1alpha1.ConditionRoutersAcknowledged, v1alpha1.ConditionCellsUsable} {
+	for _, kind := range []string{v1alpha1.ConditionDriven, v1alpha1.ConditionRoutersAcknowledged, v1alpha1.ConditionCellsUsable} {
 		message := ""
-		if c := apimeta.FindStatusCondition(run.Status.Conditions, kind); c != nil && c.Status == metav1.ConditionFalse {
+		c := apimeta.FindStatusCondition(run.Status.Conditions, kind)
+		if c != nil && c.Status == metav1.ConditionFalse && (kind != v1alpha1.ConditionDriven || c.Reason == failover.ReasonHeldByAnother) {
 			message = n.env.Typed(c.Message)
 		}
 		if message != n.said[kind] && message != "" {
