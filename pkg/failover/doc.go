@@ -29,6 +29,9 @@
 // A cell may die while it has copies to promote. Its failover is ordered then, before the first run has ended: that gives up
 // the Lease until the second one, which promotes the copies of both cells, has ended.
 //
+// When the Ring has ended the run its driver deletes the envelopes that the ring did not look for, where their objects are in
+// place: the backup could make no new ones of these.
+//
 // A [Guard] freezes cells that were failed over as soon as they answer, before anybody else uses them.
 //
 // Not promised: that a cell which answers nobody is dead. Nothing reaches it through a router once the fence is

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/failover"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
@@ -66,7 +67,10 @@ func TestACellDiesThatJoinsTheOnlyOne(t *testing.T) {
 	b.backUpMoving(all...)
 	b.dies("cell-1")
 	b.carryOut(b.order(v1alpha1.FailoverSpec{Cell: "cell-1"}).Name, v1alpha1.FailoverSucceeded)
-	b.must(rebalance.Resume(t.Context(), b.client, name, rebalance.ResumeOptions{}))
+	// Without the cell that joined there is nothing left to move, and the run may have ended by itself.
+	if err := rebalance.Resume(t.Context(), b.client, name, rebalance.ResumeOptions{}); exit.CodeOf(err) != exit.Refused {
+		b.must(err)
+	}
 	b.must(<-ended)
 	b.usable("cell-1", "1", all...)
 }

@@ -124,6 +124,7 @@ func (r *run) next(ctx context.Context) (ended bool, err error) {
 		}
 		return false, r.unlessSucceeded(ctx, func(ctx context.Context) error { return r.promoteAll(ctx, ring) })
 	}
+	r.dropLeftovers(ctx, ring)
 	return true, r.finish(ctx, ring, v1alpha1.FailoverSucceeded)
 }
 
