@@ -60,16 +60,18 @@ func (m *Mirror) refuseAgain(c *cell, u *Unprotected) {
 		return
 	}
 	it := h.item
+	if !it.rehearsedIn(u.Backup, h.record.uid) {
+		it.note(u.Backup, proof{uid: h.record.uid, refused: true})
+	}
 	if f := it.refusal; f != nil {
 		if f.uid == h.record.uid && f.reason == u.Reason {
 			f.since = u.Since
 		}
 		return
 	}
-	if it.rehearsedIn(u.Backup, h.record.uid) && !it.proven[u.Backup].refused {
+	if !it.proven[u.Backup].refused {
 		return
 	}
-	it.note(u.Backup, proof{uid: h.record.uid, refused: true})
 	it.refusal = &refusal{
 		uid: h.record.uid, version: h.record.version, cell: u.Backup, reason: u.Reason, message: u.Message, since: u.Since,
 		stored: true, listed: true,
