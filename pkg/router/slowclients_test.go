@@ -336,6 +336,7 @@ watch:
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
+	t.Logf("at most %d goroutines, %d before", most, goroutines)
 	if most > goroutines+connections*perConnection {
 		t.Errorf("%d goroutines ran for %d resets; before there were %d", most, connections*resets, goroutines)
 	}
