@@ -49,11 +49,11 @@ func (a *attempt) rival(ctx context.Context) (result Result, again, decided bool
 	if found != nil {
 		state = v1alpha1.RebalanceStatus(found.Labels[v1alpha1.LabelRebalanceStatus])
 	}
-	switch {
-	case state == "", state == v1alpha1.Migrating:
+	switch state {
+	case "", v1alpha1.Migrating:
 		result, again = a.drop(ctx, "the object is in cell "+other.Name)
 		return result, again, true
-	case state == v1alpha1.Migrated:
+	case v1alpha1.Migrated:
 		return a.result, false, false
 	}
 	first, err := a.comesFirst(ctx, other, from)
