@@ -9,43 +9,45 @@ import (
 // wait for the client.
 const unread = 4 << 10
 
-// timedAnswer gives up a client that takes too long to read a whole answer, as an apiserver does: it holds room that others
-// need. Small answers cost it nothing.
+// timedAnswer gives up a client that takes too long to read a whole answer: it holds room that others need. How long the
+// answer takes to be made does not count. Small answers cost it nothing.
 type timedAnswer struct {
 	http.ResponseWriter
-	limit   time.Duration
+	// left is how long writes may still wait for the client.
+	left    time.Duration
 	written int
 	timer   *time.Timer
 }
 
 func (a *timedAnswer) Write(data []byte) (int, error) {
-	if a.written += len(data); a.written > unread {
-		a.begin()
+	if a.written += len(data); a.written <= unread {
+		return a.ResponseWriter.Write(data)
 	}
+	defer a.waits()()
 	return a.ResponseWriter.Write(data)
 }
 
 // FlushError is what [http.ResponseController] looks for.
 func (a *timedAnswer) FlushError() error {
-	a.begin()
+	defer a.waits()()
 	return http.NewResponseController(a.ResponseWriter).Flush()
 }
 
 // Unwrap is how it finds everything else.
 func (a *timedAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// begin starts the time, unless it runs.
-func (a *timedAnswer) begin() {
+// waits counts the time from now until it is told that the wait is over.
+func (a *timedAnswer) waits() (over func()) {
 	if a.timer == nil {
 		control := http.NewResponseController(a.ResponseWriter)
-		a.timer = time.AfterFunc(a.limit, func() { _ = control.SetWriteDeadline(time.Now()) })
+		a.timer = time.AfterFunc(a.left, func() { _ = control.SetWriteDeadline(time.Now()) })
+	} else {
+		a.timer.Reset(a.left)
 	}
-}
-
-// end stops it.
-func (a *timedAnswer) end() {
-	if a.timer != nil {
+	began := time.Now()
+	return func() {
 		a.timer.Stop()
+		a.left -= time.Since(began)
 	}
 }
 

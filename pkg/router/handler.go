@@ -45,7 +45,8 @@ type handler struct {
 	owners owners
 	// aloneSince says since when this has certainly been the federation's only router.
 	aloneSince func() (time.Time, bool)
-	// slowClient is how long one write to a watching client may take, and half of what a whole answer may.
+	// slowClient is how long one write to a watching client may take, and half of how long one may take to
+	// read a whole answer.
 	slowClient time.Duration
 	// movingPatience is how long the deletion of an object of a collection waits for its move to end.
 	movingPatience time.Duration
@@ -157,9 +158,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	info = route.Subject(info)
 	if !h.streams(r, info) {
-		timed := &timedAnswer{ResponseWriter: w, limit: 2 * h.slowClient}
-		defer timed.end()
-		w = timed
+		w = &timedAnswer{ResponseWriter: w, left: 2 * h.slowClient}
 	}
 	state := h.state()
 	if r.Method == http.MethodHead && info.IsResourceRequest && !connects(info) {

@@ -34,7 +34,7 @@ func dialUnread(t *testing.T, config *rest.Config, method, path string) *h2 {
 // that the client names.
 func TestNobodyWaitsForAnAnswerToBeRead(t *testing.T) {
 	b := newBed(t)
-	ns := b.namespace(t, "unread")
+	ns := b.namespace(t, "answers-unread")
 	in := "/api/v1/namespaces/" + ns + "/configmaps"
 	cell, _ := b.cellOf(t, ns, "raw")
 	for name, path := range map[string]string{"placed": in, "raw": "/cells/" + cell + in} {
@@ -64,7 +64,7 @@ func TestNobodyWaitsForAnAnswerToBeRead(t *testing.T) {
 // TestAnAnswerThatIsNotReadIsGivenUp, since it holds room that others need.
 func TestAnAnswerThatIsNotReadIsGivenUp(t *testing.T) {
 	b := newBed(t)
-	ns := b.namespace(t, "given-up")
+	ns := b.namespace(t, "answers-given-up")
 	config, _ := startRouter(t, b.rcp, t.TempDir(), func(c *router.Config) { c.SlowClient = time.Second })
 	object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "x"}, Data: map[string]string{"text": strings.Repeat("x", unreadSize)}}
 	if _, err := kube(t, config).CoreV1().ConfigMaps(ns).Create(t.Context(), object, metav1.CreateOptions{}); err != nil {
