@@ -115,28 +115,41 @@ type comparison struct {
 // compareAll judges every object of the cell, and unless it is a dry run saves and deletes it. It returns how many were judged
 // in which way.
 func (r *returning) compareAll(ctx context.Context, ring *v1alpha1.Ring) (said string, err error) {
-	c, err := r.comparison(ctx, ring)
+	c, err := r.compare(ctx, ring, func(working context.Context, c *comparison, judge func(migration.Object)) error {
+		return c.here.Visit(working, c.snap, func(o migration.Object, _ *metav1.PartialObjectMetadata) error {
+			if working.Err() != nil {
+				return context.Cause(working)
+			}
+			judge(o)
+			return nil
+		})
+	})
 	if err != nil {
 		return "", err
-	}
-	if c.owners, err = c.here.Owners(ctx); err != nil {
-		return "", fmt.Errorf("find out what owns what in cell %s: %w", r.Cell, err)
-	}
-	group, working := errgroup.WithContext(ctx)
-	group.SetLimit(compareAtOnce)
-	err = c.here.Visit(working, c.snap, func(o migration.Object, _ *metav1.PartialObjectMetadata) error {
-		if working.Err() != nil {
-			return context.Cause(working)
-		}
-		group.Go(func() error { return c.one(working, o) })
-		return nil
-	})
-	if err := errors.Join(group.Wait(), err); err != nil {
-		return "", fmt.Errorf("compare cell %s with the federation: %w", r.Cell, err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return fmt.Sprintf("%d identical, %d older, %d diverged, %d only here", c.counts[Identical], c.counts[Older], c.counts[Diverged], c.counts[OnlyHere]), nil
+}
+
+// compare judges the objects that visit names.
+func (r *returning) compare(ctx context.Context, ring *v1alpha1.Ring, visit func(working context.Context, c *comparison, judge func(migration.Object)) error) (*comparison, error) {
+	c, err := r.comparison(ctx, ring)
+	if err != nil {
+		return nil, err
+	}
+	if c.owners, err = c.here.Owners(ctx); err != nil {
+		return nil, fmt.Errorf("find out what owns what in cell %s: %w", r.Cell, err)
+	}
+	group, working := errgroup.WithContext(ctx)
+	group.SetLimit(compareAtOnce)
+	err = visit(working, c, func(o migration.Object) {
+		group.Go(func() error { return c.one(working, o) })
+	})
+	if err := errors.Join(group.Wait(), err); err != nil {
+		return nil, fmt.Errorf("compare cell %s with the federation: %w", r.Cell, err)
+	}
+	return c, nil
 }
 
 func (r *returning) comparison(ctx context.Context, ring *v1alpha1.Ring) (*comparison, error) {

@@ -16,35 +16,28 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
-	"github.com/kubecell/kubectl-cell/pkg/pause"
 	"github.com/kubecell/kubectl-cell/pkg/placement"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
 
-const (
-	// leftoverTries is how often it is tried to delete leftovers. The run has done its work, and others wait for its end.
-	leftoverTries = 5
-	// leftoversAtOnce is how many objects are looked for at the same time.
-	leftoversAtOnce = 16
-)
+// leftoversAtOnce is how many objects are looked for at the same time.
+const leftoversAtOnce = 16
 
 // dropLeftovers deletes the copies of the cell's objects that the ring did not look for, where their objects are in place. The
 // ring had changed a moment before the cell died, and they were about to go. Each has the name of the copy that its object
 // may have to have there by now, and would keep the backup waiting until the cell came back.
+// The run has done its work, and others wait for its end.
 func (r *run) dropLeftovers(ctx context.Context, ring *v1alpha1.Ring) {
-	for try := 1; ; try++ {
+	_ = fewTimes(ctx, func(try int) error { // an end of ctx is that of the run
 		n, err := r.dropLeftoversOnce(ctx, ring)
 		if n > 0 {
 			r.logger.Info("deleted copies where the ring does not look for them", "copies", n)
 		}
-		if err == nil {
-			return
+		if err != nil {
+			r.logger.Warn("cannot delete copies where the ring does not look for them", "try", try, "err", err)
 		}
-		r.logger.Warn("cannot delete copies where the ring does not look for them", "try", try, "err", err)
-		if try == leftoverTries || pause.For(ctx, again) != nil {
-			return
-		}
-	}
+		return err
+	})
 }
 
 func (r *run) dropLeftoversOnce(ctx context.Context, ring *v1alpha1.Ring) (n int, err error) {

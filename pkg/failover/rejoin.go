@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
@@ -104,46 +103,41 @@ func (r *returning) remove(ctx context.Context, made []migration.Object, tries m
 				WithHint("kubectl cell failback %s   # goes on with it, once that has ended", r.Cell)
 		}
 	}
-	c, err := r.comparison(ctx, ring)
-	if err != nil {
-		return false, err
-	}
-	if c.owners, err = c.here.Owners(ctx); err != nil {
-		return false, fmt.Errorf("find out what owns what in cell %s: %w", r.Cell, err)
-	}
-	group, working := errgroup.WithContext(ctx)
-	group.SetLimit(compareAtOnce)
-	for _, o := range made {
-		group.Go(func() error { return c.one(working, o) })
-	}
-	if err := group.Wait(); err != nil {
-		return false, fmt.Errorf("compare cell %s with the federation: %w", r.Cell, err)
-	}
-	return false, nil
+	_, err = r.compare(ctx, ring, func(_ context.Context, _ *comparison, judge func(migration.Object)) error {
+		for _, o := range made {
+			judge(o)
+		}
+		return nil
+	})
+	return false, err
 }
 
-// clearTries is how often it is tried to delete what nobody needs in the cell. What is left then is left alone by all, and
-// named: the cell can do its work.
-const clearTries = 5
-
-// clear deletes the copies of namespaces and definitions that were deleted while nobody waited for the cell.
+// clear deletes the copies of namespaces and definitions that were deleted while nobody waited for the cell. What is left in the
+// end is left alone by all, and named: the cell can do its work.
 func (r *returning) clear(ctx context.Context, config *rest.Config, snap *routing.Snapshot) error {
-	for try := 1; ; try++ {
+	return fewTimes(ctx, func(try int) error {
 		n, err := replication.Clear(ctx, r.RCP, config, r.Cell, snap)
 		if n > 0 {
 			r.Logger.Info("deleted namespaces and definitions that were deleted while the cell was away", "cell", r.Cell, "copies", n)
 		}
-		if err == nil {
-			return nil
+		if err != nil {
+			r.Logger.Warn("cannot delete copies without a source", "cell", r.Cell, "try", try, "err", err)
 		}
-		r.Logger.Warn("cannot delete copies without a source", "cell", r.Cell, "try", try, "err", err)
-		if try == clearTries {
-			return nil
-		}
+		return err
+	})
+}
+
+// tidyTries is how often it is tried to delete what nobody needs.
+const tidyTries = 5
+
+// fewTimes does what nobody has to wait for, until it succeeds or was tried often enough. It fails where ctx ends before.
+func fewTimes(ctx context.Context, do func(try int) error) error {
+	for try := 1; do(try) != nil && try < tidyTries; try++ {
 		if err := pause.For(ctx, again); err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
 // join puts the cell into the wanted ring with the weight that it had, and ends the run.

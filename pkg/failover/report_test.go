@@ -425,16 +425,22 @@ func TestGate(t *testing.T) {
 				t.Fatal(err)
 			}
 			err = failover.Gate(f, &found.FailoverReport, &s)
-			if test.why == "" {
-				if err != nil {
-					t.Errorf("refused: %v", err)
-				}
-				return
-			}
-			refusal, ok := errors.AsType[*exit.Error](err)
-			if !ok || refusal.Code != exit.Refused || !strings.Contains(err.Error(), test.why) || !strings.Contains(refusal.Hint(exit.Plugin), test.hint) {
-				t.Errorf("got %+v; want a refusal with %q, hint %q", err, test.why, test.hint)
-			}
+			wantGate(t, err, test.why, test.hint)
 		})
+	}
+}
+
+// wantGate wants a refusal that says why, with a hint; none where why is empty.
+func wantGate(t *testing.T, err error, why, hint string) {
+	t.Helper()
+	if why == "" {
+		if err != nil {
+			t.Errorf("refused: %v", err)
+		}
+		return
+	}
+	refusal, ok := errors.AsType[*exit.Error](err)
+	if !ok || refusal.Code != exit.Refused || !strings.Contains(err.Error(), why) || !strings.Contains(refusal.Hint(exit.Plugin), hint) {
+		t.Errorf("got %+v; want a refusal with %q, hint %q", err, why, hint)
 	}
 }

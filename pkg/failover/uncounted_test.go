@@ -55,16 +55,7 @@ func TestGateWithoutAMark(t *testing.T) {
 				t.Errorf("protected %d, unknown %d, warnings %q; want 1, %d, %q", found.Protected, found.Unknown, found.Warnings, test.unknown, test.warning)
 			}
 			err = failover.Gate(f, &found.FailoverReport, &v1alpha1.FailoverSpec{Cell: "cell-1", ConfirmEpoch: 42, AcceptLoss: test.accept})
-			if test.why == "" {
-				if err != nil {
-					t.Errorf("refused: %v", err)
-				}
-				return
-			}
-			refusal, ok := errors.AsType[*exit.Error](err)
-			if !ok || refusal.Code != exit.Refused || !strings.Contains(err.Error(), test.why) || !strings.Contains(refusal.Hint(exit.Plugin), test.hint) {
-				t.Errorf("got %v; want a refusal with %q, hint %q", err, test.why, test.hint)
-			}
+			wantGate(t, err, test.why, test.hint)
 		})
 	}
 }

@@ -148,7 +148,7 @@ func patchOf(metadata map[string]any) ([]byte, error) {
 // garbage collector takes its own off.
 func (r *run) remove(ctx context.Context, cell *Cell, i *item, d *document) error {
 	version, finalizers := d.version(), d.finalizers()
-	left := slices.DeleteFunc(slices.Clone(finalizers), func(finalizer string) bool { return !d.deleting() || !OfCollector(finalizer) })
+	left := FinalizersToKeep(finalizers, d.deleting())
 	if len(left) < len(finalizers) {
 		patch, err := patchOf(map[string]any{"uid": d.uid(), "resourceVersion": version, "finalizers": left})
 		if err != nil {
@@ -174,7 +174,10 @@ func (r *run) remove(ctx context.Context, cell *Cell, i *item, d *document) erro
 	return nil
 }
 
-// OfCollector says whether a finalizer is one of the garbage collector's, which takes it off.
-func OfCollector(finalizer string) bool {
-	return finalizer == metav1.FinalizerOrphanDependents || finalizer == metav1.FinalizerDeleteDependents
+// FinalizersToKeep are those of a copy or a tombstone that stay when it is removed: of one that is being deleted already the
+// garbage collector's, which that takes off.
+func FinalizersToKeep(finalizers []string, deleting bool) []string {
+	return slices.DeleteFunc(slices.Clone(finalizers), func(finalizer string) bool {
+		return !deleting || finalizer != metav1.FinalizerOrphanDependents && finalizer != metav1.FinalizerDeleteDependents
+	})
 }

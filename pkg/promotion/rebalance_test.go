@@ -113,11 +113,7 @@ func TestATwinIsNotPromotedAfterADeletion(t *testing.T) {
 		sealed := b.seal(heir, configMaps, before)
 		step, killed := killAfter(p, n, func() { p.Promote(context.Background(), heir, sealed) })
 		p.Step = nil
-		shows := func(cell string) bool {
-			o := b.get(cell, configMaps, name)
-			return o != nil && o.GetLabels()[v1alpha1.LabelRebalanceStatus] == ""
-		}
-		deleted := shows(heir)
+		deleted := b.shows(heir, name)
 		if deleted {
 			b.userDeletes(configMaps, name)
 		}
@@ -126,8 +122,9 @@ func TestATwinIsNotPromotedAfterADeletion(t *testing.T) {
 				t.Errorf("killed after step %d, %s: %+v", n, step, result)
 			}
 		}
-		if shows(heir) == deleted || shows(next) || b.sealed(heir, sealed) || b.sealed(next, sealed) {
-			t.Errorf("killed after step %d, %s, deleted then: %t; in the heir: %t, in the next cell: %t", n, step, deleted, shows(heir), shows(next))
+		inHeir, inNext := b.shows(heir, name), b.shows(next, name)
+		if inHeir == deleted || inNext || b.sealed(heir, sealed) || b.sealed(next, sealed) {
+			t.Errorf("killed after step %d, %s, deleted then: %t; in the heir: %t, in the next cell: %t", n, step, deleted, inHeir, inNext)
 		}
 		if !killed || t.Failed() {
 			break

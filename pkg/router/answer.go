@@ -13,10 +13,11 @@ const unread = 4 << 10
 // answer takes to be made does not count. Small answers cost it nothing.
 type timedAnswer struct {
 	http.ResponseWriter
-	// left is how long writes may still wait for the client.
-	left    time.Duration
+	// allowed is how long all writes together may wait for the client.
+	allowed time.Duration
+	// limit has what is left of that; nil until a write may have to wait.
+	limit   *writeLimit
 	written int
-	timer   *time.Timer
 }
 
 func (a *timedAnswer) Write(data []byte) (int, error) {
@@ -38,16 +39,14 @@ func (a *timedAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // waits counts the time from now until it is told that the wait is over.
 func (a *timedAnswer) waits() (over func()) {
-	if a.timer == nil {
-		control := http.NewResponseController(a.ResponseWriter)
-		a.timer = time.AfterFunc(a.left, func() { _ = control.SetWriteDeadline(time.Now()) })
-	} else {
-		a.timer.Reset(a.left)
+	if a.limit == nil {
+		a.limit = newWriteLimit(http.NewResponseController(a.ResponseWriter), a.allowed)
 	}
+	a.limit.begin()
 	began := time.Now()
 	return func() {
-		a.timer.Stop()
-		a.left -= time.Since(began)
+		a.limit.end()
+		a.limit.limit -= time.Since(began)
 	}
 }
 

@@ -158,7 +158,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	info = route.Subject(info)
 	if !h.streams(r, info) {
-		w = &timedAnswer{ResponseWriter: w, left: 2 * h.slowClient}
+		w = &timedAnswer{ResponseWriter: w, allowed: 2 * h.slowClient}
 	}
 	state := h.state()
 	if r.Method == http.MethodHead && info.IsResourceRequest && !connects(info) {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -197,9 +196,7 @@ func (m *moving) clear(at whereabouts) error {
 // its own finalizers off.
 func remove(ctx context.Context, place metadata.ResourceInterface, left *metav1.PartialObjectMetadata) error {
 	version := left.ResourceVersion
-	kept := slices.DeleteFunc(slices.Clone(left.Finalizers), func(finalizer string) bool {
-		return left.DeletionTimestamp == nil || !migration.OfCollector(finalizer)
-	})
+	kept := migration.FinalizersToKeep(left.Finalizers, left.DeletionTimestamp != nil)
 	if len(kept) < len(left.Finalizers) {
 		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": left.UID, "resourceVersion": version, "finalizers": kept}})
 		if err != nil {

@@ -165,7 +165,7 @@ func (w *world) judgeIncoming(s *sighting, j *judgement, cell string, r *record)
 			return
 		}
 	}
-	if deleting(r.meta) && !slices.ContainsFunc(r.meta.Finalizers, func(finalizer string) bool { return !migration.OfCollector(finalizer) }) {
+	if deleting(r.meta) && len(migration.FinalizersToKeep(r.meta.Finalizers, true)) == len(r.meta.Finalizers) {
 		return // the cell's garbage collector has the rest to do
 	}
 	f := Finding{
