@@ -56,14 +56,16 @@ func Choose(ctx context.Context, cells map[string]*Cell, snap *routing.Snapshot,
 	return find(ctx, cells, snap, choice)
 }
 
-// Begun finds the units that an earlier run has begun with in some cells of the ring, whatever the others have. What is half
-// moved to one of the others is not among them.
-func Begun(ctx context.Context, cells map[string]*Cell, snap *routing.Snapshot) ([]Unit, error) {
+// Begun finds the units that an earlier run has begun with in some cells of the ring, and the copies that it has left between
+// them, whatever the others have. What is half moved to one of the others is not among them.
+func Begun(ctx context.Context, cells map[string]*Cell, snap *routing.Snapshot) ([]Unit, []Leftover, error) {
 	found, err := find(ctx, cells, snap, nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return found.Begun(), nil
+	// What is in a cell that was not read may explain its copies.
+	leftovers := slices.DeleteFunc(found.Leftovers, func(l Leftover) bool { return cells[l.From] == nil })
+	return found.Begun(), leftovers, nil
 }
 
 // Begun are the units that an earlier run has begun with.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/fence"
+	"github.com/kubecell/kubectl-cell/pkg/migration"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
 )
 
@@ -27,21 +28,60 @@ func (b *bed) awaitMade(name string) {
 	})
 }
 
-// TestWhatIsLeftOfADeletedObjectDoesNotKeepItsNameWhileTheRunRests has an earlier driver leave a copy.
-func TestWhatIsLeftOfADeletedObjectDoesNotKeepItsNameWhileTheRunRests(t *testing.T) {
-	b, before := growing(t, 40)
-	units := b.plan(nil)
-	b.label(units[3:5], "part", "first")
-	name := b.accepted(v1alpha1.RebalanceSpec{Limit: &v1alpha1.RebalanceLimit{Selector: "part=first"}}).Run.Name
-	unit, object := units[10], units[10].Objects[0].Name
-	b.must(b.cells[unit.From].CoreV1().ConfigMaps(b.namespace).Delete(t.Context(), object, metav1.DeleteOptions{}))
-	_, err := kubeOf(t, fence.AsMover(b.configs[unit.To])).CoreV1().ConfigMaps(b.namespace).Create(t.Context(), &corev1.ConfigMap{
+// leave makes what an earlier driver leaves that took a unit back whose object was deleted then, and died before it had removed
+// the copy. It returns the object's name.
+func (b *bed) leave(unit migration.Unit) string {
+	b.t.Helper()
+	object := unit.Objects[0].Name
+	b.must(b.cells[unit.From].CoreV1().ConfigMaps(b.namespace).Delete(b.t.Context(), object, metav1.DeleteOptions{}))
+	_, err := kubeOf(b.t, fence.AsMover(b.configs[unit.To])).CoreV1().ConfigMaps(b.namespace).Create(b.t.Context(), &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: object, Labels: map[string]string{v1alpha1.LabelRebalanceStatus: string(v1alpha1.Incoming)},
 			Annotations: map[string]string{v1alpha1.AnnotationFromCell: unit.From},
 		},
 	}, metav1.CreateOptions{})
 	b.must(err)
+	return object
+}
+
+// TestWhatIsLeftOfADeletedObjectDoesNotKeepItsName behind a silent router, nor between cells that answer while another one is
+// down.
+func TestWhatIsLeftOfADeletedObjectDoesNotKeepItsName(t *testing.T) {
+	for name, hinder := range map[string]func(b *bed, d *driving) (help func()){
+		"behind a silent router": func(b *bed, _ *driving) func() { return b.silentRouter() },
+		"between cells that answer while another one is down": func(_ *bed, d *driving) func() {
+			var down atomic.Bool
+			down.Store(true)
+			d.WrapCell = breakable(d.WrapCell, "cell-3", &down)
+			return func() { down.Store(false) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBed(t, member(1, 100))
+			b.want(member(1, 100), member(2, 100), member(3, 100))
+			before := b.fillWays(map[string]int{"cell-2": 4})
+			started := b.accepted(v1alpha1.RebalanceSpec{Window: 1})
+			b.killAt(started.Run.Name, string(migration.Marked))
+			b.forgetLease()
+			object := b.leave(started.Units[len(started.Units)-1])
+			d := b.driver("second")
+			help := hinder(b, d)
+			b.start(d, started.Run.Name)
+			b.awaitMade(object)
+			help()
+			b.finish(d, v1alpha1.RebalanceSucceeded)
+			b.settled(before)
+		})
+	}
+}
+
+// TestWhatIsLeftOfADeletedObjectDoesNotKeepItsNameWhileTheRunRests has an earlier driver leave a copy.
+func TestWhatIsLeftOfADeletedObjectDoesNotKeepItsNameWhileTheRunRests(t *testing.T) {
+	b, before := growing(t, 40)
+	units := b.plan(nil)
+	b.label(units[3:5], "part", "first")
+	name := b.accepted(v1alpha1.RebalanceSpec{Limit: &v1alpha1.RebalanceLimit{Selector: "part=first"}}).Run.Name
+	object := b.leave(units[10])
 	d := b.driver("it")
 	b.start(d, name)
 	b.awaitRest(name, 2)

@@ -55,7 +55,7 @@ func notFlipped(err error) error {
 
 // openBetween opens what an earlier driver has marked between cells that answer, while others of the ring do not: without
 // those nothing is found that moves, and they may be away for long. What is half moved goes on to where it moves, since it
-// cannot go back. That is done once as long as the same cells answer, and less and less often where it fails. What moves to a
+// cannot go back, and copies that were left between them are discarded. That is done once as long as the same cells answer, and less and less often where it fails. What moves to a
 // cell that does not answer stays as it is. err is why there was no search.
 func (r *run) openBetween(ctx context.Context, err error) {
 	var unusable *cellsError
@@ -70,7 +70,7 @@ func (r *run) openBetween(ctx context.Context, err error) {
 	if err != nil {
 		return
 	}
-	units, err := migration.Begun(ctx, unusable.connected, snap)
+	units, leftovers, err := migration.Begun(ctx, unusable.connected, snap)
 	if err != nil {
 		r.logger.Warn("cannot look for units that are closed to writes, trying again", "err", err)
 		return
@@ -80,7 +80,8 @@ func (r *run) openBetween(ctx context.Context, err error) {
 	if !slices.Equal(answering, r.opening.between) {
 		r.opening = opening{between: answering}
 	}
-	if r.opening.done = r.openOrFinish(ctx, mover, units); !r.opening.done {
+	opened := r.openOrFinish(ctx, mover, units)
+	if r.opening.done = r.clean(ctx, mover, leftovers) && opened; !r.opening.done {
 		r.opening.tries++
 		r.opening.next = time.Now().Add(backoff(r.opening.tries))
 	}

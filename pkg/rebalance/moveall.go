@@ -86,7 +86,7 @@ func (r *run) search(ctx context.Context, limit *v1alpha1.RebalanceLimit) (*migr
 		return nil, nil, err
 	}
 	if r.turns() && len(found.Begun()) == 0 {
-		if err := inTheWay(found); err != nil {
+		if err := inTheWay(ctx, mover.Cells, found); err != nil {
 			r.clean(ctx, mover, found.Leftovers)
 			return nil, nil, err
 		}
@@ -117,12 +117,14 @@ func (r *run) moverOf(cells map[string]*migration.Cell) *migration.Mover {
 
 // clean discards what an earlier driver left of objects that were deleted meanwhile, so that they can be made anew while the
 // run rests, or takes long. What is not discarded now is in the end. The copy of what was in a cell that is not in the ring
-// any more waits until then: it may be all that there is.
-func (r *run) clean(ctx context.Context, mover *migration.Mover, leftovers []migration.Leftover) {
+// any more waits until then: it may be all that there is. It is false where a name stays taken that could be free.
+func (r *run) clean(ctx context.Context, mover *migration.Mover, leftovers []migration.Leftover) bool {
 	lost := func(l migration.Leftover) bool { return mover.Cells[l.From] == nil }
 	if err := r.discard(ctx, mover, slices.DeleteFunc(slices.Clone(leftovers), lost)); err != nil {
 		r.logger.Warn("a copy that nobody needs stays for the time being", "err", err)
+		return false
 	}
+	return true
 }
 
 func (r *run) discard(ctx context.Context, mover *migration.Mover, leftovers []migration.Leftover) error {

@@ -225,6 +225,73 @@ func TestAnAbortWaitsForWhatIsInTheWay(t *testing.T) {
 	}
 }
 
+// TestAnAbortIsNotPutOffByWhatIsMadeAnew: cells are listed one after another, and what a client deletes and makes anew between
+// the list of its old cell and that of its new one is seen in both.
+func TestAnAbortIsNotPutOffByWhatIsMadeAnew(t *testing.T) {
+	b, before := growing(t, 20)
+	started := b.accepted(v1alpha1.RebalanceSpec{Window: 1, Step: 1})
+	name, unit := started.Run.Name, started.Units[len(started.Units)-1]
+	object := unit.Objects[0].Name
+	var armed atomic.Bool
+	listed := make(chan struct{})
+	seen := sync.OnceFunc(func() { close(listed) })
+	replace := sync.OnceFunc(func() {
+		select {
+		case <-listed:
+		case <-t.Context().Done():
+			return
+		}
+		if err := b.router.CoreV1().ConfigMaps(b.namespace).Delete(t.Context(), object, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+		b.awaitMade(object)
+	})
+	d := b.driver("it")
+	wrap := d.WrapCell
+	d.WrapCell = func(cell string, config *rest.Config) {
+		wrap(cell, config)
+		config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+			return roundTrip(func(r *http.Request) (*http.Response, error) {
+				lists := armed.Load() && r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/configmaps") && !r.URL.Query().Has("labelSelector")
+				if lists && cell == unit.To {
+					replace()
+				}
+				answer, err := next.RoundTrip(r)
+				if lists && cell == unit.From && err == nil {
+					var body []byte
+					body, err = io.ReadAll(answer.Body)
+					_ = answer.Body.Close()
+					answer.Body = io.NopCloser(bytes.NewReader(body))
+					seen()
+				}
+				return answer, err
+			})
+		})
+	}
+	b.start(d, name)
+	b.awaitPaused(name)
+	armed.Store(true)
+	b.must(rebalance.Abort(t.Context(), b.client, name))
+	b.await("the way back", func() bool {
+		c := apimeta.FindStatusCondition(b.rebalance(name).Status.Conditions, v1alpha1.ConditionCellsUsable)
+		if c != nil && c.Status == metav1.ConditionFalse {
+			t.Fatalf("the run does not walk back: %s", c.Message)
+		}
+		return b.ring().Status.Aborting
+	})
+	b.finish(d, v1alpha1.RebalanceAborted)
+	select {
+	case <-listed:
+	default:
+		t.Error("nothing was made anew between two lists")
+	}
+	for name, moved := range b.settled(before) {
+		if moved {
+			t.Errorf("%s is not where it was", name)
+		}
+	}
+}
+
 // TestAStepIsDoneOnceItIsWritten has the driver learn nothing of the run from the moment on in which it has written that its
 // step is done.
 func TestAStepIsDoneOnceItIsWritten(t *testing.T) {

@@ -30,7 +30,8 @@ func (r *run) awaitFor(ctx context.Context, patience time.Duration, epoch, windo
 }
 
 // acknowledged returns when all routers acknowledge the phase that the Ring is in. What an earlier driver has begun with is
-// opened, or moved on, when that takes long; where that fails it is tried again, less and less often, until nothing is closed.
+// opened, or moved on, when that takes long, and copies that it has left are discarded, which keep names from being made anew;
+// where that fails it is tried again, less and less often, until nothing is closed.
 func (r *run) acknowledged(ctx context.Context, s *v1alpha1.RingStatus) error {
 	patience := routerPatience
 	for tries := int32(1); s.Phase == v1alpha1.RingRebalancing; tries++ {
@@ -48,7 +49,8 @@ func (r *run) acknowledged(ctx context.Context, s *v1alpha1.RingStatus) error {
 		if err != nil {
 			return err
 		}
-		if r.openOrFinish(ctx, mover, found.Begun()) {
+		opened := r.openOrFinish(ctx, mover, found.Begun())
+		if r.clean(ctx, mover, found.Leftovers) && opened {
 			break
 		}
 		patience = backoff(tries)
