@@ -41,7 +41,14 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(sandboxtest.Main(m, planes, movingPlanes))
+	end, err := serveWorkloads()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := sandboxtest.Main(m, planes, movingPlanes)
+	end()
+	os.Exit(code)
 }
 
 // bed is a federation with a router in this process.

@@ -74,8 +74,9 @@ func Subject(info *request.RequestInfo) *request.RequestInfo {
 // Decide routes one request. info is what the generic server's resolver made of its path, by its
 // [Subject].
 func Decide(info *request.RequestInfo, snap *routing.Snapshot) Route {
-	if !info.IsResourceRequest || info.Verb == "" {
-		// Discovery, OpenAPI and version; and methods that no apiserver has, which the RCP refuses.
+	if !info.IsResourceRequest || info.Verb == "" && info.Subresource != "proxy" {
+		// Discovery, OpenAPI and version; and methods that no apiserver has, which the RCP refuses. What is behind an object
+		// may have them, as OPTIONS.
 		return Route{Action: Forward, Source: RCP}
 	}
 	class, key := snap.Classes.OfObject(info.APIGroup, info.Resource, info.Namespace, info.Name)
