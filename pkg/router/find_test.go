@@ -10,6 +10,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
 // event makes a Local object in a cell, directly.
@@ -75,6 +78,26 @@ func TestAHeadOfAListIsRefusedAsByAnAPIServer(t *testing.T) {
 		direct, _ := (&bed{router: b.cells["cell-1"]}).send(t, http.MethodHead, path, "", "")
 		if through != http.StatusMethodNotAllowed || through != direct {
 			t.Errorf("HEAD %s: %d; the cell says %d, want 405", path, through, direct)
+		}
+	}
+}
+
+// TestAHeadNeedsNoRCP: the cell that has the object answers it, and the one that a raw request names.
+func TestAHeadNeedsNoRCP(t *testing.T) {
+	b := newBed(t)
+	ns := b.namespace(t, "headrcp")
+	name := b.fill(t, ns, 1)[0]
+	gate := sandboxtest.NewGate(t, b.rcp.Host)
+	through := rest.CopyConfig(b.rcp)
+	through.Host = gate.URL()
+	cut := &bed{router: impatient(runRouter(t, through, t.TempDir()))}
+	path := "/api/v1/namespaces/" + ns + "/configmaps/" + name
+	until(t, "the router serves", answered(kube(t, cut.router).CoreV1().ConfigMaps(ns), name))
+	gate.Hang()
+	defer gate.Pass()
+	for _, path := range []string{path, "/cells/cell-1" + path} {
+		if code, body := cut.send(t, http.MethodHead, path, "", ""); code != http.StatusMethodNotAllowed {
+			t.Errorf("HEAD %s: %d %s; want 405, as a cell says", path, code, body)
 		}
 	}
 }

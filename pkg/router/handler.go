@@ -1,8 +1,10 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -161,11 +163,6 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 		w = &timedAnswer{ResponseWriter: w, allowed: 2 * h.slowClient}
 	}
 	state := h.state()
-	if r.Method == http.MethodHead && info.IsResourceRequest && !connects(info) {
-		if r, ok = h.asGet(w, r, state); !ok {
-			return
-		}
-	}
 	if cell, raw := rawCellFrom(r.Context()); raw {
 		h.serveRaw(w, r, state, cell)
 		return
@@ -174,20 +171,21 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // asGet makes a GET of a HEAD, since the answer has to be read; the server leaves its body out. An apiserver knows the method
-// for custom resources alone: it is false where it has refused it.
-func (h *handler) asGet(w http.ResponseWriter, r *http.Request, state *feed.State) (*http.Request, bool) {
-	rcp, err := state.ControlPlane(route.RCP)
+// for custom resources alone: it is false where the one that has the object, or one of them, has refused it.
+func (h *handler) asGet(w http.ResponseWriter, r *http.Request, state *feed.State, to route.Route) (*http.Request, bool) {
+	source := cmp.Or(slices.Concat([]string{to.Source}, to.Sources, []string{route.RCP})...)
+	plane, err := state.ControlPlane(source)
 	if err != nil {
-		h.fail(w, r, noPlane(route.RCP, err))
+		h.fail(w, r, noPlane(source, err))
 		return nil, false
 	}
-	answer, err := rcp.Send(r, upstream.Changes{})
+	answer, err := plane.Send(r, upstream.Changes{})
 	if err != nil {
-		h.noAnswer(w, r, route.RCP, err)
+		h.noAnswer(w, r, source, err)
 		return nil, false
 	}
 	if answer.StatusCode == http.StatusMethodNotAllowed {
-		rcp.Pass(w, answer)
+		plane.Pass(w, answer)
 		return nil, false
 	}
 	_ = answer.Body.Close()
@@ -203,6 +201,11 @@ func (h *handler) act(w http.ResponseWriter, r *http.Request, state *feed.State,
 		return
 	}
 	defer taken.leave()
+	if r.Method == http.MethodHead && info.IsResourceRequest && !connects(info) && to.Action != route.Refuse {
+		if r, ok = h.asGet(w, r, state, to); !ok {
+			return
+		}
+	}
 	if isWrite(to, info) && mutates(r.Method) && !h.streams(r, info) {
 		// A client that sends slowly must not hold up a rebalance: what it sends is read first.
 		if _, err := keepBody(w, r); err != nil {
@@ -322,11 +325,6 @@ func (h *handler) serveFrom(w http.ResponseWriter, r *http.Request, state *feed.
 
 // collection serves what concerns many objects: it asks every source, which may be one alone.
 func (h *handler) collection(w http.ResponseWriter, r *http.Request, state *feed.State, info *request.RequestInfo, sources []string) {
-	if r.Method == http.MethodHead && len(sources) > 0 {
-		// No apiserver answers that, and one is enough to say so.
-		h.forward(w, r, state, sources[0])
-		return
-	}
 	switch info.Verb {
 	case "list":
 		h.list(w, r, state, info, sources)
