@@ -9,14 +9,19 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"mvdan.cc/sh/v3/syntax"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/backup"
+	"github.com/kubecell/kubectl-cell/pkg/client"
+	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
@@ -109,18 +114,23 @@ func TestPlainKubectlInDocuments(t *testing.T) {
 // stand-ins for what takes root: see testdata/docs.
 func TestDocumentsRun(t *testing.T) {
 	// A daemon that another test has killed keeps its Lease for a while, and the one that the pages start waits for that.
-	err := newBed(t).kube.CoordinationV1().Leases(v1alpha1.Namespace).Delete(t.Context(), backup.LeaseName, metav1.DeleteOptions{})
+	b := newBed(t)
+	err := b.kube.CoordinationV1().Leases(v1alpha1.Namespace).Delete(t.Context(), backup.LeaseName, metav1.DeleteOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		t.Fatal(err)
 	}
 	signRequests(t)
+	old := snapshot(t)
 	work := t.TempDir()
-	environ := docsEnvironment(t, work)
+	environ := docsEnvironment(t, work, old)
 	t.Cleanup(func() { endDaemons(filepath.Join(work, "root", "var", "lib", "kubectl-cell")) })
 	t.Run("pages", func(t *testing.T) {
 		for _, group := range played() {
 			for _, page := range group {
 				playPage(t, page, work, environ)
+				if page == "operations.md" {
+					b.wantRestored(t, old)
+				}
 			}
 			if out, err := bash(t, work, environ, "kubectl cell router stop; kubectl cell backup stop"); err != nil {
 				t.Fatalf("end the daemons: %v\n%s", err, out)
@@ -236,7 +246,7 @@ done
 
 // docsEnvironment is what a shell of the pages finds: the stand-ins before everything else on PATH, and a kubeconfig of
 // an administrator whose contexts are called as in the pages.
-func docsEnvironment(t *testing.T, work string) []string {
+func docsEnvironment(t *testing.T, work string, restored *rest.Config) []string {
 	t.Helper()
 	_, cell, err := sandboxtest.Binaries()
 	if err != nil {
@@ -256,7 +266,7 @@ func docsEnvironment(t *testing.T, work string) []string {
 			t.Fatal(err)
 		}
 	}
-	if err := clientcmd.WriteToFile(*docsContexts(t), filepath.Join(work, "kubeconfig")); err != nil {
+	if err := clientcmd.WriteToFile(*docsContexts(t, restored), filepath.Join(work, "kubeconfig")); err != nil {
 		t.Fatal(err)
 	}
 	return []string{
@@ -267,23 +277,97 @@ func docsEnvironment(t *testing.T, work string) []string {
 	}
 }
 
-// docsContexts are those that the pages speak of: the RCP, which is also the one that was restored, and the cells.
-func docsContexts(t *testing.T) *clientcmdapi.Config {
+// docsContexts are those that the pages speak of: the RCP, one that was restored, and the cells.
+func docsContexts(t *testing.T, restored *rest.Config) *clientcmdapi.Config {
 	t.Helper()
-	out := clientcmdapi.NewConfig()
+	configs := map[string]*rest.Config{"restored": restored}
 	for i, config := range planes.Configs(t) {
-		names := []string{fmt.Sprintf("cell-%d", i)}
+		name := fmt.Sprintf("cell-%d", i)
 		if i == 0 {
-			names = []string{"rcp", "restored"}
+			name = "rcp"
 		}
+		configs[name] = config
+	}
+	out := clientcmdapi.NewConfig()
+	for name, config := range configs {
 		one, err := clientcmd.Load(sandboxtest.Kubeconfig(t, config))
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range names {
-			out.Clusters[name], out.AuthInfos[name] = one.Clusters["it"], one.AuthInfos["it"]
-			out.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: name}
+		out.Clusters[name], out.AuthInfos[name] = one.Clusters["it"], one.AuthInfos["it"]
+		out.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: name}
+	}
+	return out
+}
+
+// snapshot starts a router control plane as one from before the first cell would be.
+func snapshot(t *testing.T) *rest.Config {
+	t.Helper()
+	pool := sandboxtest.NewPool(1)
+	t.Cleanup(pool.Close)
+	config := pool.Configs(t)[0]
+	if _, err := federation.Init(t.Context(), config, federation.InitOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return config
+}
+
+// wantRestored wants a control plane to have what the RCP has of the ring, the cells and their credentials, and a window
+// that no router has acknowledged.
+func (b *bed) wantRestored(t *testing.T, config *rest.Config) {
+	t.Helper()
+	want, got := stored(t, b.configs["rcp"]), stored(t, config)
+	if got.Window <= want.Window {
+		t.Errorf("docs/operations.md restores window %d, and it was %d", got.Window, want.Window)
+	}
+	want.Window = got.Window
+	if diff := cmp.Diff(want, got); diff != "" || len(want.Kubeconfigs) != 3 {
+		t.Errorf("docs/operations.md restores %d cells (-of the RCP +restored):\n%s", len(got.Kubeconfigs), diff)
+	}
+}
+
+// essential is what routers go by.
+type essential struct {
+	Spec            v1alpha1.RingSpec
+	Epoch, Window   int64
+	Phase           v1alpha1.RingPhase
+	Current, Target *v1alpha1.RingLayout
+	Slots           []v1alpha1.RingSlot
+	Cells           map[string]v1alpha1.CellSpec
+	Annotations     map[string]map[string]string
+	Kubeconfigs     map[string][]byte
+}
+
+func stored(t *testing.T, config *rest.Config) essential {
+	t.Helper()
+	c, err := client.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := c.Rings().Get(t.Context(), v1alpha1.RingName, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cells, err := c.Cells().List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kube, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := ring.Status
+	out := essential{
+		Spec: ring.Spec, Epoch: s.Epoch, Window: s.Window, Phase: s.Phase, Current: s.Current, Target: s.Target, Slots: s.Slots,
+		Cells: map[string]v1alpha1.CellSpec{}, Annotations: map[string]map[string]string{}, Kubeconfigs: map[string][]byte{},
+	}
+	for _, cell := range cells.Items {
+		secret, err := kube.CoreV1().Secrets(v1alpha1.Namespace).Get(t.Context(), cell.Spec.KubeconfigSecretRef.Name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
 		}
+		out.Cells[cell.Name], out.Annotations[cell.Name] = cell.Spec, cell.Annotations
+		out.Kubeconfigs[cell.Name] = secret.Data[v1alpha1.KubeconfigKey]
 	}
 	return out
 }
