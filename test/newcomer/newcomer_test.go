@@ -53,7 +53,7 @@ var (
 		{command: "kubectl cell sandbox chaos restart", prints: []string{"cell cell-2 of sandbox cell-sandbox: https://"}},
 		{command: "kubectl cell failback", prints: []string{"cell cell-2 is back in the wanted ring; nothing differed"}},
 		{command: "kubectl cell rebalance", prints: []string{`rebalance r-10 Succeeded: \d+ units moved`}},
-		{command: "kubectl cell simulate", prints: []string{`10,000,000 workloads · 8 cells`, `add 1: moves 1[01]\.\d%`}},
+		{command: "kubectl cell simulate", prints: []string{`1,000,000 workloads · 8 cells`, `add 1: moves 1[01]\.\d%`}},
 		{command: "kubectl cell sandbox down", prints: []string{"sandbox cell-sandbox is down, its data is deleted"}},
 	}
 )
