@@ -24,11 +24,16 @@ SOAK_FLAGS ?=
 SEEDS ?= 5
 DRILLS ?= 3
 SEED ?= 0
-# What else a drill may draw, of how many names its 5,000 objects are, and how many writes a second it must reach while
-# nothing is broken.
+# What else a drill may draw, of how many names its 5,000 objects are, how long nothing is broken, and how many writes a
+# second it must reach then.
 DRILL_EXTRAS ?= second,rebalance
 DRILL_NAMES ?= 4200
+DRILL_CALM ?= 15s
 DRILL_RATE ?= 100
+# How many times as long as in that calm requests for objects of other cells may take during failovers (p99 of all drills
+# together), and how soon a cell that was stopped must refuse its own controllers when it goes on. 0 prints it alone.
+DRILL_P99 ?= 1.2
+DRILL_GAP ?= 2s
 # The race detector, which needs a C compiler. RACE= runs the same tests without it.
 RACE ?= -race
 # Real control planes share this machine: two packages at a time keep it busy, more starve each other.
@@ -107,7 +112,8 @@ ifneq ($(SEEDS),0)
 endif
 ifneq ($(DRILLS),0)
 	go test ./test/robustness -count=1 -v -timeout 3h -run TestDrill -args -seed $(SEED) -drills $(DRILLS) \
-		-drill-names $(DRILL_NAMES) -drill-kills 0 -drill-extras '$(DRILL_EXTRAS)' -drill-calm 6s -drill-rate $(DRILL_RATE) -clients 32
+		-drill-names $(DRILL_NAMES) -drill-kills 0 -drill-extras '$(DRILL_EXTRAS)' -drill-calm $(DRILL_CALM) -drill-rate $(DRILL_RATE) \
+		-drill-p99 $(DRILL_P99) -drill-gap $(DRILL_GAP) -clients 32
 endif
 
 .PHONY: newcomer

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/failover"
 	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/test/robustness/history"
 	"github.com/kubecell/kubectl-cell/test/robustness/validate"
@@ -60,8 +61,10 @@ func (d *drill) comeBack(was deceased) {
 		})
 		sleep(d.ctx, afterFreeze)
 	})
-	d.t.Logf("%s %s is back: %s", d.clock(), was.name, gap(was.name, back, seen.writes))
+	gap := validate.GapOf(was.name, back, seen.writes)
+	d.t.Logf("%s %s is back: %s", d.clock(), was.name, gap)
 	d.report("writes that a dead cell took", validate.Zombie(was.name, seen.writes))
+	d.report("cells that were frozen late", validate.FrozenWithin(gap, *drillGap))
 	dir := d.t.TempDir()
 	d.command("failback", was.name, "--yes", "--tui", "never", "--dir", dir)
 	// The cell may have carried out a deletion that it never answered: it has no version of that then.
@@ -81,28 +84,8 @@ func (d *drill) comeBack(was deceased) {
 	d.t.Logf("%s %s has failed back, with %d files", d.clock(), was.name, len(files))
 	direct := slices.DeleteFunc(slices.Clone(seen.writes), func(op history.Op) bool { return op.Via != was.name })
 	d.report("objects that a failback did not save", validate.Quarantined(was.name, direct, losses, files))
+	d.report("objects that a failback does not show as they are", validate.Shown(direct, d.shown(was.name), files))
 	d.addCell(was.name)
-}
-
-// gap says how long a cell took writes after its return; back is 0 for one that had to start.
-func gap(cell string, back int64, writes []history.Op) string {
-	accepted, first, frozen := 0, int64(history.Never), int64(history.Never)
-	for _, op := range writes {
-		switch {
-		case op.Via != cell:
-		case op.Outcome == history.OK:
-			accepted++
-			first = min(first, op.Return)
-		case op.Outcome == history.Refused:
-			first, frozen = min(first, op.Return), min(frozen, op.Return)
-		}
-	}
-	since := func(from int64) time.Duration { return time.Duration(frozen - from).Round(time.Millisecond) }
-	text := fmt.Sprintf("frozen %s after its first answer; %d direct writes accepted in between", since(first), accepted)
-	if back > 0 {
-		text += fmt.Sprintf("; it went on %s before that", since(back))
-	}
-	return text
 }
 
 // writeDirectly has a controller write to a cell that was failed over, past the routers, and somebody try it through
@@ -195,6 +178,41 @@ func (d *drill) readSaved(key, path string) *history.State {
 	d.must(yaml.Unmarshal(text, &object.Object))
 	state := stateOf(key, object)
 	return &state
+}
+
+// shown is what the newest failback of a cell says of the proof's objects.
+func (d *drill) shown(cell string) history.Shown {
+	d.t.Helper()
+	list, err := d.client.Failovers().List(d.ctx, metav1.ListOptions{})
+	d.must(err)
+	var newest *v1alpha1.Failover
+	for i := range list.Items {
+		run := &list.Items[i]
+		if run.Spec.Cell == cell && run.Spec.Direction == v1alpha1.DirectionFailback && (newest == nil || run.Spec.ConfirmEpoch > newest.Spec.ConfirmEpoch) {
+			newest = run
+		}
+	}
+	if newest == nil {
+		d.t.Fatalf("there is no record of a failback of %s", cell)
+	}
+	s := &newest.Status
+	out := history.Shown{Verdicts: map[string]string{}, All: int64(len(s.Kept)) == s.KeptObjects, Counts: map[string]int{}}
+	for _, kept := range s.Kept {
+		if key, ours := keyNamed(kept.Object); ours {
+			out.Verdicts[key] = kept.Reason
+		}
+	}
+	for _, step := range s.Steps {
+		if step.Name != string(failover.StepCompare) {
+			continue
+		}
+		var identical, older, diverged, alone int
+		_, err := fmt.Sscanf(step.Message, "%d identical, %d older, %d diverged, %d only here", &identical, &older, &diverged, &alone)
+		d.must(err)
+		out.Counts[string(failover.Diverged)], out.Counts[string(failover.OnlyHere)] = diverged, alone
+	}
+	d.t.Logf("%s the failback of %s says: %v of %d objects", d.clock(), cell, out.Counts, s.KeptObjects)
+	return out
 }
 
 // rebalanceBack moves workloads to the cells that came back, by the documented command.

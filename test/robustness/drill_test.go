@@ -14,6 +14,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 	"github.com/kubecell/kubectl-cell/test/robustness/history"
+	"github.com/kubecell/kubectl-cell/test/robustness/validate"
 )
 
 var (
@@ -23,12 +24,16 @@ var (
 	drillExtras = flag.String("drill-extras", "", "what else may happen in a drill, if the seed draws it: second, rebalance")
 	drillCalm   = flag.Duration("drill-calm", 3*time.Second, "how long clients write before anything breaks")
 	drillRate   = flag.Float64("drill-rate", 0, "how many writes a second must be acknowledged before anything breaks")
+	drillP99    = flag.Float64("drill-p99", 0, "how many times as long as before requests for objects of other cells may take during a failover, by their p99 of all drills; 0 to print it alone")
+	drillGap    = flag.Duration("drill-gap", 0, "how long a cell that was stopped may go on after its failover before it refuses its own controllers; 0 to print it alone")
 )
 
 const (
 	drillCells = 5
 	// fillers is how many make the objects at once.
 	fillers = 32
+	// warmUp is how long clients write before that counts as calm: they all begin at once, and know no object yet.
+	warmUp = time.Second
 )
 
 // drill is one run: a cell dies under clients, is failed over, comes back, and is taken in again.
@@ -48,6 +53,8 @@ type drill struct {
 	calm, trouble span
 	// load is what calm took.
 	load sandboxtest.Load
+	// beside is how long requests took meanwhile that have nothing to do with the deaths.
+	beside history.Beside
 	// deceased are the cells that died, in order, with the keys that each had.
 	deceased []deceased
 	// ordered is when the first failover was ordered.
@@ -57,10 +64,11 @@ type drill struct {
 // span is a time by the clock of the record.
 type span struct{ from, to int64 }
 
-// deceased is a cell that died, and what it was the owner of then.
+// deceased is a cell that died, the keys that it had then or that were on their way from or to it, and those of which it had
+// the copies.
 type deceased struct {
-	name string
-	keys map[string]bool
+	name         string
+	keys, copies map[string]bool
 }
 
 // TestDrill has a cell die under clients, and judges that what was acknowledged is there but for what was named. Drills
@@ -71,6 +79,7 @@ func TestDrill(t *testing.T) {
 		seed = uint64(rand.Uint32()) + 1
 	}
 	done, end := newCoverage(), seed+uint64(*drills)
+	var beside []history.Beside
 	for seed < end {
 		t.Run(fmt.Sprintf("from-%d", seed), func(t *testing.T) {
 			b := newDrillBed(t)
@@ -78,7 +87,11 @@ func TestDrill(t *testing.T) {
 				t.Run(fmt.Sprint(seed), func(t *testing.T) {
 					t.Logf("to repeat: go test ./test/robustness -run TestDrill -v -timeout 3h -args -seed %d -drill-names %d -drill-kills %d -drill-extras %q -clients %d",
 						seed, *drillNames, *drillKills, *drillExtras, *clients)
-					done.merge(b.rehearse(t, seed))
+					d := b.rehearse(t, seed)
+					done.merge(d.done)
+					if !d.planned.rebalance {
+						beside = append(beside, d.beside)
+					}
 				})
 			}
 		})
@@ -88,10 +101,15 @@ func TestDrill(t *testing.T) {
 		steps = append(steps, string(step))
 	}
 	t.Logf("deaths of drivers and restarts of the backup daemon at steps:\n%s", done.table(steps, []fault{killDriver, backedUp}))
+	slowdown := validate.SlowdownOf(beside)
+	t.Log(slowdown)
+	for _, problem := range validate.Undisturbed(slowdown, *drillP99) {
+		t.Error(problem)
+	}
 }
 
-// rehearse carries one drill out, and says what broke at which steps.
-func (b *drillBed) rehearse(t *testing.T, seed uint64) *coverage {
+// rehearse carries one drill out, and says what it came to.
+func (b *drillBed) rehearse(t *testing.T, seed uint64) *drill {
 	b.t, b.record, b.odd = t, history.NewRecorder(), nil
 	defer b.keep(seed)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -123,7 +141,7 @@ func (b *drillBed) rehearse(t *testing.T, seed uint64) *coverage {
 	})
 	d.judgeDrill()
 	t.Logf("%s judged", d.clock())
-	return d.done
+	return d
 }
 
 // prepare makes what is not there of all objects, and waits until each has its copy.
@@ -148,6 +166,7 @@ func (d *drill) prepare() {
 // beCalm lets clients write while nothing is broken.
 func (d *drill) beCalm() {
 	d.t.Helper()
+	sleep(d.ctx, warmUp)
 	before := sandboxtest.LoadNow(d.t)
 	d.calm.from = d.record.Now()
 	sleep(d.ctx, *drillCalm)

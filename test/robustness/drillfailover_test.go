@@ -41,11 +41,11 @@ func (d *drill) die() string {
 		living = append(living, cell.name)
 	}
 	cell := living[d.random.IntN(len(living))]
-	had := d.owned(cell)
+	was := d.concerned(cell)
 	_, err := daemon.Suspend(d.backupSpec().LockPath)
 	d.must(err)
-	d.await("writes that the backup misses", d.unsaved(had))
-	d.bury(cell, had)
+	d.await("writes that the backup misses", d.unsaved(was.keys))
+	d.bury(was)
 	if d.plan.zombie {
 		d.signal(d.box.Dir(cell)+"/lock", syscall.SIGSTOP)
 	} else {
@@ -75,30 +75,33 @@ func (d *drill) unsaved(of map[string]bool) func() bool {
 	}
 }
 
-// owned are the keys that a cell has, or that are on their way from or to it.
-func (d *drill) owned(cell string) map[string]bool {
+// concerned are the keys that the death of a cell will be about.
+func (d *drill) concerned(cell string) deceased {
 	d.t.Helper()
 	snap, err := routing.FromRing(d.ring())
 	d.must(err)
-	had := map[string]bool{}
+	was := deceased{cell, map[string]bool{}, map[string]bool{}}
 	for _, key := range d.keys {
 		at, _ := snap.Table.Lookup(placement.NamespacedName, namespace, nameOf(key))
 		if at.Old() == cell || at.New() == cell {
-			had[key] = true
+			was.keys[key] = true
+		}
+		if at.OldBackup() == cell || at.NewBackup() == cell {
+			was.copies[key] = true
 		}
 	}
-	return had
+	return was
 }
 
 // bury takes a cell off the list of those that live.
-func (d *drill) bury(cell string, had map[string]bool) {
-	d.deceased = append(d.deceased, deceased{cell, had})
+func (d *drill) bury(was deceased) {
+	d.deceased = append(d.deceased, was)
 	if d.trouble.from == 0 {
 		d.trouble.from = d.record.Now()
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.cells = slices.DeleteFunc(slices.Clone(d.cells), func(a access) bool { return a.name == cell })
+	d.cells = slices.DeleteFunc(slices.Clone(d.cells), func(a access) bool { return a.name == was.name })
 }
 
 // noticed says whether nobody gets an answer from a cell any more.

@@ -72,8 +72,9 @@ func (d *drill) sumDrill(ops []history.Op) {
 	if calm < *drillRate {
 		d.t.Errorf("%.0f writes a second; at least %.0f are wanted", calm, *drillRate)
 	}
-	before, during := d.others(ops, d.calm), d.others(ops, d.trouble)
-	d.t.Logf("objects of other cells: before %s, during %s; p99 ratio %.2f", before, during, float64(during.p99)/float64(max(1, before.p99)))
+	d.beside = history.Beside{Calm: d.others(ops, d.calm), Trouble: d.others(ops, d.trouble)}
+	d.t.Logf("objects of other cells: before %s; during %s; p99 ratio %.2f",
+		figures(d.beside.Calm), figures(d.beside.Trouble), validate.SlowdownOf([]history.Beside{d.beside}).Ratio)
 	if written == 0 || protected == 0 || len(d.losses) == 0 && d.planned.backup != alive && d.planned.unsaved > mostUnsaved/4 {
 		d.t.Error("nothing was written to the dead cell, or nothing was lost: this proves nothing")
 	}
@@ -90,41 +91,36 @@ func (d *drill) written(ops []history.Op, when span) float64 {
 	return float64(writes) / time.Duration(when.to-when.from).Seconds()
 }
 
-// figures are of requests that were answered.
-type figures struct {
-	rate          float64 // acknowledged writes in a second
-	p50, p99, max time.Duration
-}
-
-func (f figures) String() string {
-	round := func(d time.Duration) time.Duration { return d.Round(100 * time.Microsecond) }
-	return fmt.Sprintf("%.0f writes/s, p50 %s, p99 %s, max %s", f.rate, round(f.p50), round(f.p99), round(f.max))
-}
-
-// others are the figures of requests for objects of cells that never died.
-func (d *drill) others(ops []history.Op, when span) figures {
+// others are how long requests took, of those that were begun within a time, for objects that the deaths have nothing to do
+// with; see [history.Beside].
+func (d *drill) others(ops []history.Op, when span) []time.Duration {
 	var took []time.Duration
-	writes := 0
 	for _, op := range ops {
-		if op.Client >= lister || op.Outcome != history.OK || op.Call < when.from || op.Return > when.to || d.died(op.Key) {
+		if op.Client >= lister || op.Call < when.from || op.Call >= when.to || d.concerns(op.Key) {
+			continue
+		}
+		if op.Outcome == history.Refused || op.Outcome == history.Unknown {
+			took = append(took, requestPatience)
 			continue
 		}
 		took = append(took, time.Duration(op.Return-op.Call))
-		if op.Writes() {
-			writes++
-		}
 	}
 	slices.Sort(took)
-	if len(took) == 0 {
-		return figures{}
-	}
-	return figures{
-		rate: float64(writes) / time.Duration(when.to-when.from).Seconds(),
-		p50:  took[len(took)/2], p99: took[len(took)*99/100], max: took[len(took)-1],
-	}
+	return took
 }
 
-// died says whether a key was in a cell when that died.
-func (d *drill) died(key string) bool {
-	return slices.ContainsFunc(d.deceased, func(was deceased) bool { return was.keys[key] })
+// concerns says whether a key was in a cell when that died, or its copy was that its writes wait for.
+func (d *drill) concerns(key string) bool {
+	return slices.ContainsFunc(d.deceased, func(was deceased) bool {
+		return was.keys[key] || was.copies[key] && protectionOf(key) != ""
+	})
+}
+
+// figures say how long requests took; they are sorted.
+func figures(took []time.Duration) string {
+	if len(took) == 0 {
+		return "no requests"
+	}
+	at := func(i int) time.Duration { return took[i].Round(100 * time.Microsecond) }
+	return fmt.Sprintf("%d requests, p50 %s, p99 %s, max %s", len(took), at(len(took)/2), at(len(took)*99/100), at(len(took)-1))
 }

@@ -10,6 +10,9 @@
 //	Recovered     Linearizable, but for what a failover names, which has come to exactly that harm
 //	Zombie        a cell that was failed over takes no writes when it is back
 //	Quarantined   what it took all the same, or alone has, was saved
+//	Shown         and is what its failback says has diverged
+//	FrozenWithin  a cell that was stopped refuses its own controllers soon after it goes on
+//	Undisturbed   over many drills, deaths cost little those who have nothing to do with them
 //
 // Linearizable is judged by porcupine and a model that shares no code with the product; the others are there because
 // they say what went wrong in fewer words, and look where clients do not.
