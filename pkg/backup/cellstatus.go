@@ -1,9 +1,11 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -23,13 +25,23 @@ const (
 
 // standing writes how the backup of a cell stands on the Cell of that UID.
 func (r *reporter) standing(ctx context.Context, uid types.UID, report mirror.Report) error {
-	lag := rounded(report.Oldest)
+	lag, stands := rounded(report.Oldest), backupOf(report)
+	if len(report.Unread) > 0 {
+		cell, err := r.client.Cells().Get(ctx, report.Cell, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read cell %s: %w", report.Cell, err)
+		}
+		keepUnread(stands, cell.Status.Backup, report.Unread)
+	}
 	patch, err := json.Marshal(map[string]any{
 		"apiVersion": v1alpha1.GroupVersion().String(), "kind": "Cell",
 		"metadata": map[string]any{"name": report.Cell, "uid": uid},
 		"status": map[string]any{
 			"backupLag": lag,
-			"backup":    backupOf(report),
+			"backup":    stands,
 			"counts":    v1alpha1.CellCounts{Workloads: report.Workloads, Envelopes: report.Envelopes, Tombstones: report.Tombstones},
 		},
 	})
@@ -60,6 +72,25 @@ func backupOf(report mirror.Report) *v1alpha1.CellBackup {
 		out.Cells = append(out.Cells, pair)
 	}
 	return out
+}
+
+// keepUnread has the cells that have not said which envelopes they have stand as they did last. Nobody has seen them change since,
+// nor rehearsed any of these envelopes.
+func keepUnread(stands, last *v1alpha1.CellBackup, unread []string) {
+	if last == nil {
+		return
+	}
+	for _, pair := range last.Cells {
+		if !slices.Contains(unread, pair.Cell) {
+			continue
+		}
+		if pair.Time == nil {
+			pair.Time = &last.Time
+		}
+		stands.Cells = append(stands.Cells, pair)
+		stands.Unproven += pair.Envelopes
+	}
+	slices.SortFunc(stands.Cells, func(a, b v1alpha1.BackupPair) int { return cmp.Compare(a.Cell, b.Cell) })
 }
 
 func rounded(d time.Duration) *metav1.Duration {

@@ -77,6 +77,8 @@ type cell struct {
 	inherited bool
 	// carried is how many objects of the cell count as refused for having been counted, and not named, in published.
 	carried int64
+	// unsaved are those that published named as having no envelope, until that is found out again, or that they have one.
+	unsaved []Unprotected
 	lags    map[string]*samples // by backup cell
 }
 
@@ -189,16 +191,22 @@ func (c *cell) owner(of *record) (identity, *record) {
 func controls(owner *metav1.OwnerReference) bool { return owner.Controller != nil && *owner.Controller }
 
 // allListed says whether everything that the cell has is known.
-func (c *cell) allListed() bool {
-	if !c.discovered {
-		return false
-	}
+func (c *cell) allListed() bool { return c.discovered && c.listed() }
+
+// listed says whether everything is known of the resources that the cell has named.
+func (c *cell) listed() bool {
 	for _, s := range c.streams {
 		if !s.listed {
 			return false
 		}
 	}
 	return true
+}
+
+// known says whether there is anything to report of the cell: since it was connected it has said all that it was asked, if not
+// perhaps which resources it has.
+func (c *cell) known() bool {
+	return c.indexed && (c.discovered || len(c.streams) > 0) && c.listed()
 }
 
 // complete notes the epoch where all envelopes that the newest state wants are stored.

@@ -28,6 +28,7 @@
 //   - A mark never passes an event whose envelope is not stored, unless its object is in the list of unprotected ones
 //     that is published with it; nor a deletion while an envelope of the object stands. While the envelopes in a cell of
 //     the ring are not known, no mark is published, nor before what it replaces was read.
+//   - Nothing is reported of a cell before it has answered, nor of the envelopes in it.
 //
 // How much it asks of a cell is bounded by its [Pace], which gives way when the cell slows down. What has just changed
 // goes before what is re-homed.

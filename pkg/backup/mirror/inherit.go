@@ -49,14 +49,14 @@ func (m *Mirror) inherit() {
 }
 
 // refuseAgain has an object count as refused that was named so, if it is still there and was not accepted since. It is
-// rehearsed among the first. What has no envelope was found out again before everything was stored.
+// rehearsed among the first. What has no envelope is found out again before everything is stored.
 func (m *Mirror) refuseAgain(c *cell, u *Unprotected) {
-	s := c.streams[streamKey{u.Group, u.Resource}]
-	if s == nil || !u.Envelope {
+	h := c.named(u)
+	if h == nil {
 		return
 	}
-	h := s.records[name{u.Namespace, u.Name}]
-	if h == nil || h.record.uid != types.UID(u.UID) {
+	if !u.Envelope {
+		c.unsaved = append(c.unsaved, *u)
 		return
 	}
 	it := h.item
@@ -77,6 +77,32 @@ func (m *Mirror) refuseAgain(c *cell, u *Unprotected) {
 		stored: true, listed: true,
 	}
 	m.suspects[it] = struct{}{}
+}
+
+// named is the object that was named, nil where the cell has another one or none.
+func (c *cell) named(u *Unprotected) *holder {
+	s := c.streams[streamKey{u.Group, u.Resource}]
+	if s == nil {
+		return nil
+	}
+	if h := s.records[name{u.Namespace, u.Name}]; h != nil && h.record.uid == types.UID(u.UID) {
+		return h
+	}
+	return nil
+}
+
+// stillUnsaved are the objects of a cell that were named as having no envelope, and of which nobody has found out since whether
+// they could have one: the cell that it would be in does not answer.
+func (c *cell) stillUnsaved() []Unprotected {
+	c.unsaved = slices.DeleteFunc(c.unsaved, func(u Unprotected) bool {
+		h := c.named(&u)
+		if h == nil || h.item.refusal != nil {
+			return true
+		}
+		_, open := h.record.stream.progress.open[h.record]
+		return !open
+	})
+	return c.unsaved
 }
 
 // unrehearsed counts the envelopes of each cell of which nobody knows whether their cells would take them. early are those of

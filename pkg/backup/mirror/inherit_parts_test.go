@@ -42,13 +42,12 @@ func TestWhatWasCountedAsRefusedCounts(t *testing.T) {
 		m.members[name] = true
 	}
 	a, b := m.cells["a"], m.cells["b"]
-	a.discovered = true
+	a.discovered, a.indexed = true, true
 	wants := func(want int64, when string) {
 		t.Helper()
-		for _, r := range m.reports() {
-			if r.Cell == "a" && r.Unnamed != want {
-				t.Errorf("%s: %d count as refused; want %d", when, r.Unnamed, want)
-			}
+		reports := m.reports()
+		if len(reports) != 1 || reports[0].Unnamed != want {
+			t.Errorf("%s: %+v; want %d to count as refused", when, reports, want)
 		}
 	}
 	a.published = &Mark{ControlPlane: "another", Unnamed: 2}
@@ -56,7 +55,6 @@ func TestWhatWasCountedAsRefusedCounts(t *testing.T) {
 	a.published, a.inherited = &Mark{Unnamed: 2}, false
 	wants(2, "of this one")
 	wants(2, "while the envelopes are not known")
-	a.indexed = true
 	items, found := itemsOf(m, "a", 3), map[string]*entry{}
 	for _, it := range items {
 		found[it.name] = &entry{id: it.id, source: "a", unit: it.id.namespace + "/" + it.id.name, uid: types.UID(it.name), secretVersion: "1"}

@@ -145,6 +145,23 @@ func (m *Mirror) allIndexed() bool {
 	return true
 }
 
+// unindexed are the cells of which the envelopes are not known, by name.
+func (m *Mirror) unindexed() []string {
+	var out []string
+	for name := range m.members {
+		if m.cells[name] == nil {
+			out = append(out, name)
+		}
+	}
+	for name, c := range m.cells {
+		if !c.indexed {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 // ours says whether an envelope is the mirror's to change: its source is a cell that lives, and it was not promoted.
 func (m *Mirror) ours(e *entry) bool {
 	snap := m.snapshot()

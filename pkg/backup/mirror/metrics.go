@@ -47,6 +47,15 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	return m
 }
 
+// standing is how the backup of a cell stands.
+func (m *Metrics) standing(r *Report) {
+	m.objects.WithLabelValues(r.Cell).Set(float64(r.Objects))
+	m.pending.WithLabelValues(r.Cell).Set(float64(r.Pending))
+	m.oldest.WithLabelValues(r.Cell).Set(r.Oldest.Seconds())
+	m.unproven.WithLabelValues(r.Cell).Set(float64(r.Unproven))
+	m.unprotected.WithLabelValues(r.Cell).Set(float64(int64(len(r.Unprotected)) + r.Unnamed))
+}
+
 // forget drops the series of a cell that is gone.
 func (m *Metrics) forget(cell string) {
 	for _, labels := range []prometheus.Labels{{"source": cell}, {"backup": cell}} {

@@ -156,6 +156,13 @@ func (m *Mirror) unprotected() (named map[string][]Unprotected, unnamed map[stri
 			m.schedule(it, false)
 		}
 	}
+	for name, c := range m.cells {
+		left := c.stillUnsaved()
+		if left = left[:min(len(left), listLimit-len(named[name]))]; len(left) > 0 {
+			named[name] = append(named[name], left...)
+			slices.SortStableFunc(named[name], func(a, b Unprotected) int { return strings.Compare(a.Object, b.Object) })
+		}
+	}
 	return named, unnamed
 }
 

@@ -118,17 +118,23 @@ func TestRoomIsMadeInAPart(t *testing.T) {
 	})
 }
 
+// makeTooLarge makes an object that fits into no envelope.
+func (b *bed) makeTooLarge(cell, name string) {
+	b.t.Helper()
+	noise := make([]byte, 1<<20-10)
+	if _, err := rand.Read(noise); err != nil {
+		b.t.Fatal(err)
+	}
+	b.make(cell, configMaps, `{metadata: {name: `+name+`}, binaryData: {x: `+base64.StdEncoding.EncodeToString(noise)+`}}`)
+}
+
 // TestUnprotected names what is too large, and what the backup cell would refuse, for as long as that is so.
 func TestUnprotected(t *testing.T) {
 	b := newBed(t)
 	ring := b.setRing([]string{east, west}, nil)
 	b.start(ring)
-	noise := make([]byte, 1<<20-10)
-	if _, err := rand.Read(noise); err != nil {
-		t.Fatal(err)
-	}
 	large := b.owned(ring, "large", of(east))
-	b.make(east, configMaps, `{metadata: {name: `+large+`}, binaryData: {x: `+base64.StdEncoding.EncodeToString(noise)+`}}`)
+	b.makeTooLarge(east, large)
 	quotas := b.kube[west].CoreV1().ResourceQuotas(b.namespace)
 	b.admitsNone(secrets, nil)
 	refused := b.owned(ring, "refused", of(east))

@@ -28,6 +28,8 @@ type Report struct {
 	// Unnamed is how many more have one that could not be promoted.
 	Unnamed int64
 	Pairs   []Pair
+	// Unread are the cells that have not said which envelopes they have. Neither Pairs nor Unproven has these.
+	Unread []string
 }
 
 // Pair is what one cell holds for another.
@@ -57,6 +59,8 @@ func (m *Mirror) reportLoop(ctx context.Context) {
 	}
 }
 
+// reports are those of the cells that have answered since they were connected: nobody knows what another one has, and what was
+// said of it before stands.
 func (m *Mirror) reports() []Report {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -65,13 +69,16 @@ func (m *Mirror) reports() []Report {
 	}
 	pairs := map[string]map[string]int64{}
 	for name, c := range m.cells {
+		m.config.Metrics.rate.WithLabelValues(name).Set(c.pace.current())
+		if !c.indexed {
+			continue
+		}
 		for _, e := range c.index {
 			if pairs[e.source] == nil {
 				pairs[e.source] = map[string]int64{}
 			}
 			pairs[e.source][name]++
 		}
-		m.config.Metrics.rate.WithLabelValues(name).Set(c.pace.current())
 		m.config.Metrics.envelopes.WithLabelValues(name).Set(float64(len(c.index)))
 	}
 	unproven, early := m.unrehearsed()
@@ -79,8 +86,13 @@ func (m *Mirror) reports() []Report {
 	unprotected, unnamed := m.unprotected()
 	var out []Report
 	for name, c := range m.cells {
-		if m.members[name] {
-			out = append(out, c.report(pairs[name], unprotected[name], unnamed[name], unproven[name]))
+		if !m.members[name] {
+			continue
+		}
+		r := c.report(pairs[name], unprotected[name], unnamed[name], unproven[name])
+		if c.known() {
+			m.config.Metrics.standing(&r)
+			out = append(out, r)
 		}
 	}
 	slices.SortFunc(out, func(a, b Report) int { return cmp.Compare(a.Cell, b.Cell) })
@@ -91,7 +103,7 @@ func (c *cell) report(pairs map[string]int64, unprotected []Unprotected, unnamed
 	now := c.m.config.Now()
 	r := Report{
 		Cell: c.name, Time: now, Workloads: c.shardedUnits(), Envelopes: int64(len(c.index)), Complete: c.allListed(),
-		Unprotected: unprotected, Unnamed: unnamed, Unproven: unproven,
+		Unprotected: unprotected, Unnamed: unnamed, Unproven: unproven, Unread: c.m.unindexed(),
 	}
 	for _, s := range c.streams {
 		for _, h := range s.records {
@@ -109,7 +121,7 @@ func (c *cell) report(pairs map[string]int64, unprotected []Unprotected, unnamed
 		}
 	}
 	for home := range c.lags {
-		if _, there := pairs[home]; !there && c.m.cells[home] != nil {
+		if _, there := pairs[home]; !there && c.m.cells[home] != nil && c.m.cells[home].indexed {
 			r.Pairs = append(r.Pairs, c.pair(home, 0))
 		}
 	}
@@ -123,11 +135,6 @@ func (c *cell) report(pairs map[string]int64, unprotected []Unprotected, unnamed
 		metrics.quantiles.WithLabelValues(c.name, p.Backup, "0.5").Set(p.P50.Seconds())
 		metrics.quantiles.WithLabelValues(c.name, p.Backup, "0.99").Set(p.P99.Seconds())
 	}
-	metrics.objects.WithLabelValues(c.name).Set(float64(r.Objects))
-	metrics.pending.WithLabelValues(c.name).Set(float64(r.Pending))
-	metrics.oldest.WithLabelValues(c.name).Set(r.Oldest.Seconds())
-	metrics.unproven.WithLabelValues(c.name).Set(float64(r.Unproven))
-	metrics.unprotected.WithLabelValues(c.name).Set(float64(int64(len(r.Unprotected)) + r.Unnamed))
 	return r
 }
 

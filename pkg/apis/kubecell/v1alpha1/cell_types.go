@@ -40,7 +40,8 @@ type CellCounts struct {
 	Tombstones int64 `json:"tombstones"`
 }
 
-// CellBackup is how the backup of a cell stands, as the backup daemon saw it last.
+// CellBackup is how the backup of a cell stands, as a backup daemon saw it last: one that was started when the cell did not
+// answer any more knows nothing of it, and leaves what was said before.
 type CellBackup struct {
 	// Time when it was so.
 	Time metav1.Time `json:"time"`
@@ -54,6 +55,7 @@ type CellBackup struct {
 	// Unprotected of them have no envelope that could be promoted.
 	Unprotected int64 `json:"unprotected"`
 	// Unproven is how many of its envelopes were not rehearsed yet: whether their cells would take the objects is not known.
+	// Those in cells that have not answered since the daemon was started are among them.
 	// +optional
 	Unproven int64 `json:"unproven,omitempty"`
 	// UnprotectedObjects are the first twenty of these.
@@ -75,6 +77,10 @@ type BackupPair struct {
 	Cell string `json:"cell"`
 	// Envelopes that it holds.
 	Envelopes int64 `json:"envelopes"`
+	// Time when it was so, where the cell has not answered the backup daemon since that was started; absent where it was so
+	// when the rest was.
+	// +optional
+	Time *metav1.Time `json:"time,omitempty"`
 	// LagP50 and LagP99 are quantiles of the time from a change to its envelope, of the newest thousand.
 	// +optional
 	LagP50 *metav1.Duration `json:"lagP50,omitempty"`
