@@ -27,7 +27,7 @@ type Facts struct {
 	Cells map[string]*v1alpha1.Cell
 	// Answers says that the cell answered whoever asks.
 	Answers bool
-	// Mark is how far the backup of the cell has come; nil where it never said so.
+	// Mark is how far the backup of the cell has come; nil where it never said so of this control plane.
 	Mark *ledger.Mark
 	// TakenOver is how many objects the cell took over by other failovers since the backup of it was complete last.
 	TakenOver int64

@@ -78,7 +78,7 @@ func (c *connection) facts(ctx context.Context, cell string, ask bool) (*Facts, 
 	// that it names the object, or there is a copy by the time at which copies are listed. The other way round a mark that
 	// came in between would have had routers forget what nobody has been told of.
 	f.Witnesses = askRouters(ctx, registered, cell)
-	complete, err := c.mark(ctx, f)
+	complete, err := c.mark(ctx, f, snap.ControlPlanes[cell])
 	if err != nil {
 		return nil, err
 	}
@@ -186,8 +186,9 @@ func listCopies(ctx context.Context, config *rest.Config, source string) ([]Copy
 }
 
 // mark reads how far the backup of the cell has come, and what it cannot have; nothing where it never said so. The epoch is
-// that for which it was complete last.
-func (c *connection) mark(ctx context.Context, f *Facts) (epoch int64, err error) {
+// that for which it was complete last. What is said of another control plane, which had the cell's name before, is not of
+// this cell; where either does not say which one it is, it is taken for the same.
+func (c *connection) mark(ctx context.Context, f *Facts, controlPlane string) (epoch int64, err error) {
 	list, err := c.kube.CoreV1().ConfigMaps(v1alpha1.Namespace).List(ctx,
 		metav1.ListOptions{LabelSelector: v1alpha1.LabelComponent + "=" + v1alpha1.ComponentMarks})
 	if err != nil {
@@ -195,7 +196,7 @@ func (c *connection) mark(ctx context.Context, f *Facts) (epoch int64, err error
 	}
 	for i := range list.Items {
 		mark, err := ledger.ParseMark([]byte(list.Items[i].Data[v1alpha1.MarksKey]))
-		if err != nil || mark.Cell != f.Cell {
+		if err != nil || mark.Cell != f.Cell || mark.ControlPlane != controlPlane && mark.ControlPlane != "" && controlPlane != "" {
 			continue
 		}
 		var beside struct{ Epoch, Unnamed int64 }

@@ -1,6 +1,7 @@
 package failover_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"path"
 	"slices"
@@ -8,8 +9,10 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/backup/mirror"
 	"github.com/kubecell/kubectl-cell/pkg/failover"
 )
@@ -47,4 +50,49 @@ func TestAMarkComesWhileFactsAreRead(t *testing.T) {
 			t.Errorf("%s: lost %v, want %v", when, found.Lost, want)
 		}
 	}
+}
+
+// TestAMarkOfAnotherControlPlane: a cell was removed and another one has its name. What the backup said of the first says
+// nothing of the second: how many objects of it have no copy is not known.
+func TestAMarkOfAnotherControlPlane(t *testing.T) {
+	b := newBed(t)
+	refused := mirror.Unprotected{Resource: "configmaps", Namespace: b.namespace, Name: "x", UID: "u", Backup: "cell-2", Reason: mirror.TooLarge, Since: time.Now()}
+	const unsaid = "no backup has ever said how far it has come with this cell, nor has one counted its objects: how many have no copy cannot be known"
+	for name, test := range map[string]struct {
+		of   func(own string) string
+		ours bool
+	}{
+		"this one":              {func(own string) string { return own }, true},
+		"one that had its name": {func(string) string { return "another" }, false},
+		"nobody says of which":  {func(string) string { return "" }, true},
+	} {
+		b.publish("cell-1", b.ring().Status.Epoch, refused)
+		b.remark("cell-1", test.of)
+		facts, err := failover.Read(t.Context(), b.rcp, "cell-1")
+		b.must(err)
+		if ours := facts.Mark != nil; ours != test.ours || (len(facts.Unprotected) == 1) != test.ours {
+			t.Errorf("%s: mark %+v, unprotected %v", name, facts.Mark, facts.Unprotected)
+		}
+		found, err := failover.Report(facts)
+		b.must(err)
+		if slices.Contains(found.Warnings, unsaid) == test.ours {
+			t.Errorf("%s: the warnings are %q", name, found.Warnings)
+		}
+	}
+}
+
+// remark has what is published of a cell be of another control plane.
+func (b *bed) remark(cell string, of func(own string) string) {
+	b.t.Helper()
+	maps := b.kube.CoreV1().ConfigMaps(v1alpha1.Namespace)
+	published, err := maps.Get(b.t.Context(), v1alpha1.MarksPrefix+cell, metav1.GetOptions{})
+	b.must(err)
+	var mark map[string]any
+	b.must(json.Unmarshal([]byte(published.Data[v1alpha1.MarksKey]), &mark))
+	mark["controlPlane"] = of(mark["controlPlane"].(string))
+	text, err := json.Marshal(mark)
+	b.must(err)
+	published.Data[v1alpha1.MarksKey] = string(text)
+	_, err = maps.Update(b.t.Context(), published, metav1.UpdateOptions{})
+	b.must(err)
 }
