@@ -28,10 +28,11 @@
 // Owners are promoted before what they own, which names them by their new UIDs.
 //
 // During a rebalance a key may have an envelope in both of its cells. The newer one is promoted, of equal ones that where the
-// key moves from, and the move takes its way; the other one only where that cannot be: it is damaged, say, or its cell refuses
-// the object. Then it is deleted before the other one is committed, in the version that was read: what kept it back may end,
-// and of the two one alone is ever committed. An object that is in either of the cells already has moved there: its
-// envelope is what it was before, and is dropped.
+// key moves from, and the move takes its way; that is the same from whichever cell one begins, and whatever tombstones there
+// are. The other one is promoted only where that cannot be: it is damaged, say, or its cell refuses the object. Then it is
+// deleted before the other one is committed, in the version that was read: what kept it back may end, and of the two one
+// alone is ever committed. An object that is in either of the cells already has moved there: its envelope is what it was
+// before, and is dropped.
 //
 // Invariants: an object without a mark of package migration is neither overwritten nor deleted; an envelope is
 // deleted only after what it holds was revealed, where something newer is known, or where the copy of its twin is staged; one

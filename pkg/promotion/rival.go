@@ -45,17 +45,12 @@ func (a *attempt) rival(ctx context.Context) (result Result, again, decided bool
 	if err != nil {
 		return a.failed(migration.Failed(err)), false, true
 	}
-	state := v1alpha1.RebalanceStatus("absent")
-	if found != nil {
-		state = v1alpha1.RebalanceStatus(found.Labels[v1alpha1.LabelRebalanceStatus])
-	}
-	switch state {
-	case "", v1alpha1.Migrating:
+	if found != nil && countsThere(found) {
 		result, again = a.drop(ctx, "the object is in cell "+other.Name)
 		return result, again, true
-	case v1alpha1.Migrated:
-		return a.result, false, false
 	}
+	// Whatever else there is, a tombstone as well, becomes the object where its envelope comes first. That has to be the same
+	// from either cell: of two promoters each would commit another envelope otherwise, and drop the other one's.
 	first, err := a.comesFirst(ctx, other, from)
 	if err != nil {
 		return a.result.with(Unavailable, err.Error(), err), false, true
@@ -74,6 +69,12 @@ func (a *attempt) rival(ctx context.Context) (result Result, again, decided bool
 		return a.result, false, false
 	}
 	return of, false, true
+}
+
+// countsThere says whether what the other cell has is the object, rather than a copy or a tombstone of it.
+func countsThere(found *metav1.PartialObjectMetadata) bool {
+	state := v1alpha1.RebalanceStatus(found.Labels[v1alpha1.LabelRebalanceStatus])
+	return state == "" || state == v1alpha1.Migrating
 }
 
 // comesFirst says whether the twin of the envelope is to be promoted rather than this one: the one that was committed is,

@@ -148,8 +148,7 @@ func TestATwinThatGaveWay(t *testing.T) {
 }
 
 // TestATwinThatIsFitAgain: a promoter has judged it, and is held up before each of its requests in turn. Meanwhile what was
-// wrong with the twin is put right, and another promoter comes and commits it, and goes on when the first one has ended. There
-// is one object in the end.
+// wrong with the twin is put right, and another promoter comes and commits it. There is one object in the end.
 func TestATwinThatIsFitAgain(t *testing.T) {
 	b := newBed(t)
 	b.ring(heir, next)
@@ -158,11 +157,48 @@ func TestATwinThatIsFitAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	envelopes := kube.CoreV1().Secrets(v1alpha1.Namespace)
-	for n := 1; ; n++ {
-		name := fmt.Sprintf("x%d", n)
+	b.meet(next, heir, func(name string) string {
 		before := b.make(dead, configMaps, `{metadata: {name: `+name+`}}`)
 		b.seal(next, configMaps, before)
-		sealed := b.seal(heir, configMaps, before, damaged)
+		return b.seal(heir, configMaps, before, damaged)
+	}, func(sealed string) {
+		secret, err := envelopes.Get(t.Context(), sealed, metav1.GetOptions{})
+		if err == nil {
+			damaged(secret)
+			_, err = envelopes.Update(t.Context(), secret, metav1.UpdateOptions{})
+		}
+		if err != nil && !apierrors.IsNotFound(err) {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestTwinsBesideATombstone: what had come through the dead cell has a tombstone where its key moves from. Two promoters at once
+// begin in one cell each, and make one object.
+func TestTwinsBesideATombstone(t *testing.T) {
+	for _, late := range []string{heir, next} {
+		t.Run(late, func(t *testing.T) {
+			b := newBed(t)
+			b.ring(heir, next)
+			other := map[string]string{heir: next, next: heir}[late]
+			b.meet(late, other, func(name string) string {
+				before := b.make(dead, configMaps, `{metadata: {name: `+name+`}}`)
+				b.make(heir, configMaps, `{metadata: {name: `+name+`, labels: {`+v1alpha1.LabelRebalanceStatus+`: migrated}}}`)
+				b.seal(next, configMaps, before)
+				return b.seal(heir, configMaps, before)
+			}, func(string) {})
+		})
+	}
+}
+
+// meet has a promoter that begins in the cell late held up before each of its requests in turn, each time with another object,
+// whose envelopes prepare makes. Meanwhile something is done, and another promoter begins in the cell first; it goes on after
+// its commit when the late one has ended. There has to be one object then, and no envelope.
+func (b *bed) meet(late, first string, prepare func(name string) (sealed string), meanwhile func(sealed string)) {
+	b.t.Helper()
+	for n := 1; ; n++ {
+		name := fmt.Sprintf("x%d", n)
+		sealed := prepare(name)
 		committed, goOn := make(chan struct{}), make(chan struct{})
 		commit := sync.OnceFunc(func() { close(committed) })
 		other := b.promoter(nil)
@@ -174,36 +210,29 @@ func TestATwinThatIsFitAgain(t *testing.T) {
 		}
 		var others sync.WaitGroup
 		seen := 0
-		late := b.promoter(func(*http.Request) {
+		held := b.promoter(func(*http.Request) {
 			if seen++; seen != n {
 				return
 			}
-			secret, err := envelopes.Get(t.Context(), sealed, metav1.GetOptions{})
-			if err == nil {
-				damaged(secret)
-				_, err = envelopes.Update(t.Context(), secret, metav1.UpdateOptions{})
-			}
-			if err != nil && !apierrors.IsNotFound(err) {
-				t.Fatal(err)
-			}
+			meanwhile(sealed)
 			others.Go(func() {
 				defer commit()
-				if result := other.Promote(t.Context(), heir, sealed); !result.Done() {
-					t.Errorf("held up before request %d, the other one: %+v", n, result)
+				if result := other.Promote(b.t.Context(), first, sealed); !result.Done() {
+					b.t.Errorf("held up before request %d, the other one: %+v", n, result)
 				}
 			})
 			<-committed
 		})
-		if result := late.Promote(t.Context(), next, sealed); !result.Done() {
-			t.Errorf("held up before request %d: %+v", n, result)
+		if result := held.Promote(b.t.Context(), late, sealed); !result.Done() {
+			b.t.Errorf("held up before request %d: %+v", n, result)
 		}
 		close(goOn)
 		others.Wait()
 		inHeir, inNext := b.shows(heir, name), b.shows(next, name)
 		if inHeir == inNext || b.sealed(heir, sealed) || b.sealed(next, sealed) {
-			t.Errorf("held up before request %d of %d: in the heir: %t, in the next cell: %t", n, seen, inHeir, inNext)
+			b.t.Errorf("held up before request %d of %d: in the heir: %t, in the next cell: %t", n, seen, inHeir, inNext)
 		}
-		if seen < n || t.Failed() {
+		if seen < n || b.t.Failed() {
 			break
 		}
 	}
