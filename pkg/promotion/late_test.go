@@ -99,10 +99,15 @@ func (b *bed) withoutCopy(k kind, name string) *unstructured.Unstructured {
 
 func (b *bed) userDeletes(k kind, name string) {
 	b.t.Helper()
-	if err := b.as(heir, k).Delete(b.t.Context(), name, metav1.DeleteOptions{}); err != nil {
+	b.userDeletesIn(heir, k, name)
+}
+
+func (b *bed) userDeletesIn(cell string, k kind, name string) {
+	b.t.Helper()
+	if err := b.as(cell, k).Delete(b.t.Context(), name, metav1.DeleteOptions{}); err != nil {
 		b.t.Fatal(err)
 	}
-	b.until(name+" is deleted", func() bool { return b.get(heir, k, name) == nil })
+	b.until(name+" is deleted", func() bool { return b.get(cell, k, name) == nil })
 }
 
 func (b *bed) userPatches(k kind, name, patch string) *unstructured.Unstructured {

@@ -1,8 +1,6 @@
 package promotion_test
 
 import (
-	"context"
-	"fmt"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -99,38 +97,6 @@ func (b *bed) lay(cell, state string) *unstructured.Unstructured {
 		return b.make(cell, configMaps, `{metadata: {name: x}, data: {in: `+cell+`}}`)
 	}
 	return b.make(cell, configMaps, `{metadata: {name: x, labels: {`+v1alpha1.LabelRebalanceStatus+`: `+state+`}}, data: {in: `+cell+`}}`)
-}
-
-// TestATwinIsNotPromotedAfterADeletion: killed at each step, and then deleted by a user, the object stays deleted
-// whichever of its envelopes is promoted then.
-func TestATwinIsNotPromotedAfterADeletion(t *testing.T) {
-	b := newBed(t)
-	b.ring(heir, next)
-	p := b.promoter(nil)
-	for n := 1; ; n++ {
-		name := fmt.Sprintf("x%d", n)
-		before := b.make(dead, configMaps, `{metadata: {name: `+name+`}}`)
-		b.seal(next, configMaps, before)
-		sealed := b.seal(heir, configMaps, before)
-		step, killed := killAfter(p, n, func() { p.Promote(context.Background(), heir, sealed) })
-		p.Step = nil
-		deleted := b.shows(heir, name)
-		if deleted {
-			b.userDeletes(configMaps, name)
-		}
-		for _, cell := range []string{next, heir, next} {
-			if result := p.Promote(t.Context(), cell, sealed); !result.Done() {
-				t.Errorf("killed after step %d, %s: %+v", n, step, result)
-			}
-		}
-		inHeir, inNext := b.shows(heir, name), b.shows(next, name)
-		if inHeir == deleted || inNext || b.sealed(heir, sealed) || b.sealed(next, sealed) {
-			t.Errorf("killed after step %d, %s, deleted then: %t; in the heir: %t, in the next cell: %t", n, step, deleted, inHeir, inNext)
-		}
-		if !killed || t.Failed() {
-			break
-		}
-	}
 }
 
 // TestTheObjectThatHasMovedHereIsNewer than the envelope from before its move.

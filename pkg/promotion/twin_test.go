@@ -113,37 +113,45 @@ func (b *bed) shows(cell, name string) bool {
 	return o != nil && o.GetLabels()[v1alpha1.LabelRebalanceStatus] == ""
 }
 
-// TestATwinThatGaveWay and a promotion that was killed at any step: the object is made once, and deleted by a user it
-// stays so.
-func TestATwinThatGaveWay(t *testing.T) {
-	b := newBed(t)
-	b.ring(heir, next)
-	p := b.promoter(nil)
-	for n := 1; ; n++ {
-		name := fmt.Sprintf("x%d", n)
-		before := b.make(dead, configMaps, `{metadata: {name: `+name+`}}`)
-		b.seal(next, configMaps, before)
-		sealed := b.seal(heir, configMaps, before, damaged)
-		step, killed := killAfter(p, n, func() { p.Promote(context.Background(), heir, sealed) })
-		p.Step = nil
-		deleted := b.shows(next, name)
-		if deleted {
-			if err := b.as(next, configMaps).Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
-				t.Fatal(err)
+// TestATwinIsNotPromotedAfterADeletion: the promotion is killed at each step, and what shows by then is deleted by a user. The
+// object is made once, and deleted it stays so, whichever of its envelopes is promoted then.
+func TestATwinIsNotPromotedAfterADeletion(t *testing.T) {
+	for name, test := range map[string]struct {
+		in, other string // where it is made, and the other cell
+		edits     []func(*corev1.Secret)
+	}{
+		"of the first":         {heir, next, nil},
+		"of one that gave way": {next, heir, []func(*corev1.Secret){damaged}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBed(t)
+			b.ring(heir, next)
+			p := b.promoter(nil)
+			for n := 1; ; n++ {
+				name := fmt.Sprintf("x%d", n)
+				before := b.make(dead, configMaps, `{metadata: {name: `+name+`}}`)
+				b.seal(next, configMaps, before)
+				sealed := b.seal(heir, configMaps, before, test.edits...)
+				step, killed := killAfter(p, n, func() { p.Promote(context.Background(), heir, sealed) })
+				p.Step = nil
+				deleted := b.shows(test.in, name)
+				if deleted {
+					b.userDeletesIn(test.in, configMaps, name)
+				}
+				for _, cell := range []string{test.other, test.in, test.other} {
+					if result := p.Promote(t.Context(), cell, sealed); !result.Done() {
+						t.Errorf("killed after step %d, %s, %s: %+v", n, step, cell, result)
+					}
+				}
+				if b.shows(test.in, name) == deleted || b.shows(test.other, name) || b.sealed(heir, sealed) || b.sealed(next, sealed) {
+					t.Errorf("killed after step %d, %s, deleted then: %t; in %s: %t, in %s: %t",
+						n, step, deleted, test.in, b.shows(test.in, name), test.other, b.shows(test.other, name))
+				}
+				if !killed || t.Failed() {
+					break
+				}
 			}
-		}
-		for _, cell := range []string{heir, next, heir} {
-			if result := p.Promote(t.Context(), cell, sealed); !result.Done() {
-				t.Errorf("killed after step %d, %s, %s: %+v", n, step, cell, result)
-			}
-		}
-		inHeir, inNext := b.shows(heir, name), b.shows(next, name)
-		if inNext == deleted || inHeir || b.sealed(heir, sealed) || b.sealed(next, sealed) {
-			t.Errorf("killed after step %d, %s, deleted then: %t; in the heir: %t, in the next cell: %t", n, step, deleted, inHeir, inNext)
-		}
-		if !killed || t.Failed() {
-			break
-		}
+		})
 	}
 }
 
