@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/pprof"
 	"strings"
 	"sync"
 	"syscall"
@@ -324,12 +325,17 @@ func TestRapidResetsCostLittle(t *testing.T) {
 			}
 		})
 	}
-	most := 0
+	most, stacks := 0, strings.Builder{}
 	done := make(chan struct{})
 	go func() { flooding.Wait(); close(done) }()
 watch:
 	for {
 		most = max(most, runtime.NumGoroutine())
+		if most > goroutines+connections*perConnection && stacks.Len() == 0 {
+			if err := pprof.Lookup("goroutine").WriteTo(&stacks, 1); err != nil {
+				t.Fatal(err)
+			}
+		}
 		select {
 		case <-done:
 			break watch
@@ -338,7 +344,8 @@ watch:
 	}
 	t.Logf("at most %d goroutines, %d before", most, goroutines)
 	if most > goroutines+connections*perConnection {
-		t.Errorf("%d goroutines ran for %d resets; before there were %d", most, connections*resets, goroutines)
+		t.Errorf("%d goroutines ran for %d resets; before there were %d. The commonest of them:\n%.4000s",
+			most, connections*resets, goroutines, stacks.String())
 	}
 	calm(t, maps, names, time.Now().Add(time.Second))
 	nothingLeft(t, goroutines, files)
