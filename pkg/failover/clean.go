@@ -1,11 +1,13 @@
 package failover
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -33,7 +35,7 @@ func (r *returning) preview(ctx context.Context) (*v1alpha1.Failover, error) {
 	if err != nil {
 		return nil, err
 	}
-	said, err := r.compareAll(ctx, ring)
+	_, said, err := r.compareAll(ctx, ring)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +45,8 @@ func (r *returning) preview(ctx context.Context) (*v1alpha1.Failover, error) {
 	return out, nil
 }
 
-// clean empties the cell of whatever a rebalance would move: of two objects of one name the federation's counts.
+// clean empties the cell of whatever a rebalance would move: of two objects of one name the federation's counts. Its objects go
+// last: a disk that is full before all that differs is saved has cost it nothing.
 func (r *returning) clean(ctx context.Context, ring *v1alpha1.Ring) error {
 	r.progress.begin(StepCompare)
 	access, err := federation.Cells(ctx, r.c.rcp)
@@ -62,11 +65,15 @@ func (r *returning) clean(ctx context.Context, ring *v1alpha1.Ring) error {
 		return exit.Refusedf("%s", state).WithHint("kubectl cell status %s", r.Cell)
 	}
 	r.progress.edit(func(s *v1alpha1.FailoverStatus) {
-		if s.Quarantine == "" {
-			s.Quarantine = r.Host + ":" + r.Dir
+		place := r.Host + ":" + r.Dir
+		switch {
+		case s.Quarantine == "":
+			s.Quarantine = place
+		case !slices.Contains(strings.Split(s.Quarantine, ", "), place): // an earlier run was told of another folder
+			s.Quarantine += ", " + place
 		}
 	})
-	said, err := r.compareAll(ctx, ring)
+	c, said, err := r.compareAll(ctx, ring)
 	if err != nil {
 		return err
 	}
@@ -87,6 +94,9 @@ func (r *returning) clean(ctx context.Context, ring *v1alpha1.Ring) error {
 		}
 	}
 	if err := r.settleHere(ctx, ring, wrapped(fence.AsMover(config), r.Cell, r.WrapCell)); err != nil {
+		return err
+	}
+	if err := c.removeAll(ctx); err != nil {
 		return err
 	}
 	r.took(StepCompare, said)
@@ -110,12 +120,21 @@ type comparison struct {
 
 	mu     sync.Mutex
 	counts map[Verdict]int64 // guarded by mu
+	// judged are the objects to be deleted. Guarded by mu.
+	judged []judged
 }
 
-// compareAll judges every object of the cell, and unless it is a dry run saves and deletes it. It returns how many were judged
+// judged is an object in the version that was compared, and saved where that was needed: no other one is deleted.
+type judged struct {
+	migration.Object
+	// held says that it has finalizers.
+	held bool
+}
+
+// compareAll judges every object of the cell, and unless it is a dry run saves it where it differs. It says how many were judged
 // in which way.
-func (r *returning) compareAll(ctx context.Context, ring *v1alpha1.Ring) (said string, err error) {
-	c, err := r.compare(ctx, ring, func(working context.Context, c *comparison, judge func(migration.Object)) error {
+func (r *returning) compareAll(ctx context.Context, ring *v1alpha1.Ring) (c *comparison, said string, err error) {
+	c, err = r.compare(ctx, ring, func(working context.Context, c *comparison, judge func(migration.Object)) error {
 		return c.here.Visit(working, c.snap, func(o migration.Object, _ *metav1.PartialObjectMetadata) error {
 			if working.Err() != nil {
 				return context.Cause(working)
@@ -125,14 +144,15 @@ func (r *returning) compareAll(ctx context.Context, ring *v1alpha1.Ring) (said s
 		})
 	})
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return fmt.Sprintf("%d identical, %d older, %d diverged, %d only here", c.counts[Identical], c.counts[Older], c.counts[Diverged], c.counts[OnlyHere]), nil
+	return c, fmt.Sprintf("%d identical, %d older, %d diverged, %d only here", c.counts[Identical], c.counts[Older], c.counts[Diverged], c.counts[OnlyHere]), nil
 }
 
-// compare judges the objects that visit names.
+// compare judges the objects that visit names, and unless it is a dry run saves them where they differ. They are deleted by
+// removeAll.
 func (r *returning) compare(ctx context.Context, ring *v1alpha1.Ring, visit func(working context.Context, c *comparison, judge func(migration.Object)) error) (*comparison, error) {
 	c, err := r.comparison(ctx, ring)
 	if err != nil {
@@ -146,7 +166,7 @@ func (r *returning) compare(ctx context.Context, ring *v1alpha1.Ring, visit func
 	err = visit(working, c, func(o migration.Object) {
 		group.Go(func() error { return c.one(working, o) })
 	})
-	if err := errors.Join(group.Wait(), err); err != nil {
+	if err := cmp.Or(group.Wait(), err); err != nil { // the second one may be that there was the first
 		return nil, fmt.Errorf("compare cell %s with the federation: %w", r.Cell, err)
 	}
 	return c, nil
@@ -161,7 +181,7 @@ func (r *returning) comparison(ctx context.Context, ring *v1alpha1.Ring) (*compa
 	if err != nil {
 		return nil, err
 	}
-	c := &comparison{returning: r, snap: snap, cells: map[string]dynamic.Interface{}, files: quarantine{r.Dir}, counts: map[Verdict]int64{}}
+	c := &comparison{returning: r, snap: snap, cells: map[string]dynamic.Interface{}, files: quarantine{r.Dir, r.Cell}, counts: map[Verdict]int64{}}
 	for _, name := range append(snap.Table.Cells(), r.Cell) {
 		config, err := configOf(access, name)
 		if err != nil {
@@ -182,7 +202,7 @@ func (r *returning) comparison(ctx context.Context, ring *v1alpha1.Ring) (*compa
 	return c, nil
 }
 
-// one judges an object, saves it where it says something that the federation does not know, and deletes it.
+// one judges an object, and saves it where it says something that the federation does not know.
 func (c *comparison) one(ctx context.Context, o migration.Object) error {
 	here, err := c.cells[c.Cell].Resource(o.Resource.GroupVersionResource).Namespace(o.Namespace).Get(ctx, o.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -215,7 +235,11 @@ func (c *comparison) one(ctx context.Context, o migration.Object) error {
 			return err
 		}
 	}
-	return c.remove(ctx, o, here)
+	o.ResourceVersion, o.Owners = here.GetResourceVersion(), nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.judged = append(c.judged, judged{o, len(here.GetFinalizers()) > 0})
+	return nil
 }
 
 // secondary says whether an object was not the one that counted when its cell died: a tombstone, or a copy of what is still
@@ -282,16 +306,34 @@ func (c *comparison) there(ctx context.Context, o migration.Object) (*unstructur
 	return nil, nil //nolint:nilnil // absence is an answer
 }
 
+// removeAll deletes what was judged.
+func (c *comparison) removeAll(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	group, working := errgroup.WithContext(ctx)
+	group.SetLimit(compareAtOnce)
+	for _, j := range c.judged {
+		if working.Err() != nil {
+			break
+		}
+		group.Go(func() error { return c.remove(working, j) })
+	}
+	if err := cmp.Or(group.Wait(), context.Cause(ctx)); err != nil {
+		return fmt.Errorf("empty cell %s: %w", c.Cell, err)
+	}
+	return nil
+}
+
 // remove deletes an object without any of its finalizers being heard, and leaves its dependents. Only this one, and as it was
 // judged: what is made meanwhile under its name, or was written since in a cell that could not be frozen, stays for the next
 // look.
 //
 // One with dependents goes when the garbage collector has let go of them, which a freeze keeps from its work. That tries
 // again and again, so it is not left anything else to do.
-func (c *comparison) remove(ctx context.Context, o migration.Object, here *unstructured.Unstructured) error {
+func (c *comparison) remove(ctx context.Context, o judged) error {
 	objects := c.cells[c.Cell].Resource(o.Resource.GroupVersionResource).Namespace(o.Namespace)
-	policy, uid, version := metav1.DeletePropagationBackground, here.GetUID(), here.GetResourceVersion()
-	if len(here.GetFinalizers()) > 0 {
+	policy, uid, version := metav1.DeletePropagationBackground, o.UID, o.ResourceVersion
+	if o.held {
 		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": uid, "resourceVersion": version, "finalizers": nil}})
 		if err != nil {
 			return fmt.Errorf("encode: %w", err)

@@ -21,9 +21,9 @@ import (
 // The steps of a failback, in the order in which they are taken.
 //
 //	step     what is written                                      what is waited for
-//	compare  files, for what differs; in the cell, the deletion   every object of the cell is judged
-//	         of every object that a rebalance would move, and of
-//	         the envelopes that it has for others
+//	compare  files, for what differs; then, in the cell, the       every object of the cell is judged
+//	         deletion of the envelopes that it has for others,
+//	         and of every object that a rebalance would move
 //	admit    Ring: the cell is available, epoch +1                every router acknowledges
 //	thaw     the freeze is taken off                              the deletions have ended
 //	join     the cell is in the wanted ring again                 -

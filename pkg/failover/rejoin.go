@@ -103,13 +103,16 @@ func (r *returning) remove(ctx context.Context, made []migration.Object, tries m
 				WithHint("kubectl cell failback %s   # goes on with it, once that has ended", r.Cell)
 		}
 	}
-	_, err = r.compare(ctx, ring, func(_ context.Context, _ *comparison, judge func(migration.Object)) error {
+	c, err := r.compare(ctx, ring, func(_ context.Context, _ *comparison, judge func(migration.Object)) error {
 		for _, o := range made {
 			judge(o)
 		}
 		return nil
 	})
-	return false, err
+	if err != nil {
+		return false, err
+	}
+	return false, c.removeAll(ctx)
 }
 
 // clear deletes the copies of namespaces and definitions that were deleted while nobody waited for the cell. What is left in the

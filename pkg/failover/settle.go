@@ -74,7 +74,7 @@ func (r *returning) keep(cell string, secret *corev1.Secret, save func(*envelope
 		if err != nil || !wanted {
 			return err
 		}
-		if err := (quarantine{r.Dir}).keep(opened); err != nil {
+		if err := (quarantine{r.Dir, r.Cell}).keep(opened); err != nil {
 			return err
 		}
 		kept.Object, kept.Reason = Key(opened.Group, opened.Resource, opened.Namespace, opened.Name), "NotPromoted"
