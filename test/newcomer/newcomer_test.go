@@ -122,23 +122,14 @@ func play(t *testing.T, s *shell, lines []string, expected []want, r *recorder) 
 	}
 }
 
-// environment is all that a newcomer has: a home, a folder for temporary files in it, and programs, but not this one.
+// environment is all that a newcomer has: a home, a folder for temporary files in it, and few programs.
 func environment(t *testing.T, home string) []string {
 	t.Helper()
 	temporary := filepath.Join(home, "tmp")
 	if err := os.Mkdir(temporary, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	var path []string
-	for _, folder := range filepath.SplitList(os.Getenv("PATH")) {
-		if _, err := os.Stat(filepath.Join(folder, "kubectl-cell")); err != nil {
-			path = append(path, folder)
-		}
-	}
-	return []string{
-		"HOME=" + home, "TMPDIR=" + temporary, "USER=you", "LANG=C.UTF-8",
-		"PATH=" + strings.Join(path, string(filepath.ListSeparator)),
-	}
+	return []string{"HOME=" + home, "TMPDIR=" + temporary, "USER=you", "LANG=C.UTF-8", "PATH=" + programs(t)}
 }
 
 // goEnvironment has git find README's address in the clone of this test, and keeps what was downloaded and compiled
