@@ -37,8 +37,12 @@ type goreleaser struct {
 	NFPMs []struct {
 		Formats  []string `json:"formats"`
 		Contents []struct {
-			Src string `json:"src"`
-			Dst string `json:"dst"`
+			Src      string `json:"src"`
+			Dst      string `json:"dst"`
+			Packager string `json:"packager"`
+			FileInfo struct {
+				Mode int `json:"mode"`
+			} `json:"file_info"`
 		} `json:"contents"`
 	} `json:"nfpms"`
 	Krews []struct {
@@ -56,16 +60,12 @@ type goreleaser struct {
 }
 
 func TestReleaseConfiguration(t *testing.T) {
-	data, err := os.ReadFile(filepath.Join(root, ".goreleaser.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := parseConfig(t, data)
+	c := readConfig(t)
 	for _, problem := range c.check() {
 		t.Error(problem)
 	}
 	for _, content := range c.NFPMs[0].Contents {
-		if content.Src == "man/*.1.gz" {
+		if content.Src == manPages {
 			continue // made by the hook
 		}
 		if _, err := os.Stat(filepath.Join(root, content.Src)); err != nil {

@@ -2,6 +2,8 @@ package packaging_test
 
 import (
 	"archive/tar"
+	"archive/zip"
+	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
@@ -10,10 +12,13 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+
+	"sigs.k8s.io/yaml"
 
 	"github.com/kubecell/kubectl-cell/pkg/sandbox"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
@@ -53,80 +58,86 @@ func install(t *testing.T, archive string, p platform, as string) (linked string
 
 func extract(t *testing.T, archive, into string) {
 	t.Helper()
-	file, err := os.Open(archive)
+	in, err := readArchive(archive)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
-	unzipped, err := gzip.NewReader(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for entries := tar.NewReader(unzipped); ; {
-		entry, err := entries.Next()
-		if errors.Is(err, io.EOF) {
-			return
-		}
-		if err != nil {
+	for name, one := range in {
+		to := filepath.Join(into, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		path := filepath.Join(into, filepath.Clean("/"+entry.Name))
-		if entry.Typeflag == tar.TypeDir {
-			continue
-		}
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		content, err := io.ReadAll(entries)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, content, entry.FileInfo().Mode()); err != nil {
+		if err := os.WriteFile(to, one.content, one.mode); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// pack makes an archive of this build as .goreleaser.yaml lays one out.
-func pack(t *testing.T) string {
+// pack makes an archive for a platform in a folder as .goreleaser.yaml lays one out, under the name that the manifest gives it.
+// The program is this build, or the beginning of one for another machine.
+func pack(t *testing.T, folder string, p platform) (archive string) {
 	t.Helper()
-	_, cell, err := sandboxtest.Binaries()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "kubectl-cell.tar.gz")
-	file, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	zipped, err := gzip.NewWriterLevel(file, gzip.BestSpeed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	archive := tar.NewWriter(zipped)
-	for name, from := range map[string]string{"kubectl-cell": cell, "LICENSE": root + "/LICENSE", "README.md": root + "/README.md"} {
-		content, err := os.ReadFile(from)
+	in := readConfig(t).beside(t)
+	in[p.Bin] = entry{0o755, stub(p.on())}
+	if p.on() == (machine{runtime.GOOS, runtime.GOARCH}) {
+		_, cell, err := sandboxtest.Binaries()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := archive.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(content))}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := archive.Write(content); err != nil {
-			t.Fatal(err)
-		}
+		in[p.Bin] = fromFile(t, cell, 0o755)
 	}
-	if err := errors.Join(archive.Close(), zipped.Close(), file.Close()); err != nil {
+	var packed bytes.Buffer
+	var err error
+	if archive = filepath.Join(folder, path.Base(p.URI)); filepath.Ext(archive) == ".zip" {
+		err = writeZip(&packed, in)
+	} else {
+		err = writeTar(&packed, in)
+	}
+	if err == nil {
+		err = os.WriteFile(archive, packed.Bytes(), 0o600)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
-	return path
+	return archive
+}
+
+func writeTar(w io.Writer, in contents) error {
+	zipped, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
+	if err != nil {
+		return err
+	}
+	archive := tar.NewWriter(zipped)
+	for name, one := range in {
+		if err := archive.WriteHeader(&tar.Header{Name: name, Mode: int64(one.mode), Size: int64(len(one.content))}); err != nil {
+			return err
+		}
+		if _, err := archive.Write(one.content); err != nil {
+			return err
+		}
+	}
+	return errors.Join(archive.Close(), zipped.Close())
+}
+
+func writeZip(w io.Writer, in contents) error {
+	archive := zip.NewWriter(w)
+	for name, one := range in {
+		file, err := archive.Create(name)
+		if err != nil {
+			return err
+		}
+		if _, err := file.Write(one.content); err != nil {
+			return err
+		}
+	}
+	return archive.Close()
 }
 
 // platformHere is the platform of a manifest for this machine.
 func platformHere(t *testing.T, m *manifest) platform {
 	t.Helper()
 	for _, p := range m.Spec.Platforms {
-		if p.Selector.MatchLabels["os"] == runtime.GOOS && p.Selector.MatchLabels["arch"] == runtime.GOARCH {
+		if p.on() == (machine{runtime.GOOS, runtime.GOARCH}) {
 			return p
 		}
 	}
@@ -136,8 +147,8 @@ func platformHere(t *testing.T, m *manifest) platform {
 
 // An index may call the plugin something else. What it then says of itself is what people have to type.
 func TestInstallAsKrewDoes(t *testing.T) {
-	archive := pack(t)
 	here := platformHere(t, readManifest(t, filepath.Join(root, "plugins", "cell.yaml")))
+	archive := pack(t, t.TempDir(), here)
 	for linked, typed := range map[string]string{
 		"kubectl-cell": "kubectl cell", "kubectl-kubecell": "kubectl kubecell", "kubectl-kube_cell": "kubectl kube-cell",
 	} {
@@ -185,7 +196,7 @@ func requireHints(t *testing.T, program, typed string) {
 	}
 }
 
-// What `make release-snapshot` has made: the manifest that goreleaser writes, and the archive for this machine.
+// What `make release-snapshot` has made: the manifest that goreleaser writes, and the archives that it names, each for its machine.
 func TestSnapshot(t *testing.T) {
 	dist := os.Getenv("KUBECELL_DIST")
 	if dist == "" {
@@ -195,39 +206,56 @@ func TestSnapshot(t *testing.T) {
 	for _, problem := range m.check("cell.yaml") {
 		t.Error(problem)
 	}
+	beside, seen := readConfig(t).beside(t), map[machine]bool{}
+	for _, p := range m.Spec.Platforms {
+		seen[p.on()] = true
+		archive := filepath.Join(dist, path.Base(p.URI))
+		t.Run(path.Base(p.URI), func(t *testing.T) {
+			content, err := os.ReadFile(archive)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if sum := sha256.Sum256(content); hex.EncodeToString(sum[:]) != p.SHA256 {
+				t.Errorf("it has the checksum %x, the manifest says %s", sum, p.SHA256)
+			}
+			in, err := readArchive(archive)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, problem := range p.checkArchive(in, beside) {
+				t.Error(problem)
+			}
+		})
+	}
+	for _, p := range readManifest(t, filepath.Join(root, "plugins", "cell.yaml")).Spec.Platforms {
+		if !seen[p.on()] {
+			t.Errorf("there is no archive for %v", p.on())
+		}
+	}
 	here := platformHere(t, m)
-	archive := filepath.Join(dist, filepath.Base(here.URI))
-	content, err := os.ReadFile(archive)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if sum := sha256.Sum256(content); hex.EncodeToString(sum[:]) != here.SHA256 {
-		t.Errorf("%s has the checksum %x, the manifest says %s", archive, sum, here.SHA256)
-	}
-	requireWorks(t, install(t, archive, here, "kubectl-cell"), "kubectl cell")
+	requireWorks(t, install(t, filepath.Join(dist, path.Base(here.URI)), here, "kubectl-cell"), "kubectl cell")
 }
 
-// snapshotOfThisBuild is a folder laid out as dist/, with the archive of this build for this machine.
+// snapshotOfThisBuild is a folder laid out as dist/, with an archive for each machine; that for this one has this build.
 func snapshotOfThisBuild(t *testing.T) string {
 	t.Helper()
 	dist := t.TempDir()
+	m := readManifest(t, filepath.Join(root, "plugins", "cell.yaml"))
+	for i, p := range m.Spec.Platforms {
+		content, err := os.ReadFile(pack(t, dist, p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Spec.Platforms[i].SHA256 = fmt.Sprintf("%x", sha256.Sum256(content))
+	}
+	data, err := yaml.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Mkdir(filepath.Join(dist, "krew"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	data, err := os.ReadFile(filepath.Join(root, "plugins", "cell.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	content, err := os.ReadFile(pack(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	here := platformHere(t, readManifest(t, filepath.Join(root, "plugins", "cell.yaml")))
-	if err := os.WriteFile(filepath.Join(dist, filepath.Base(here.URI)), content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	sums := strings.ReplaceAll(string(data), here.SHA256, fmt.Sprintf("%x", sha256.Sum256(content)))
-	if err := os.WriteFile(filepath.Join(dist, "krew", "cell.yaml"), []byte(sums), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dist, "krew", "cell.yaml"), data, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return dist
