@@ -3,7 +3,9 @@ package printers
 import (
 	"strings"
 	"testing"
+	"unicode/utf8"
 
+	"github.com/charmbracelet/x/ansi"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -86,6 +88,47 @@ func TestATableOnAScreen(t *testing.T) {
 		}
 		if header, _, _ := strings.Cut(out.String(), "\n"); header != tc.want {
 			t.Errorf("width %d: %q; want %q", tc.width, header, tc.want)
+		}
+	}
+}
+
+// TestNoWordIsCutAtAnyWidth: each word is whole on a terminal of any width, also one that is wider than that; no other line is
+// wider, as far as it can be read then.
+func TestNoWordIsCutAtAnyWidth(t *testing.T) {
+	const yellow, plain = "\x1b[33m", "\x1b[0m"
+	long := strings.Repeat("a", 253)
+	table := Table{Header: []string{"CELL", "OBJECT", "BACKUP LAG", "MESSAGE"}, Rows: [][]string{
+		{"cell-1", "configmaps payments/" + long, "1.5s", "it does not answer"},
+		{"单元", "部署/支付", "-", yellow + "镜像 拉取失败 从 registry.example 服务器 没有 回答" + plain},
+		{"", "", "", strings.Repeat("支付", 126) + " e\u0301 is one character of two runes, 👩‍👩‍👧 of five"},
+	}}
+	label := len("BACKUP LAG: ")
+	for columns := 1; columns < 700; columns++ {
+		table.Columns = columns
+		var out strings.Builder
+		if err := table.Write(&out); err != nil {
+			t.Fatal(err)
+		}
+		text := ansi.Strip(out.String())
+		if !utf8.ValidString(text) {
+			t.Fatalf("at %d columns a character is cut:\n%q", columns, text)
+		}
+		for _, row := range table.Rows {
+			for word := range strings.FieldsSeq(ansi.Strip(strings.Join(row, " "))) {
+				if !strings.Contains(text, word) {
+					t.Fatalf("at %d columns there is no %q:\n%s", columns, word, text)
+				}
+			}
+		}
+		for line := range strings.Lines(text) {
+			_, value, labelled := strings.Cut(line, ": ")
+			if !labelled {
+				value = line
+			}
+			wide := ansi.StringWidth(strings.TrimSuffix(line, "\n")) > max(columns, label+readable)
+			if words := strings.Fields(value); wide && len(words) > 1 {
+				t.Fatalf("at %d columns a line is wider, and has %d words:\n%s", columns, len(words), text)
+			}
 		}
 	}
 }

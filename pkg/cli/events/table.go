@@ -3,6 +3,8 @@ package events
 import (
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/kubecell/kubectl-cell/pkg/printers"
 )
@@ -16,13 +18,19 @@ func (e Event) text() string {
 	return text
 }
 
+// object begins with a small letter, as people write kinds. Whoever makes an event may call the kind what they like.
+func (e Event) object() string {
+	first, size := utf8.DecodeRuneInString(e.Object)
+	return string(unicode.ToLower(first)) + e.Object[size:]
+}
+
 func (o *options) table(found []Event, layout printers.Layout) printers.Table {
 	t := layout.Table("LAST SEEN", "CELL", "TYPE", "REASON", "OBJECT", "MESSAGE")
 	if o.allNamespaces {
 		t.Header = append([]string{"NAMESPACE"}, t.Header...)
 	}
 	for _, e := range found {
-		row := []string{printers.Age(o.env.Clock.Since(e.LastSeen)), e.Cell, e.Type, e.Reason, strings.ToLower(e.Object[:1]) + e.Object[1:], e.text()}
+		row := []string{printers.Age(o.env.Clock.Since(e.LastSeen)), e.Cell, e.Type, e.Reason, e.object(), e.text()}
 		if !layout.Wide {
 			row[5] = clip(row[5])
 		}

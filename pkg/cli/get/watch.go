@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
-	"unicode/utf8"
+
+	"github.com/charmbracelet/x/ansi"
 
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
@@ -210,7 +212,7 @@ func (f *follower) widen(rows [][]string) {
 			if i == len(f.widths) {
 				f.widths = append(f.widths, 0)
 			}
-			f.widths[i] = max(f.widths[i], utf8.RuneCountInString(text))
+			f.widths[i] = max(f.widths[i], ansi.StringWidth(text))
 		}
 	}
 }
@@ -222,7 +224,7 @@ func (f *follower) write(texts []string) error {
 			out += text
 			break
 		}
-		out += fmt.Sprintf("%-*s%s", f.widths[i], text, between)
+		out += text + strings.Repeat(" ", f.widths[i]-ansi.StringWidth(text)) + between
 	}
 	_, err := fmt.Fprintln(f.env.Out, out)
 	return err

@@ -87,3 +87,20 @@ type utc struct{ clock.RealClock }
 
 // Now implements [clock.PassiveClock].
 func (u utc) Now() time.Time { return u.RealClock.Now().UTC() }
+
+// TestFollowAlignsWideCharacters: columns stand below one another whatever width a character has.
+func TestFollowAlignsWideCharacters(t *testing.T) {
+	var out bytes.Buffer
+	f := &follower{env: &command.Env{IOStreams: genericiooptions.IOStreams{Out: &out}}}
+	rows := [][]string{{"CELL", "PROBLEM", "AGE"}, {"cell-1", "没有 回答", "1d"}, {"cell-2", "-", "2d"}}
+	f.widen(rows)
+	for _, row := range rows {
+		if err := f.write(row); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := "CELL    PROBLEM    AGE\ncell-1  没有 回答  1d\ncell-2  -          2d\n"
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("lines (-want +got):\n%s", diff)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/charmbracelet/x/ansi"
 	"github.com/google/go-cmp/cmp"
@@ -94,7 +95,7 @@ func press(m screen.Model, keys ...string) screen.Model {
 }
 
 func TestRender(t *testing.T) {
-	for _, size := range [][2]int{{80, 24}, {160, 50}, {60, 15}, {20, 5}} {
+	for _, size := range [][2]int{{80, 24}, {160, 50}, {60, 15}, {40, 12}, {20, 5}} {
 		for name, m := range map[string]screen.Model{
 			"empty":   model(nil, size[0], size[1]),
 			"moving":  model(story(), size[0], size[1]),
@@ -136,22 +137,45 @@ func compare(t *testing.T, golden, got string) {
 	}
 }
 
-// No size makes the picture larger than the terminal, or drawing it fail.
+// longStory is about names as long as Kubernetes has them, and wide ones.
+func longStory() []rebalance.Event {
+	long, wide := strings.Repeat("a", 253), strings.Repeat("单元", 126)
+	p := progress(10, 9, at(463))
+	p.Pairs = append(p.Pairs, v1alpha1.PairProgress{From: long, To: wide, Total: 1, Moved: 1})
+	return append(story(),
+		rebalance.Event{Time: at(132), Type: rebalance.EventProgress, Progress: p},
+		failed(133, long+"/"+long, "copy", wide, 1, false), failed(133, wide, "copy", long, 1, false),
+		rebalance.Event{Time: at(134), Type: rebalance.EventDriver, Driver: wide},
+		rebalance.Event{Time: at(134), Type: rebalance.EventBlocked, Message: "waiting for " + long},
+	)
+}
+
+// No size makes the picture larger than the terminal, or drawing it fail, or cuts a character.
 func TestRenderFitsEverySize(t *testing.T) {
-	for width := 1; width < 130; width += 3 {
-		for height := 1; height < 40; height += 2 {
-			for _, keys := range [][]string{nil, {"?"}, {"enter"}, {"q"}, {"a"}, {"r"}} {
-				got := screen.Render(press(model(story(), width, height), keys...))
-				lines := strings.Split(got, "\n")
-				if len(lines) > height {
-					t.Fatalf("%dx%d %v: %d lines", width, height, keys, len(lines))
-				}
-				for _, line := range lines {
-					if w := ansi.StringWidth(line); w > width {
-						t.Fatalf("%dx%d %v: line of %d columns: %q", width, height, keys, w, line)
-					}
+	for _, events := range [][]rebalance.Event{story(), longStory()} {
+		for width := 1; width < 130; width += 3 {
+			for height := 1; height < 40; height += 2 {
+				for _, keys := range [][]string{nil, {"?"}, {"enter"}, {"q"}, {"a"}, {"r"}} {
+					fits(t, press(model(events, width, height), keys...), fmt.Sprintf("%dx%d %v", width, height, keys))
 				}
 			}
+		}
+	}
+}
+
+func fits(t *testing.T, m screen.Model, what string) {
+	t.Helper()
+	got := screen.Render(m)
+	lines := strings.Split(got, "\n")
+	if len(lines) > m.Height {
+		t.Fatalf("%s: %d lines", what, len(lines))
+	}
+	if !utf8.ValidString(got) || strings.ContainsRune(got, utf8.RuneError) {
+		t.Fatalf("%s: a character is cut:\n%s", what, got)
+	}
+	for _, line := range lines {
+		if w := ansi.StringWidth(line); w > m.Width {
+			t.Fatalf("%s: line of %d columns: %q", what, w, line)
 		}
 	}
 }

@@ -18,6 +18,8 @@ const (
 	fewest = 3
 	// The spaces between columns.
 	widest, narrowest = 3, 1
+	// shortest is how narrow the widest column may become, for what stands behind it.
+	shortest = 8
 )
 
 func (m Model) size() (width, height int) {
@@ -45,7 +47,7 @@ func (m Model) room() int {
 }
 
 // table is the lines of the table, the header first. Where they are too wide, the space between columns becomes narrower,
-// and then columns are left out.
+// then columns are left out, and at last the widest one is cut, which has the names.
 func (m Model) table(width int) []string {
 	if len(m.Frame.Header) == 0 {
 		return nil
@@ -73,6 +75,10 @@ func (m Model) table(width int) []string {
 			widths[i] = 0
 		}
 	}
+	if over := sum() - width; over > 0 {
+		longest := slices.Index(widths, slices.Max(widths))
+		widths[longest] = min(widths[longest], max(shortest, widths[longest]-over))
+	}
 	lines := []string{layOut(m.Frame.Header, widths, gap)}
 	for _, row := range m.Frame.Rows {
 		lines = append(lines, layOut(row, widths, gap))
@@ -85,6 +91,7 @@ func layOut(row []string, widths []int, gap int) string {
 	var b strings.Builder
 	for i, text := range row {
 		if widths[i] > 0 {
+			text = ansi.Truncate(text, widths[i], "…")
 			b.WriteString(text + strings.Repeat(" ", widths[i]-ansi.StringWidth(text)+gap))
 		}
 	}

@@ -24,7 +24,7 @@ func frame(rows int) top.Frame {
 
 // Whatever the size, the picture fits, and title, header and help are there.
 func TestRenderFits(t *testing.T) {
-	for _, size := range [][2]int{{80, 24}, {160, 50}, {40, 10}, {30, 6}, {0, 0}} {
+	for _, size := range [][2]int{{80, 24}, {160, 50}, {40, 12}, {40, 10}, {30, 6}, {0, 0}} {
 		for _, rows := range []int{0, 3, 64} {
 			t.Run(fmt.Sprintf("%dx%d with %d", size[0], size[1], rows), func(t *testing.T) {
 				m := top.Model{Width: size[0], Height: size[1], Every: 2 * time.Second}.Show(frame(rows))
@@ -77,6 +77,20 @@ func TestNarrow(t *testing.T) {
 		if got := strings.Split(top.Render(m), "\n")[1]; got != want {
 			t.Errorf("%d columns: %q; want %q", width, got, want)
 		}
+	}
+}
+
+// A name that is wider than the terminal is cut, and what is said of it can be seen.
+func TestALongNameOnANarrowTerminal(t *testing.T) {
+	f := frame(1)
+	f.Rows = append(f.Rows, []string{strings.Repeat("a", 253), "Down", "100", "1001"}, []string{strings.Repeat("单元", 126), "Gone", "100", "1002"})
+	const want = `CELL                     STATE WORKLOADS
+cell-0                   Ready 1000
+aaaaaaaaaaaaaaaaaaaaaaa… Down  1001
+单元单元单元单元单元单…  Gone  1002`
+	lines := strings.Split(top.Render(top.Model{Width: 40, Height: 12}.Show(f)), "\n")
+	if got := strings.Join(lines[1:5], "\n"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
 
