@@ -27,8 +27,8 @@ func newUp(env *command.Env) *cobra.Command {
 			"Of a sandbox that exists, what does not run is started again with its data; a command that was cut\n" +
 			"off is completed. When the first start fails or is interrupted, nothing is left behind.",
 		Example: "  " + env.Program + " sandbox up\n\n" +
-			"  # A second one beside it, with five cells\n" +
-			"  " + env.Program + " sandbox up --name demo --cells 5",
+			"  # A small one beside it\n" +
+			"  " + env.Program + " sandbox up --name demo --cells 1",
 		Args: cobra.NoArgs,
 	}
 	nameFlag(o.cmd, &o.Name)
