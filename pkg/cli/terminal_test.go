@@ -99,6 +99,14 @@ func TestCommandsOnATerminal(t *testing.T) {
 		wantLeft(t, screen, "0")
 		screen.AwaitText("epoch 1  Stable", "cell-3")
 	})
+	t.Run("top in a locale of ASCII", func(t *testing.T) {
+		screen := p.types(t, 80, 24, "LC_ALL=C kubectl-cell top --every 500ms")
+		if text := screen.AwaitText("epoch 1  Stable", "cell-3", "every 500ms - q quit"); !isASCII(text) {
+			t.Errorf("there are symbols on the screen:\n%s", text)
+		}
+		screen.Press("q")
+		wantLeft(t, screen, "0")
+	})
 	t.Run("events", func(t *testing.T) { p.events(t) })
 	t.Run("logs", func(t *testing.T) { p.logs(t) })
 }

@@ -65,17 +65,24 @@ func (a *ascii) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// asciiFile is still a file for whoever asks whether it is a terminal, and how wide.
+// asciiFile is still a file for whoever asks whether it is a terminal, and how wide. The file is not embedded: its other
+// methods that write, such as WriteString, would come along, and io.WriteString prefers that one.
 type asciiFile struct {
-	*os.File
-	ascii *ascii
+	*ascii
+	file *os.File
 }
 
-// Write replaces symbols.
-func (f asciiFile) Write(p []byte) (int, error) { return f.ascii.Write(p) }
+// Fd, Read and Close are those of the file, which is what makes it a terminal for programs that draw.
+func (f asciiFile) Fd() uintptr { return f.file.Fd() }
+
+// Read reads from the file.
+func (f asciiFile) Read(p []byte) (int, error) { return f.file.Read(p) }
+
+// Close closes the file.
+func (f asciiFile) Close() error { return f.file.Close() }
 
 // ASCII returns a writer to w that replaces the symbols of this program, such as ✔ and →, by ASCII of the same width.
-// Other characters, those of somebody's data, stay. Of a file it is one that has the file's other methods.
+// Other characters, those of somebody's data, stay. Of a file it is one that can be asked for its descriptor.
 func ASCII(w io.Writer) io.Writer {
 	var pairs []string
 	for _, symbol := range inASCII {
@@ -83,7 +90,7 @@ func ASCII(w io.Writer) io.Writer {
 	}
 	out := &ascii{w: w, symbols: strings.NewReplacer(pairs...)}
 	if file, ok := w.(*os.File); ok {
-		return asciiFile{file, out}
+		return asciiFile{out, file}
 	}
 	return out
 }
@@ -92,7 +99,7 @@ func ASCII(w io.Writer) io.Writer {
 func Verbatim(w io.Writer) io.Writer {
 	switch w := w.(type) {
 	case asciiFile:
-		return w.File
+		return w.file
 	case *ascii:
 		return w.w
 	}

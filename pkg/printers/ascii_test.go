@@ -2,9 +2,12 @@ package printers
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -110,5 +113,36 @@ func TestASCIIKeepsData(t *testing.T) {
 	file := ASCII(os.Stdout)
 	if f, ok := file.(interface{ Fd() uintptr }); !ok || f.Fd() != os.Stdout.Fd() || Verbatim(file) != os.Stdout {
 		t.Errorf("what was a file is %T", file)
+	}
+}
+
+// Standard output is a file, and each way to write to one is through the writer.
+func TestASCIIOfAFile(t *testing.T) {
+	const text = "a → b ✔\n"
+	for name, write := range map[string]func(io.Writer) error{
+		"Fprint":      func(w io.Writer) error { _, err := fmt.Fprint(w, text); return err },
+		"WriteString": func(w io.Writer) error { _, err := io.WriteString(w, text); return err },
+		// A reader that writes itself does so by WriteString; of another one a file reads, if it can.
+		"Copy of a string": func(w io.Writer) error { _, err := io.Copy(w, strings.NewReader(text)); return err },
+		"Copy of a reader": func(w io.Writer) error {
+			_, err := io.Copy(w, io.LimitReader(strings.NewReader(text), int64(len(text))))
+			return err
+		},
+		"Table": func(w io.Writer) error { return Table{NoHeader: true, Rows: [][]string{{"a → b ✔"}}}.Write(w) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, file, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			if err := errors.Join(write(ASCII(file)), file.Close()); err != nil {
+				t.Fatal(err)
+			}
+			got, err := io.ReadAll(r)
+			if err != nil || strings.TrimSpace(string(got)) != "a > b +" {
+				t.Errorf("it wrote %q, %v", got, err)
+			}
+		})
 	}
 }
