@@ -20,6 +20,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/backup"
+	"github.com/kubecell/kubectl-cell/pkg/cli/launch"
 	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
@@ -123,7 +124,10 @@ func TestDocumentsRun(t *testing.T) {
 	old := snapshot(t)
 	work := t.TempDir()
 	environ := docsEnvironment(t, work, old)
-	t.Cleanup(func() { endDaemons(filepath.Join(work, "root", "var", "lib", "kubectl-cell")) })
+	t.Cleanup(func() {
+		endDaemons(filepath.Join(work, "root", "var", "lib", "kubectl-cell"))
+		endDaemons(filepath.Join(work, ".local", "state", "kubectl-cell"))
+	})
 	t.Run("pages", func(t *testing.T) {
 		for _, group := range played() {
 			for _, page := range group {
@@ -272,7 +276,7 @@ func docsEnvironment(t *testing.T, work string, restored *rest.Config) []string 
 	return []string{
 		"PATH=" + standIns + string(os.PathListSeparator) + os.Getenv("PATH"),
 		"HOME=" + work, "TMPDIR=" + work, "ROOT=" + root, "PORT=" + port, "KUBECELL_BINARY=" + cell,
-		"KUBECTL_CELL_HOME=" + filepath.Join(root, "var", "lib", "kubectl-cell"),
+		launch.UnitsHomeEnv + "=" + filepath.Join(root, "var", "lib", "kubectl-cell"),
 		"KUBECONFIG=" + filepath.Join(work, "kubeconfig"), "KUBE_EDITOR=true",
 	}
 }

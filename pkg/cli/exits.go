@@ -119,7 +119,7 @@ func daemonCodes() map[string]codes {
 	start := codes{exit.OK: "it is ready, or was running already", exit.Failure: unready}
 	restart := codes{
 		exit.OK: "it is ready again", exit.Failure: unready,
-		exit.Refused: "a service manager started it and would start it again; nothing was changed",
+		exit.Refused: "a service manager started it and would start it again, or has it in its care; nothing was changed",
 	}
 	daemonStatus := codes{exit.Findings: "with --exit-status: it is not Up"}
 	return map[string]codes{

@@ -113,15 +113,22 @@ func (e *examination) daemons(ctx context.Context) {
 			continue
 		}
 		command := e.env.Program + " " + program.Name
+		restart, logs, as := command+" restart", command+" logs --tail 20", ""
+		if seen.Unit != "" {
+			restart, logs, as = "systemctl restart "+seen.Unit, "journalctl -u "+seen.Unit+" -n 20", ", unit "+seen.Unit
+		}
 		switch seen.State {
 		case launch.Down:
 			e.ok(name, "does not run on this machine")
+		case launch.Unknown:
+			e.found(Warning, name, fmt.Sprintf("may run as the unit %s: %s", seen.Unit, seen.Detail),
+				fmt.Sprintf("systemctl status %s   # or: sudo %s status --state-dir %s", seen.Unit, command, seen.StateDir))
 		case launch.Stale:
-			e.found(Failed, name, "has ended without order: "+seen.Detail, command+" restart   # why: "+command+" logs --tail 20")
+			e.found(Failed, name, "has ended without order: "+seen.Detail, restart+"   # why: "+logs)
 		case launch.Up:
-			e.ok(name, "pid %d, %s", seen.PID, seen.Address)
+			e.ok(name, "pid %d, %s%s", seen.PID, seen.Address, as)
 		default:
-			e.found(Failed, name, fmt.Sprintf("pid %d is %s: %s", seen.PID, seen.State, seen.Detail), command+" logs --tail 20")
+			e.found(Failed, name, fmt.Sprintf("pid %d is %s: %s", seen.PID, seen.State, seen.Detail), logs)
 		}
 	}
 }

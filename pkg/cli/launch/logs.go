@@ -57,7 +57,7 @@ func (o *logsOptions) Complete([]string) error {
 
 // Run prints the log.
 func (o *logsOptions) Run(ctx context.Context) error {
-	at, err := o.program.placeOf(o.stateDir)
+	at, err := o.program.find(o.stateDir)
 	if err != nil {
 		return err
 	}
@@ -65,6 +65,7 @@ func (o *logsOptions) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	o.program.noteHidden(at, "logs", o.program.journal())
 	out := printers.Verbatim(o.program.Env.Out)
 	offset, err := daemon.Tail(out, path, o.tail)
 	if errors.Is(err, fs.ErrNotExist) && o.previous {
@@ -81,6 +82,12 @@ func (o *logsOptions) Run(ctx context.Context) error {
 		return err
 	}
 	return ctx.Err()
+}
+
+// inJournal is the error of a log that the service manager has.
+func (o *logsOptions) inJournal() error {
+	return exit.Errorf(exit.Failure, "the %s of the unit %s writes its log to the journal, not to a file", o.program.Noun, o.program.Unit()).
+		WithHint("%s", o.program.journal())
 }
 
 // path is where the daemon says that its log is, also one that has ended, else where start has it.
@@ -100,10 +107,14 @@ func (o *logsOptions) path(at place) (string, error) {
 	if held && holder.Log != "" {
 		path = holder.Log
 	}
+	_, err = os.Stat(path)
+	if at.unit && err != nil {
+		return "", o.inJournal()
+	}
 	if o.previous {
 		return path + daemon.PreviousLog, nil
 	}
-	if _, err := os.Stat(path); held && holder.Log == "" && err != nil {
+	if held && holder.Log == "" && err != nil {
 		return "", exit.Errorf(exit.Failure, "the %s (pid %d) writes its log to standard error, not to a file", o.program.Noun, holder.PID).
 			WithHint("under systemd: journalctl _PID=%d ; or run it with --log-file FILE", holder.PID)
 	}

@@ -2,7 +2,8 @@
 // router and the backup daemon share: each of them is a [Program] whose foreground command is `run`.
 //
 // A daemon is found by its state directory: the lock in it says who runs, the file flags.json with which
-// flags it was started, and its log is there unless --log-file says otherwise. Nothing else is kept, and
+// flags it was started, and its log is there unless --log-file says otherwise. That of a systemd unit has one
+// below /var/lib, which find.go knows. Nothing else is kept, and
 // nothing here needs the router control plane, so that it works while that is down.
 //
 // Not promised: that a daemon comes back after a reboot, or when it crashes. A service manager does that;
@@ -80,6 +81,10 @@ type place struct {
 	dir string
 	// given is the flag that names dir, for hints; empty where it is the usual one.
 	given string
+	// unit says that it is the one of a unit.
+	unit bool
+	// hidden is where a unit has its things, too, which the user may not see; empty where there is none.
+	hidden string
 }
 
 // placeOf is the place that the flag --state-dir names.
@@ -105,9 +110,9 @@ func (p Program) hint(l place, verb string) string {
 	return fmt.Sprintf("%s %s %s%s", p.Env.Program, p.Name, verb, l.given)
 }
 
-// stateDirFlag is the flag of the commands that only look.
+// stateDirFlag is the flag of the commands that look at what runs; see find.
 func (p Program) stateDirFlag(flags *pflag.FlagSet, dir *string) {
-	flags.StringVar(dir, "state-dir", "", "State directory of the "+p.Noun+", where that is not the usual one")
+	flags.StringVar(dir, "state-dir", "", "State directory of the "+p.Noun+", where that is neither the usual one nor that of its unit")
 }
 
 // AskAt reads what the admin port at base answers.

@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -25,7 +26,8 @@ func newRestart(p Program) *cobra.Command {
 		Long: "End the " + p.Noun + " of this machine and start it again, with the flags that it was last\n" +
 			"started with. Flags that are given now replace those, each by itself. All of them are checked before\n" +
 			"anything is ended.\n\n" +
-			"Where none runs, it is started. Refused (exit code 4) where a service manager would start it at the same time.",
+			"Where none runs, it is started. Refused (exit code 4) where a service manager would start it at the same\n" +
+			"time, or has it in its care.",
 		Example: p.example("Use a new build", "restart") + "\n\n" + p.example("Put the log aside at 10 MiB from now on", "restart --log-max-size 10"),
 		Args:    cobra.NoArgs,
 		RunE:    command.RunE(o),
@@ -44,13 +46,17 @@ func (o *restartOptions) Complete(args []string) error {
 	if flag := o.flags.Lookup("state-dir"); flag != nil {
 		given = flag.Value.String()
 	}
-	at, err := o.program.placeOf(given)
+	at, err := o.program.find(given)
 	if err != nil {
 		return err
 	}
 	had, err := readSettings(at.dir)
 	if err != nil {
 		return err
+	}
+	if at.unit || at.hidden != "" && had == nil {
+		return exit.Refusedf("the %s of this machine is one of systemd: its state is in %s", o.program.Noun, cmp.Or(at.hidden, at.dir)).
+			WithHint("sudo systemctl restart %s", o.program.Unit())
 	}
 	if err := had.apply(o.flags); err != nil {
 		return err

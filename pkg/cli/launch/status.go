@@ -31,6 +31,8 @@ const (
 	Stale State = "Stale"
 	// Down: it does not run.
 	Down State = "Down"
+	// Unknown: it does not run for this user, and may run as a unit whose state is for other users.
+	Unknown State = "Unknown"
 )
 
 // Status of one daemon of this machine. It is an API: fields are only ever added.
@@ -55,7 +57,9 @@ type Status struct {
 	Version string `json:"version,omitempty"`
 	// Supervisor starts it again when it ends.
 	Supervisor string `json:"supervisor,omitempty"`
-	StateDir   string `json:"stateDir"`
+	// Unit is the systemd unit in whose state directory the daemon was found, or may be where the state is Unknown.
+	Unit     string `json:"unit,omitempty"`
+	StateDir string `json:"stateDir"`
 	// Log is its file; absent where the log goes to standard error alone.
 	Log string `json:"log,omitempty"`
 	// Detail says why the state is neither Up nor Down.
@@ -79,7 +83,8 @@ func newStatus(p Program) *cobra.Command {
 		Short: "Show whether the " + p.Noun + " of this machine runs, and how it is",
 		Long: "Show whether the " + p.Noun + " of this machine runs, and how it is.\n\n" +
 			"Up: it can be used. Starting: not yet. Unready: its admin port does not say so. Stale: it has ended without\n" +
-			"order, such as by a crash; the next start puts that right. Down: it does not run.",
+			"order, such as by a crash; the next start puts that right. Down: it does not run. Unknown: it may run as\n" +
+			"a unit of systemd, whose state directory (" + unitsHome + "/" + p.Name + ") is for other users.",
 		Example: p.example("How is it?", "status") + "\n\n" + p.example("In a script", "status --exit-status >/dev/null"),
 		Args:    cobra.NoArgs,
 		RunE:    command.RunE(o),
@@ -98,7 +103,7 @@ func (o *statusOptions) Complete([]string) (err error) {
 
 // Run looks at the lock, and asks the one who holds it.
 func (o *statusOptions) Run(ctx context.Context) error {
-	at, err := o.program.placeOf(o.stateDir)
+	at, err := o.program.find(o.stateDir)
 	if err != nil {
 		return err
 	}
@@ -117,7 +122,10 @@ func (o *statusOptions) Run(ctx context.Context) error {
 			return backups(status.Backups, layout).Write(w)
 		},
 	})
-	if err == nil && status.State == Down && o.stateDir == "" && o.printer.Text() {
+	if err == nil && o.printer.Text() {
+		o.program.noteHidden(at, "status", "systemctl status "+o.program.Unit())
+	}
+	if err == nil && status.State == Down && !at.ofUnit() && o.stateDir == "" && o.printer.Text() {
 		fmt.Fprintf(o.program.Env.ErrOut, "none was started on this machine by this user; that of a sandbox is shown by: %s sandbox ls\n", o.program.Env.Program)
 	}
 	if err == nil && o.exitStatus && status.State != Up {
@@ -126,9 +134,10 @@ func (o *statusOptions) Run(ctx context.Context) error {
 	return err
 }
 
-// Look is the status of the daemon whose state directory is the usual one, for a report of the whole machine.
+// Look is the status of the daemon whose state directory is the usual one or that of its unit, for a report of the whole
+// machine.
 func (p Program) Look(ctx context.Context) (Status, error) {
-	at, err := p.placeOf("")
+	at, err := p.find("")
 	if err != nil {
 		return Status{}, err
 	}
@@ -141,8 +150,15 @@ func (p Program) status(ctx context.Context, at place) (Status, error) {
 	if err != nil {
 		return s, command.Unusable(at.dir, err)
 	}
+	if at.unit {
+		s.Unit = p.Unit()
+	}
 	if !held {
-		return s, s.left(at)
+		err := s.left(at)
+		if s.State == Down && at.hidden != "" {
+			s.State, s.Unit, s.StateDir, s.Detail = Unknown, p.Unit(), at.hidden, at.hidden+" is for other users"
+		}
+		return s, err
 	}
 	s.PID, s.Since, s.Version, s.Log = holder.PID, &holder.StartTime, holder.Version, holder.Log
 	s.Address, s.AdminURL, s.Supervisor = holder.Address, holder.Admin, holder.Supervisor

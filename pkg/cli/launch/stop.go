@@ -53,7 +53,7 @@ func checkGrace(grace time.Duration) error {
 // Run ends the daemon.
 func (o *stopOptions) Run(ctx context.Context) error {
 	p := o.program
-	at, err := p.placeOf(o.stateDir)
+	at, err := p.find(o.stateDir)
 	if err != nil {
 		return err
 	}
@@ -67,10 +67,13 @@ func (o *stopOptions) Run(ctx context.Context) error {
 			return err
 		}
 		fmt.Fprintf(p.Env.Out, "%s is not running; nothing to do\n", p.Noun)
+		p.noteHidden(at, "stop", "sudo systemctl stop "+p.Unit())
 		return nil
 	}
 	fmt.Fprintf(p.Env.Out, "%s stopped in %s\n", p.Noun, p.Env.Clock.Since(begin).Round(100*time.Millisecond))
-	if had, err := readSettings(at.dir); err == nil && had != nil {
+	if at.unit {
+		fmt.Fprintf(p.Env.ErrOut, "undo: sudo systemctl start %s\n", p.Unit())
+	} else if had, err := readSettings(at.dir); err == nil && had != nil {
 		fmt.Fprintf(p.Env.ErrOut, "undo: %s\n", p.hint(at, "restart"))
 	}
 	return nil

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// varLib is where systemd makes the directories that StateDirectory= names.
+	// varLib is where systemd makes the directories that StateDirectory= names; see unitsHome.
 	varLib = "/var/lib/"
 	// defaultUser of a unit.
 	defaultUser = "kubectl-cell"
@@ -40,9 +40,9 @@ func newExportSystemd(p Program) *cobra.Command {
 			"rights. systemd learns when it is ready and when it ends, starts it again when it crashes, and reload\n" +
 			"opens its log anew. Paths are made absolute. Its state is below /var/lib unless --state-dir says otherwise.\n\n" +
 			"The user must exist and be able to read the files that the flags name.",
-		Example: p.example("Install it", "export systemd "+p.Required) + " \\\n    | sudo tee /etc/systemd/system/kubectl-cell-" + p.Name + ".service\n" +
+		Example: p.example("Install it", "export systemd "+p.Required) + " \\\n    | sudo tee /etc/systemd/system/" + p.Unit() + ".service\n" +
 			"  sudo useradd --system --no-create-home " + defaultUser + "\n" +
-			"  sudo systemctl daemon-reload && sudo systemctl enable --now kubectl-cell-" + p.Name,
+			"  sudo systemctl daemon-reload && sudo systemctl enable --now " + p.Unit(),
 		Args: cobra.NoArgs,
 		RunE: command.RunE(o),
 	}
@@ -56,7 +56,7 @@ func newExportSystemd(p Program) *cobra.Command {
 // Complete checks the flags.
 func (o *unitOptions) Complete([]string) error {
 	if o.flags.Lookup("state-dir").Value.String() == "" {
-		if err := o.flags.Set("state-dir", varLib+"kubectl-cell/"+o.program.Name); err != nil {
+		if err := o.flags.Set("state-dir", unitsHome+"/"+o.program.Name); err != nil {
 			return err
 		}
 	}
