@@ -264,6 +264,10 @@ func docsEnvironment(t *testing.T, work string, restored *rest.Config) []string 
 	if err != nil {
 		t.Fatal(err)
 	}
+	backupPort, err := sandboxtest.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
 	root := filepath.Join(work, "root")
 	for _, dir := range []string{"etc/systemd/system", "var/lib"} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o700); err != nil {
@@ -275,7 +279,7 @@ func docsEnvironment(t *testing.T, work string, restored *rest.Config) []string 
 	}
 	return []string{
 		"PATH=" + standIns + string(os.PathListSeparator) + os.Getenv("PATH"),
-		"HOME=" + work, "TMPDIR=" + work, "ROOT=" + root, "PORT=" + port, "KUBECELL_BINARY=" + cell,
+		"HOME=" + work, "TMPDIR=" + work, "ROOT=" + root, "PORT=" + port, "BACKUP_PORT=" + backupPort, "KUBECELL_BINARY=" + cell,
 		launch.UnitsHomeEnv + "=" + filepath.Join(root, "var", "lib", "kubectl-cell"),
 		"KUBECONFIG=" + filepath.Join(work, "kubeconfig"), "KUBE_EDITOR=true",
 	}

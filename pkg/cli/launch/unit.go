@@ -39,7 +39,8 @@ func newExportSystemd(p Program) *cobra.Command {
 		Long: "Print a systemd unit that runs the " + p.Noun + " with the flags of `" + p.Name + " run`, as a user without\n" +
 			"rights. systemd learns when it is ready and when it ends, starts it again when it crashes, and reload\n" +
 			"opens its log anew. Paths are made absolute. Its state is below /var/lib unless --state-dir says otherwise.\n\n" +
-			"The user must exist and be able to read the files that the flags name.",
+			"The user must exist and be able to read the files that the flags name, and to run the program: one below a\n" +
+			"home that others may not enter is warned of.",
 		Example: p.example("Install it", "export systemd "+p.Required) + " \\\n    | sudo tee /etc/systemd/system/" + p.Unit() + ".service\n" +
 			"  sudo useradd --system --no-create-home " + defaultUser + "\n" +
 			"  sudo systemctl daemon-reload && sudo systemctl enable --now " + p.Unit(),
@@ -88,6 +89,10 @@ func (o *unitOptions) Run(context.Context) error {
 	}
 	_, err = fmt.Fprintf(o.program.Env.Out, unit, o.program.Name, o.program.Noun, runbooks+o.program.Name+".md",
 		strings.Join(words, " \\\n    "), o.user, o.places(chosen), o.program.Env.Program)
+	if dir := barred(o.executable, o.user); err == nil && dir != "" {
+		o.program.Env.Warn("the user %s may not enter %s, and so not run %s: install the program elsewhere, such as in /usr/local/bin, and name it with --executable",
+			o.user, dir, o.executable)
+	}
 	return err
 }
 
