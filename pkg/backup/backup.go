@@ -24,6 +24,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,8 +35,10 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/adminport"
 	"github.com/kubecell/kubectl-cell/pkg/backup/mirror"
+	"github.com/kubecell/kubectl-cell/pkg/expiry"
 	"github.com/kubecell/kubectl-cell/pkg/failover"
 	"github.com/kubecell/kubectl-cell/pkg/replication"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
 
 // LeaseName of the Lease in kubecell-system whose holder works.
@@ -67,6 +70,17 @@ const defaultLease = 7 * time.Second
 type metrics struct {
 	replication *replication.Metrics
 	mirror      *mirror.Metrics
+	// cells are those of the newest configuration; nil while this daemon does not work.
+	cells atomic.Pointer[func() []routing.SavedCell]
+}
+
+// certificates are those that the daemon goes by: of the cells while it works.
+func (m *metrics) certificates(rcp *rest.Config, now time.Time) []expiry.Certificate {
+	out := expiry.OfConfig(expiry.RCP, rcp, now)
+	if cells := m.cells.Load(); cells != nil {
+		out = append(out, expiry.OfCells((*cells)(), now)...)
+	}
+	return out
 }
 
 // Run works, or stands by, until ctx ends. Then it gives the Lease up and returns nil.
@@ -79,8 +93,10 @@ func Run(ctx context.Context, config Config) error {
 	leading := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "kubecell_backup_leader", Help: "1 while this daemon holds the Lease and works, else 0.",
 	})
-	registry.MustRegister(leading)
 	counted := &metrics{replication: replication.NewMetrics(registry), mirror: mirror.NewMetrics(registry)}
+	registry.MustRegister(leading, expiry.NewCollector(config.Now, func(now time.Time) []expiry.Certificate {
+		return counted.certificates(config.RCP, now)
+	}))
 	health := http.NewServeMux()
 	healthz.InstallHandler(health)
 	healthz.InstallLivezHandler(health)

@@ -59,6 +59,9 @@ func work(ctx context.Context, config Config, metrics *metrics) error {
 	defer source.Wait()
 	defer cancel()
 	source.Start(ctx)
+	known := source.Cells
+	metrics.cells.Store(&known)
+	defer metrics.cells.Store(nil)
 	f := &follower{source: source, logger: config.Logger}
 	replicated, mirrored := make(chan *replication.State), make(chan *replication.State)
 	following.Go(func() { f.run(ctx, replicated, mirrored) })

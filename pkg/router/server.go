@@ -179,6 +179,7 @@ func (h *handler) follow(config Config, kube kubernetes.Interface) (*feed.Feed, 
 	h.aloneSince = registered.AloneSince
 	h.state, h.begin, h.may = configuration.State, configuration.Begin, configuration.May
 	h.metrics = newMetrics(configuration.State, h.ledger)
+	h.metrics.Register(expiring(config, configuration.State))
 	return configuration, registered, nil
 }
 

@@ -3,6 +3,7 @@ package sandbox_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"regexp"
@@ -60,6 +61,14 @@ func TestThePageOfMetricsIsWhatDaemonsExport(t *testing.T) {
 		t.Fatal(err)
 	}
 	scraped("kubecell_backup_envelopes_deleted_total", "kubecell_backup_rehearsals_total", "kubecell_router_watch_events_total")
+
+	for _, url := range urls {
+		for _, certificate := range []string{`{credential="cell-1",kind="client"} `, `{credential="cell-2",kind="ca"} `, `{credential="@rcp",kind="client"} `} {
+			if series := "kubecell_certificate_expiration_timestamp_seconds" + certificate; !strings.Contains(pageOf(t, url), series) {
+				t.Errorf("%s has no %s", url, series)
+			}
+		}
+	}
 
 	cell := kube(t, s.Cell(t, "cell-1"))
 	meddle(t, clients, cell)
@@ -167,16 +176,26 @@ func adminPorts(t *testing.T, s *sandboxtest.Sandbox) []string {
 	return []string{leases.Items[0].Annotations[v1alpha1.AnnotationAdminURL], string(ready[1])}
 }
 
-// scrape are the rows of docs/metrics.md for what a daemon exports, by name.
-func scrape(t *testing.T, url string) map[string]string {
+// pageOf is what a daemon exports.
+func pageOf(t *testing.T, url string) string {
 	t.Helper()
 	answer, err := http.Get(url + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer answer.Body.Close()
+	page, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(page)
+}
+
+// scrape are the rows of docs/metrics.md for what a daemon exports, by name.
+func scrape(t *testing.T, url string) map[string]string {
+	t.Helper()
 	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(answer.Body)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(pageOf(t, url)))
 	if err != nil {
 		t.Fatal(err)
 	}

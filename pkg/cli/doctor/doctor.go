@@ -53,9 +53,9 @@ func NewCommand(env *command.Env) *cobra.Command {
 		Use:   "doctor",
 		Short: "Look for what is wrong, and say what puts it right",
 		Long: "Look for what is wrong with this machine, the kubeconfig, your rights, the router control plane, the cells\n" +
-			"and their fences, the clocks, the routers and the backup daemon, and say of each fault what puts it right.\n" +
-			"Nothing is changed. What depends on something that is wrong is not looked at: begin with the first ✗.\n" +
-			"What the cells hold is not looked at: that is \"verify\".",
+			"and their fences, the clocks, certificates that end within 30 days, the routers and the backup daemon, and\n" +
+			"say of each fault what puts it right. Nothing is changed. What depends on something that is wrong is not\n" +
+			"looked at: begin with the first ✗. What the cells hold is not looked at: that is \"verify\".",
 		Example: "  " + env.Program + " doctor\n\n  # In a script: 3 when something is wrong\n  " + env.Program + " doctor -o json",
 		Args:    cobra.NoArgs,
 		RunE:    command.RunE(o),

@@ -15,6 +15,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/cli/ring"
 	"github.com/kubecell/kubectl-cell/pkg/cli/status"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/expiry"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/fence"
 )
@@ -30,6 +31,8 @@ const (
 type examination struct {
 	env    *command.Env
 	checks []Check
+	// held are the certificates that were seen.
+	held []held
 }
 
 func (e *examination) ok(name, format string, args ...any) {
@@ -48,6 +51,7 @@ func Examine(ctx context.Context, env *command.Env) ([]Check, int64) {
 	e.daemons(ctx)
 	e.sandboxes()
 	epoch := e.federation(ctx)
+	e.expirations()
 	return e.checks, epoch
 }
 
@@ -58,6 +62,7 @@ func (e *examination) federation(ctx context.Context) int64 {
 		e.failed("kubeconfig", err)
 		return 0
 	}
+	e.hold(expiry.OfConfig("", fed.Config, e.env.Clock.Now()), "your kubeconfig", "kubectl config view --minify   # says which user; ask for another certificate where this one is from")
 	health, err := e.server(ctx, fed)
 	if err != nil {
 		return 0
@@ -111,6 +116,11 @@ func (e *examination) cells(ctx context.Context, fed *command.Federation, here f
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	names := slices.Sorted(maps.Keys(all))
+	for _, name := range names {
+		if config := all[name].Config; config != nil {
+			e.hold(expiry.OfConfig(name, config, e.env.Clock.Now()), "cell "+name, e.again(name))
+		}
+	}
 	checks := make([]Check, len(names))
 	var answers sync.WaitGroup
 	for i, name := range names {
@@ -123,7 +133,7 @@ func (e *examination) cells(ctx context.Context, fed *command.Federation, here f
 // cell looks at one cell.
 func (e *examination) cell(ctx context.Context, name string, access federation.Access, here federation.Health) Check {
 	c := Check{Name: "cell " + name, State: Failed}
-	again := fmt.Sprintf("%s add %s --kubeconfig FILE   # again, with credentials that work", e.env.Program, name)
+	again := e.again(name)
 	if access.Err != nil {
 		c.Detail, c.Fix = access.Err.Error(), again
 		return c
@@ -155,6 +165,11 @@ func (e *examination) cell(ctx context.Context, name string, access federation.A
 	c.State = OK
 	c.Detail = fmt.Sprintf("answers in %s, Kubernetes %s, clock right", health.Latency.Round(time.Millisecond), health.Version)
 	return c
+}
+
+// again is what renews the credentials of a cell.
+func (e *examination) again(cell string) string {
+	return fmt.Sprintf("%s add %s --kubeconfig FILE   # again, with credentials that work", e.env.Program, cell)
 }
 
 // findings are those of `status`, which knows of rings, routers, fences, runs and the backup daemon.

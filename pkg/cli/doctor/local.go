@@ -127,6 +127,7 @@ func (e *examination) daemons(ctx context.Context) {
 			e.found(Failed, name, "has ended without order: "+seen.Detail, restart+"   # why: "+logs)
 		case launch.Up:
 			e.ok(name, "pid %d, %s%s", seen.PID, seen.Address, as)
+			e.holdOf(ctx, name, seen)
 		default:
 			e.found(Failed, name, fmt.Sprintf("pid %d is %s: %s", seen.PID, seen.State, seen.Detail), logs)
 		}

@@ -154,6 +154,9 @@ func (m *Metrics) resolve(resources []schema.GroupResource) {
 	}
 }
 
+// Register adds numbers that somebody else has.
+func (m *Metrics) Register(others prometheus.Collector) { m.registry.MustRegister(others) }
+
 // Handler serves the numbers to whoever asks.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
