@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// logBound is the size at which the daemons that rotate put their logs aside, in bytes.
+const logBound = 1000
+
 // behave is a daemon: well-behaved, or in the way that mode says.
 func behave(mode, lockPath string) int {
 	term := make(chan os.Signal, 1)
@@ -59,6 +62,20 @@ func behave(mode, lockPath string) int {
 	}
 	if err := lock.Record(daemon.Holder{PID: os.Getpid(), StartTime: time.Now(), Address: "https://here"}); err != nil {
 		return 1
+	}
+	if strings.HasPrefix(mode, "rotates") {
+		log, err := daemon.OpenRotating(filepath.Join(filepath.Dir(lockPath), "log"), logBound, nil)
+		if err == nil {
+			_, err = fmt.Fprintln(log, "a line of its own")
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	if mode == "rotates and fails" {
+		fmt.Fprintln(os.Stderr, "error: no such luck")
+		return 7
 	}
 	fmt.Println("a line before")
 	if mode != "silent" {
@@ -273,6 +290,29 @@ func TestLogIsPutAsideWhenLarge(t *testing.T) {
 	info, err := os.Stat(spec.LogPath + daemon.PreviousLog)
 	if err != nil || info.Size() != 9<<20 {
 		t.Errorf("previous log: %v, %v", info, err)
+	}
+}
+
+// A log that is nearly full is put aside by the daemon itself, before it is ready: what it says on standard output goes on
+// in that one.
+func TestStartSeesTheLogPutAside(t *testing.T) {
+	for mode, want := range map[string]string{"rotates": "", "rotates and fails": "error: no such luck"} {
+		t.Run(mode, func(t *testing.T) {
+			spec := specIn(t.TempDir(), mode, func(s *daemon.Spec) { s.MaxLog = logBound })
+			if err := os.WriteFile(spec.LogPath, []byte(strings.Repeat("x", logBound-2)+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _, _ = daemon.Stop(context.Background(), spec.LockPath, 0) }()
+			ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+			defer cancel()
+			result, err := daemon.Start(ctx, spec)
+			if failed := err != nil; failed != (want != "") || failed && !strings.Contains(err.Error(), want) || !failed && result.Address != "https://here" {
+				t.Errorf("start: %+v, %v", result, err)
+			}
+			if own, err := os.ReadFile(spec.LogPath); err != nil || string(own) != "a line of its own\n" {
+				t.Errorf("its own log: %q, %v", own, err)
+			}
+		})
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"strings"
 )
@@ -20,7 +19,7 @@ const (
 	PreviousLog = ".1"
 )
 
-// openLog opens the log for appending, putting aside one that is longer than most bytes, and returns the offset at
+// openLog opens the log for reading and appending, putting aside one that is longer than most bytes, and returns the offset at
 // which this run begins.
 func openLog(path string, most int64) (*os.File, int64, error) {
 	if info, err := os.Stat(path); err == nil && info.Size() > most {
@@ -28,7 +27,7 @@ func openLog(path string, most int64) (*os.File, int64, error) {
 			return nil, 0, fmt.Errorf("put log aside: %w", err)
 		}
 	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, 0, fmt.Errorf("open log: %w", err)
 	}
@@ -42,24 +41,17 @@ func openLog(path string, most int64) (*os.File, int64, error) {
 	return file, info.Size(), nil
 }
 
-// logReader follows a log line by line while another process writes it.
+// logReader follows a log line by line while another process writes it. It has the file open: the process writes to that
+// one on its standard output, also when it puts its log aside meanwhile.
 type logReader struct {
-	path    string
+	file    *os.File
 	offset  int64
 	partial []byte
 }
 
 // lines returns the whole lines that were added since the last call.
 func (r *logReader) lines() ([]string, error) {
-	file, err := os.Open(r.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read log: %w", err)
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.NewSectionReader(file, r.offset, 1<<62))
+	data, err := io.ReadAll(io.NewSectionReader(r.file, r.offset, 1<<62))
 	if err != nil {
 		return nil, fmt.Errorf("read log: %w", err)
 	}
@@ -75,12 +67,7 @@ func (r *logReader) lines() ([]string, error) {
 }
 
 // tail returns the last lines of the log from the offset on, each indented, or "".
-func tail(path string, from int64) string {
-	file, err := os.Open(path)
-	if err != nil {
-		return ""
-	}
-	defer file.Close()
+func tail(file *os.File, from int64) string {
 	info, err := file.Stat()
 	if err != nil {
 		return ""

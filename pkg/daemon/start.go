@@ -90,7 +90,7 @@ func Start(ctx context.Context, spec Spec) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("start %s: %w", spec.Name, err)
 	}
-	address, err := spec.awaitReady(ctx, &logReader{path: spec.LogPath, offset: offset}, ended)
+	address, err := spec.awaitReady(ctx, &logReader{file: log, offset: offset}, ended)
 	if err == nil {
 		return Result{Address: address}, nil
 	}
@@ -99,10 +99,10 @@ func Start(ctx context.Context, spec Spec) (Result, error) {
 		if ok {
 			code = exited.ExitCode()
 		}
-		return Result{}, &StartError{Name: spec.Name, Exit: code, Err: err, Log: tail(spec.LogPath, offset)}
+		return Result{}, &StartError{Name: spec.Name, Exit: code, Err: err, Log: tail(log, offset)}
 	}
 	spec.giveUp(cmd.Process, ended)
-	return Result{}, fmt.Errorf("start %s: %w%s", spec.Name, err, tail(spec.LogPath, offset))
+	return Result{}, fmt.Errorf("start %s: %w%s", spec.Name, err, tail(log, offset))
 }
 
 // errExitedCleanly stands for exit status 0 of a process that should have stayed.
