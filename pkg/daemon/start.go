@@ -91,6 +91,10 @@ func Start(ctx context.Context, spec Spec) (Result, error) {
 		return Result{}, fmt.Errorf("start %s: %w", spec.Name, err)
 	}
 	address, err := spec.awaitReady(ctx, &logReader{file: log, offset: offset}, ended)
+	if err == nil && spec.heldByAnother(cmd.Process) {
+		spec.giveUp(cmd.Process, ended)
+		return Result{Address: address, AlreadyRunning: true}, nil
+	}
 	if err == nil {
 		return Result{Address: address}, nil
 	}
@@ -128,6 +132,13 @@ func (s Spec) awaitReady(ctx context.Context, log *logReader, ended <-chan error
 		err = s.poll(ctx, address, func() error { return nil })
 	}
 	return address, err
+}
+
+// heldByAnother says that somebody else has started a daemon at the same instant, and that it is that one which is ready: the
+// log is that of both. Ours would wait to be refused, or take the lock when the other one is stopped.
+func (s Spec) heldByAnother(ours *os.Process) bool {
+	holder, held, err := Inspect(s.LockPath)
+	return err == nil && held && holder.PID != ours.Pid
 }
 
 // adopt waits for a daemon that somebody else has started.
