@@ -22,6 +22,7 @@ func Run(ctx context.Context, env *command.Env, argv []string) exit.Code {
 		args = append([]string{cobra.ShellCompRequestCmd}, args...)
 	}
 	env = inLocale(env)
+	env.Args = args
 	root := NewCommand(env)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -38,12 +39,12 @@ func Run(ctx context.Context, env *command.Env, argv []string) exit.Code {
 	return exit.CodeOf(err)
 }
 
-// inLocale is env, which prints ASCII alone for people where their locale has no more.
+// inLocale is a copy of env, which prints ASCII alone for people where their locale has no more.
 func inLocale(env *command.Env) *command.Env {
-	if printers.UTF8(env.Getenv) {
-		return env
-	}
 	local := *env
+	if printers.UTF8(env.Getenv) {
+		return &local
+	}
 	local.Out, local.ErrOut = printers.ASCII(env.Out), printers.ASCII(env.ErrOut)
 	return &local
 }

@@ -38,6 +38,8 @@ type Env struct {
 	Interactive bool
 	// Program is what the user typed to get here, such as "kubectl cell"; hints begin with it.
 	Program string
+	// Args are what the user typed behind Program.
+	Args []string
 	// Hangup has SIGHUP call a function instead of ending the command, for daemons; nil where there are no
 	// signals.
 	Hangup func(func())

@@ -12,10 +12,10 @@ import (
 )
 
 // Confirm asks a question whose answer is No unless the person types y or yes. It returns nil for a
-// yes. Without a terminal nobody is asked: the error has [exit.NeedsConfirmation] and says which flag
-// answers instead.
+// yes. Without a terminal nobody is asked: the error has [exit.NeedsConfirmation] and names the command that
+// asks nothing.
 func (e *Env) Confirm(ctx context.Context, question string) error {
-	answer, err := e.ask(ctx, question+" [y/N]: ", "--yes answers the question")
+	answer, err := e.ask(ctx, question+" [y/N]: ")
 	if err != nil {
 		return err
 	}
@@ -28,7 +28,7 @@ func (e *Env) Confirm(ctx context.Context, question string) error {
 // ConfirmName asks for a name to be typed, for what should not happen by a habit of the fingers. It
 // returns nil when exactly that was typed; without a terminal it is like Confirm.
 func (e *Env) ConfirmName(ctx context.Context, what, name string) error {
-	answer, err := e.ask(ctx, fmt.Sprintf("%s\nType %s to confirm: ", what, name), "--yes answers the question")
+	answer, err := e.ask(ctx, fmt.Sprintf("%s\nType %s to confirm: ", what, name))
 	if err != nil {
 		return err
 	}
@@ -44,11 +44,11 @@ func declined() error {
 
 // ask returns the answer to a question, or an error with [exit.Detached] as soon as ctx ends. What reads standard input
 // then ends with the process: a read of a terminal cannot be taken back.
-func (e *Env) ask(ctx context.Context, question, hint string) (string, error) {
+func (e *Env) ask(ctx context.Context, question string) (string, error) {
 	if !e.Interactive {
 		first, _, _ := strings.Cut(question, "\n")
 		return "", exit.Errorf(exit.NeedsConfirmation, "this needs a confirmation, and there is no terminal to ask: %s", strings.TrimSuffix(first, " [y/N]: ")).
-			WithHint("%s", hint)
+			WithHint("%s", e.answered())
 	}
 	fmt.Fprint(e.ErrOut, question)
 	type answer struct {

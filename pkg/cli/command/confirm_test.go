@@ -47,6 +47,26 @@ func TestConfirmations(t *testing.T) {
 	}
 }
 
+// Where nobody can be asked, the next command is named: the one that was typed, and the answer.
+func TestTheCommandThatAsksNothing(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"rebalance", "--window", "50"}, "kubectl cell rebalance --window 50 --yes"},
+		{[]string{"--context=a b", "remove", "it's"}, `kubectl cell '--context=a b' remove 'it'\''s' --yes`},
+		{[]string{"remove", "--", "cell-2"}, "kubectl cell remove --yes -- cell-2"},
+		{[]string{"remove", "cell-2", "--token=x"}, "the same command with --yes"},
+		{[]string{"remove", "cell-2", "--token", "x"}, "the same command with --yes"},
+		{nil, "the same command with --yes"},
+	} {
+		env := &Env{Program: "kubectl cell", Args: test.args}
+		if got := exit.HintOf(env.Confirm(t.Context(), "Go on?"), env.Program); got != test.want {
+			t.Errorf("%q: hint %s; want %s", test.args, got, test.want)
+		}
+	}
+}
+
 // Whoever presses Ctrl-C at a question is not made to answer it first.
 func TestAQuestionIsLeft(t *testing.T) {
 	in, typist := io.Pipe()
