@@ -55,8 +55,9 @@ func notFlipped(err error) error {
 
 // openBetween opens what an earlier driver has marked between cells that answer, while others of the ring do not: without
 // those nothing is found that moves, and they may be away for long. What is half moved goes on to where it moves, since it
-// cannot go back, and copies that were left between them are discarded. That is done once as long as the same cells answer, and less and less often where it fails. What moves to a
-// cell that does not answer stays as it is. err is why there was no search.
+// cannot go back, and copies that were left between them are discarded. That is done once as long as the same cells answer,
+// and less and less often where it fails. What moves to a cell that does not answer stays as it is. err is why there was no
+// search.
 func (r *run) openBetween(ctx context.Context, err error) {
 	var unusable *cellsError
 	if !errors.As(err, &unusable) {

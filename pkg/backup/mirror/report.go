@@ -84,12 +84,14 @@ func (m *Mirror) reports() []Report {
 	unproven, early := m.unrehearsed()
 	m.carry(early)
 	unprotected, unnamed := m.unprotected()
+	unread := m.unindexed()
 	var out []Report
 	for name, c := range m.cells {
 		if !m.members[name] {
 			continue
 		}
 		r := c.report(pairs[name], unprotected[name], unnamed[name], unproven[name])
+		r.Unread = unread
 		if c.known() {
 			m.config.Metrics.standing(&r)
 			out = append(out, r)
@@ -103,7 +105,7 @@ func (c *cell) report(pairs map[string]int64, unprotected []Unprotected, unnamed
 	now := c.m.config.Now()
 	r := Report{
 		Cell: c.name, Time: now, Workloads: c.shardedUnits(), Envelopes: int64(len(c.index)), Complete: c.allListed(),
-		Unprotected: unprotected, Unnamed: unnamed, Unproven: unproven, Unread: c.m.unindexed(),
+		Unprotected: unprotected, Unnamed: unnamed, Unproven: unproven,
 	}
 	for _, s := range c.streams {
 		for _, h := range s.records {
