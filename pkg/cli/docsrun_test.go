@@ -256,23 +256,11 @@ func docsEnvironment(t *testing.T, work string, restored *rest.Config) []string 
 	if err != nil {
 		t.Fatal(err)
 	}
-	standIns, err := filepath.Abs("testdata/docs")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port, err := sandboxtest.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := filepath.Join(work, "root")
+	standIns, port := standInMachine(t, root)
 	backupPort, err := sandboxtest.FreePort()
 	if err != nil {
 		t.Fatal(err)
-	}
-	root := filepath.Join(work, "root")
-	for _, dir := range []string{"etc/systemd/system", "var/lib"} {
-		if err := os.MkdirAll(filepath.Join(root, dir), 0o700); err != nil {
-			t.Fatal(err)
-		}
 	}
 	if err := clientcmd.WriteToFile(*docsContexts(t, restored), filepath.Join(work, "kubeconfig")); err != nil {
 		t.Fatal(err)
@@ -283,6 +271,25 @@ func docsEnvironment(t *testing.T, work string, restored *rest.Config) []string 
 		launch.UnitsHomeEnv + "=" + filepath.Join(root, "var", "lib", "kubectl-cell"),
 		"KUBECONFIG=" + filepath.Join(work, "kubeconfig"), "KUBE_EDITOR=true",
 	}
+}
+
+// standInMachine makes the folders that units need below root. It returns where the programs are that stand in for those
+// that take root, and a port that is free.
+func standInMachine(t *testing.T, root string) (standIns, port string) {
+	t.Helper()
+	standIns, err := filepath.Abs("testdata/docs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if port, err = sandboxtest.FreePort(); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"etc/systemd/system", "var/lib"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return standIns, port
 }
 
 // docsContexts are those that the pages speak of: the RCP, one that was restored, and the cells.

@@ -156,19 +156,10 @@ func exampleEnvironment(t *testing.T, work string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	standIns, err := filepath.Abs("testdata/docs")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port, err := sandboxtest.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
+	standIns, port := standInMachine(t, work)
 	bin := filepath.Join(work, "bin")
-	for _, dir := range []string{bin, filepath.Join(work, "etc/systemd/system"), filepath.Join(work, "var/lib")} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.MkdirAll(bin, 0o700); err != nil {
+		t.Fatal(err)
 	}
 	if err := os.Symlink(cell, filepath.Join(bin, "kubectl-cell")); err != nil {
 		t.Fatal(err)
