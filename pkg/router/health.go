@@ -105,7 +105,8 @@ func newMetrics(state func() *feed.State, book *ledger.Ledger) *metrics.Metrics 
 	})
 }
 
-// planes are what the router knows of its control planes now.
+// planes are what the router knows of its control planes now. A cell that was failed over is none of them: nothing is sent to it
+// whether it answers or not, and nobody waits for it.
 func planes(state *feed.State) []metrics.Plane {
 	if state == nil {
 		return nil
@@ -113,6 +114,9 @@ func planes(state *feed.State) []metrics.Plane {
 	names := append(state.Cells(), route.RCP)
 	out := make([]metrics.Plane, 0, len(names))
 	for _, name := range names {
+		if state.Snapshot.Unavailable[name] {
+			continue
+		}
 		plane, err := state.ControlPlane(name)
 		if err != nil {
 			out = append(out, metrics.Plane{Name: name})

@@ -3,6 +3,7 @@ package router_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -556,6 +557,9 @@ func TestAWatchOfOneNameEndsWithItsCell(t *testing.T) {
 	}
 	if _, err := maps.Get(t.Context(), "x", metav1.GetOptions{}); !apierrors.IsServiceUnavailable(err) || !strings.Contains(err.Error(), "cell-2") {
 		t.Errorf("get of an object in a cell that was failed over: %v; want 503 that names it", err)
+	}
+	if code, body := get(t, b.router, "/metrics", ""); code != http.StatusOK || strings.Contains(body, `cell_up{cell="cell-2"}`) || !strings.Contains(body, `cell_up{cell="cell-1"} 1`) {
+		t.Errorf("%d; want no alert of a cell that was failed over, which nobody waits for:\n%s", code, body)
 	}
 	b.phase(t, v1alpha1.RingRebalancing) // to cell-2, from cell-1
 	_, err = maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "new"}}, metav1.CreateOptions{})

@@ -15,7 +15,7 @@ func newPlanes(config Config) planes {
 	return planes{
 		config: config,
 		up: prometheus.NewDesc("kubecell_router_cell_up",
-			"1 while requests are sent to the cell, 0 while they are refused at once because no probe is answered. @rcp is the router control plane.", []string{"cell"}, nil),
+			"1 while requests are sent to the cell, 0 while they are refused at once because no probe is answered. Absent for a cell that was failed over. @rcp is the router control plane.", []string{"cell"}, nil),
 		probe: prometheus.NewDesc("kubecell_router_cell_probe_age_seconds",
 			"Time since a probe of the cell was last answered. Missing where none was.", []string{"cell"}, nil),
 		epoch: prometheus.NewDesc("kubecell_router_ring_epoch",
