@@ -127,6 +127,7 @@ conformance: build ## Kubernetes' own specs, directly and through the router: 20
 .PHONY: lint
 lint: ## vet and lint all modules
 	go vet ./...
+	go vet -tags release ./test/packaging
 	cd $(CONTROL) && go vet ./...
 	$(GOLANGCI) run ./...
 	cd $(CONTROL) && $(GOLANGCI) run --config $(CURDIR)/.golangci.yml ./...
@@ -172,8 +173,14 @@ cross: ## compile the plugin for windows and macOS: minutes the first time
 	GOOS=windows GOARCH=amd64 go build -o /dev/null ./cmd/kubectl-cell
 	GOOS=darwin GOARCH=arm64 go build -o /dev/null ./cmd/kubectl-cell
 
+# All modules of the program, for Windows and macOS alike, and those of the tools; a newer Go as well, where a tool asks for one.
+.PHONY: release-tools
+release-tools: ## download what release-snapshot takes: modules of all platforms, and of the tools below tools/
+	@for module in . tools/goreleaser tools/cyclonedx-gomod tools/krew; do \
+		echo "modules of $$module" >&2; go -C $$module mod download || exit; done
+
 .PHONY: release-snapshot
-release-snapshot: build ## archives, packages, SBOMs and krew manifest of all platforms into dist/, offline, checked, unpublished
+release-snapshot: build release-tools ## archives, packages, SBOMs and krew manifest of all platforms into dist/, checked, unpublished
 	@scripts/release-snapshot.sh
 
 ##@ Generated files

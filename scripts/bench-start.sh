@@ -4,11 +4,19 @@
 # times as long, and 100 ms. ROUNDS=9 makes fewer rounds than 21.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/cleanup.sh
 home=$(mktemp -d)
 export HOME=$home KUBECTL_CELL_HOME=$home/state KUBECONFIG=$home/kubeconfig KUBECELL_CONTROLPLANE=$PWD/bin/cell-controlplane
 ln -s "$PWD/bin/kubectl-cell" "$home/kubectl-cell"
 export PATH=$home:$PATH
-trap 'kubectl-cell sandbox down >"$home/down" 2>&1 || cat "$home/down" >&2; rm -rf "$home"' EXIT
+cleanup() {
+  local status=$?
+  trap - EXIT
+  end_sandboxes "$home" >&2 || status=1
+  exit "$status"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
 kubectl-cell sandbox up --cells 2 >"$home/up" 2>&1 || { cat "$home/up" >&2; exit 1; }
 kubectl create configmap checkout >"$home/made"
 

@@ -13,6 +13,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 PATH="$PWD/bin:$PATH"
+. scripts/cleanup.sh
 readonly module=$PWD/test/conformance out=$PWD/bin/conformance
 # Exit code of the binary that asks to be run again for what is left: one spec had to be interrupted.
 readonly left=3
@@ -36,16 +37,24 @@ done
 work=$(mktemp -d "${TMPDIR:-/tmp}/kubectl-cell-conformance.XXXXXX")
 export KUBECONFIG="$work/kubeconfig" KUBECTL_CELL_HOME="$work/state"
 cleanup() {
-  local status=$? running
+  local status=$? pid
   trap - EXIT
-  running=$(jobs -p)
-  [[ -z $running ]] || kill $running 2>/dev/null || true
-  [[ ! -d $KUBECTL_CELL_HOME ]] || kubectl-cell sandbox down --all >&2 || status=1
-  rm -rf "$work"
+  for pid in $(jobs -p); do
+    kill -KILL -- "-$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true # without a line on each that it was killed
+  done
+  end_sandboxes "$work" >&2 || status=1
   exit "$status"
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
+
+# background runs a function as a process group of its own, so that whatever it has started ends with it.
+background() {
+  set -m
+  "$@" </dev/null &
+  set +m
+}
 
 # shard runs a part of the selected specs, again and again while some are left.
 shard() { # COLUMN CONTEXT NUMBER LIMIT
@@ -67,7 +76,7 @@ shard() { # COLUMN CONTEXT NUMBER LIMIT
 column() { # NAME CONTEXT
   local start=$SECONDS number pid pids=() failed=0
   for ((number = 0; number < shards; number++)); do
-    shard "$1" "$2" "$number" "$limit" &
+    background shard "$1" "$2" "$number" "$limit"
     pids+=($!)
   done
   for pid in "${pids[@]}"; do wait "$pid" || failed=1; done
@@ -90,9 +99,9 @@ mkdir -p "$out/direct" "$out/router"
 touch "$out/direct/results.jsonl" "$out/router/results.jsonl"
 
 # Nearly always waiting, they disturb nobody, and so do not lengthen the columns.
-slow direct conformance-cell-1 &
+background slow direct conformance-cell-1
 pids=($!)
-slow router conformance &
+background slow router conformance
 pids+=($!)
 column direct conformance-cell-1
 column router conformance

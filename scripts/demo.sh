@@ -6,6 +6,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 PATH="$PWD/bin:$PATH"
+. scripts/cleanup.sh
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/kubectl-cell-demo.XXXXXX")
 export KUBECONFIG="$work/kubeconfig" KUBECTL_CELL_HOME="$work/state"
@@ -16,11 +17,8 @@ readonly cells=(cell-1 cell-2 cell-3)
 cleanup() {
   local status=$?
   trap - EXIT
-  if [[ -d $KUBECTL_CELL_HOME ]]; then
-    say 'Clean up'
-    kubectl-cell sandbox down --all || status=1
-  fi
-  rm -rf "$work"
+  [[ ! -d $KUBECTL_CELL_HOME ]] || say 'Clean up'
+  end_sandboxes "$work" || status=1
   ((status == 0)) && printf '\nDone in %ss: every object is in exactly the cell that `kubectl cell where` names.\n' "$SECONDS"
   exit "$status"
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -22,6 +23,10 @@ import (
 type entry struct {
 	mode    fs.FileMode
 	content []byte
+}
+
+func (e entry) equal(other entry) bool {
+	return e.mode == other.mode && bytes.Equal(e.content, other.content)
 }
 
 // contents are the files of an archive or a package, by their paths without a slash in front.
@@ -243,6 +248,29 @@ func TestPackagesAreRead(t *testing.T) {
 		}
 		if _, err := readArchive(short); err == nil {
 			t.Errorf("%s is read without its end", file)
+		}
+	}
+}
+
+// TestArchivesAreRead has archives that the standard library writes. One that lacks its end is none.
+func TestArchivesAreRead(t *testing.T) {
+	want := contents{"small": {0o755, []byte("#!/bin/sh\necho small\n")}, "folder/LICENSE": {0o644, bytes.Repeat([]byte("nobody's\n"), 1000)}}
+	for _, name := range []string{"small.tar.gz", "small.zip"} {
+		archive := filepath.Join(t.TempDir(), name)
+		writeArchive(t, archive, want)
+		got, err := readArchive(archive)
+		if err != nil || !maps.EqualFunc(got, want, entry.equal) {
+			t.Errorf("%s is read as %v: %v", name, got, err)
+		}
+		data, err := os.ReadFile(archive)
+		if err == nil {
+			err = os.WriteFile(archive, data[:len(data)*9/10], 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := readArchive(archive); err == nil {
+			t.Errorf("%s is read without its end: %v", name, got)
 		}
 	}
 }

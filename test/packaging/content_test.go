@@ -162,38 +162,6 @@ func gunzip(data []byte) ([]byte, error) {
 	return io.ReadAll(unzipped)
 }
 
-// TestPackages are those of the snapshot in KUBECELL_DIST, and without one what goreleaser would put into them.
-func TestPackages(t *testing.T) {
-	c := readConfig(t)
-	for _, packager := range []string{"deb", "rpm"} {
-		for _, arch := range []string{"amd64", "arm64"} {
-			t.Run(packager+" for "+arch, func(t *testing.T) {
-				want := c.packaged(t, packager)
-				for _, problem := range checkPackage(packageOf(t, packager, arch, want), want, arch) {
-					t.Error(problem)
-				}
-			})
-		}
-	}
-}
-
-func packageOf(t *testing.T, packager, arch string, want contents) contents {
-	t.Helper()
-	dist := os.Getenv("KUBECELL_DIST")
-	if dist == "" {
-		return filled(t, want, arch)
-	}
-	found, err := filepath.Glob(filepath.Join(dist, "kubectl-cell_*_linux_"+arch+"."+packager))
-	if err != nil || len(found) != 1 {
-		t.Fatalf("packages: %q, %v; want one", found, err)
-	}
-	in, err := readArchive(found[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return in
-}
-
 // filled is a package with something in the place of what is not kept here.
 func filled(t *testing.T, want contents, arch string) contents {
 	t.Helper()

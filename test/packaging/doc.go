@@ -1,7 +1,7 @@
-// Package packaging holds the tests of what users install: the krew manifest and an installation from an archive as
-// krew does it, the plugin of k9s, and the configuration from which releases are built. The archives of all machines, and the
-// packages, are opened and compared with what manifest and configuration say of them.
+// Package packaging holds the tests of what users install: the krew manifest and an installation of this build from an
+// archive as krew does it, the plugin of k9s, the configuration from which releases are built, and what opens archives and
+// packages and finds in which of them something is wrong.
 //
-// With KUBECELL_DIST=DIR these are what `make release-snapshot` has made; without, they are made of this build, and for other
-// machines of the beginning of a program.
+// With the build tag release, and KUBECELL_DIST=DIR, the archives of all machines and the packages that `make release-snapshot`
+// has made are opened as well, and compared with what manifest and configuration say of them.
 package packaging

@@ -5,10 +5,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"compress/gzip"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -17,8 +14,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-
-	"sigs.k8s.io/yaml"
 
 	"github.com/kubecell/kubectl-cell/pkg/sandbox"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
@@ -73,33 +68,36 @@ func extract(t *testing.T, archive, into string) {
 	}
 }
 
-// pack makes an archive for a platform in a folder as .goreleaser.yaml lays one out, under the name that the manifest gives it.
-// The program is this build, or the beginning of one for another machine.
-func pack(t *testing.T, folder string, p platform) (archive string) {
+// pack makes an archive for this machine in a folder as .goreleaser.yaml lays one out, with this build, under the name that
+// the manifest gives it.
+func pack(t *testing.T, folder string, here platform) (archive string) {
 	t.Helper()
+	_, cell, err := sandboxtest.Binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
 	in := readConfig(t).beside(t)
-	in[p.Bin] = entry{0o755, stub(p.on())}
-	if p.on() == (machine{runtime.GOOS, runtime.GOARCH}) {
-		_, cell, err := sandboxtest.Binaries()
-		if err != nil {
-			t.Fatal(err)
-		}
-		in[p.Bin] = fromFile(t, cell, 0o755)
-	}
+	in[here.Bin] = fromFile(t, cell, 0o755)
+	archive = filepath.Join(folder, path.Base(here.URI))
+	writeArchive(t, archive, in)
+	return archive
+}
+
+// writeArchive writes an archive of the kind that its name says.
+func writeArchive(t *testing.T, archive string, in contents) {
+	t.Helper()
 	var packed bytes.Buffer
-	var err error
-	if archive = filepath.Join(folder, path.Base(p.URI)); filepath.Ext(archive) == ".zip" {
-		err = writeZip(&packed, in)
-	} else {
-		err = writeTar(&packed, in)
+	write := writeTar
+	if filepath.Ext(archive) == ".zip" {
+		write = writeZip
 	}
+	err := write(&packed, in)
 	if err == nil {
 		err = os.WriteFile(archive, packed.Bytes(), 0o600)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return archive
 }
 
 func writeTar(w io.Writer, in contents) error {
@@ -122,7 +120,9 @@ func writeTar(w io.Writer, in contents) error {
 func writeZip(w io.Writer, in contents) error {
 	archive := zip.NewWriter(w)
 	for name, one := range in {
-		file, err := archive.Create(name)
+		header := &zip.FileHeader{Name: name, Method: zip.Deflate}
+		header.SetMode(one.mode)
+		file, err := archive.CreateHeader(header)
 		if err != nil {
 			return err
 		}
@@ -194,69 +194,4 @@ func requireHints(t *testing.T, program, typed string) {
 			t.Errorf("%s is not answered with the hint %q: %v\n%s", test.words, test.hint, err, out)
 		}
 	}
-}
-
-// What `make release-snapshot` has made: the manifest that goreleaser writes, and the archives that it names, each for its machine.
-func TestSnapshot(t *testing.T) {
-	dist := os.Getenv("KUBECELL_DIST")
-	if dist == "" {
-		dist = snapshotOfThisBuild(t)
-	}
-	m := readManifest(t, filepath.Join(dist, "krew", "cell.yaml"))
-	for _, problem := range m.check("cell.yaml") {
-		t.Error(problem)
-	}
-	beside, seen := readConfig(t).beside(t), map[machine]bool{}
-	for _, p := range m.Spec.Platforms {
-		seen[p.on()] = true
-		archive := filepath.Join(dist, path.Base(p.URI))
-		t.Run(path.Base(p.URI), func(t *testing.T) {
-			content, err := os.ReadFile(archive)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if sum := sha256.Sum256(content); hex.EncodeToString(sum[:]) != p.SHA256 {
-				t.Errorf("it has the checksum %x, the manifest says %s", sum, p.SHA256)
-			}
-			in, err := readArchive(archive)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, problem := range p.checkArchive(in, beside) {
-				t.Error(problem)
-			}
-		})
-	}
-	for _, p := range readManifest(t, filepath.Join(root, "plugins", "cell.yaml")).Spec.Platforms {
-		if !seen[p.on()] {
-			t.Errorf("there is no archive for %v", p.on())
-		}
-	}
-	here := platformHere(t, m)
-	requireWorks(t, install(t, filepath.Join(dist, path.Base(here.URI)), here, "kubectl-cell"), "kubectl cell")
-}
-
-// snapshotOfThisBuild is a folder laid out as dist/, with an archive for each machine; that for this one has this build.
-func snapshotOfThisBuild(t *testing.T) string {
-	t.Helper()
-	dist := t.TempDir()
-	m := readManifest(t, filepath.Join(root, "plugins", "cell.yaml"))
-	for i, p := range m.Spec.Platforms {
-		content, err := os.ReadFile(pack(t, dist, p))
-		if err != nil {
-			t.Fatal(err)
-		}
-		m.Spec.Platforms[i].SHA256 = fmt.Sprintf("%x", sha256.Sum256(content))
-	}
-	data, err := yaml.Marshal(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(filepath.Join(dist, "krew"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dist, "krew", "cell.yaml"), data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return dist
 }
