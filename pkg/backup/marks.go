@@ -20,16 +20,22 @@ import (
 // Published is what the config map of a cell says under [v1alpha1.MarksKey]. Routers read it by ledger.ParseMark, which
 // knows nothing of the epoch.
 type Published struct {
-	Cell         string    `json:"cell"`
-	ControlPlane string    `json:"controlPlane"`
-	Time         time.Time `json:"time"`
+	Cell         string `json:"cell"`
+	ControlPlane string `json:"controlPlane"`
+	// Time is when all of this was so.
+	Time time.Time `json:"time"`
 	// Epoch of the newest ring for which every object of the cell had its envelopes.
 	Epoch int64 `json:"epoch,omitempty"`
 	// Resources are the versions, in the cell, up to which every event is in its envelope, or its object in the list of
 	// unprotected ones beside.
 	Resources map[string]string `json:"resources"`
-	// Unnamed is how many objects there are beside those of that list whose envelope could not be promoted.
+	// Unnamed is how many objects there are beside those of that list that have no envelope which could be promoted.
 	Unnamed int64 `json:"unnamed,omitempty"`
+	// Pending is, for resources of which something may have happened that is in no envelope yet, since when; see
+	// [mirror.Mark]. Of the others everything was stored at Time. It is nil where the daemon was too old to say so.
+	Pending map[string]time.Time `json:"pending"`
+	// Envelopes are those of the cell's objects, in all cells of the ring.
+	Envelopes int64 `json:"envelopes,omitempty"`
 }
 
 // ReadMarks reads the config map of a cell.
@@ -50,7 +56,6 @@ func ReadMarks(published *corev1.ConfigMap) (Published, []mirror.Unprotected, er
 // publisher writes marks into the RCP, each cell's in a config map of its own.
 type publisher struct {
 	configMaps typedcorev1.ConfigMapInterface
-	now        func() time.Time
 }
 
 // published reads what was published of a cell last; nothing where nothing was, or nobody can make sense of it.
@@ -71,7 +76,7 @@ func (p *publisher) published(ctx context.Context, cell string) (mirror.Mark, er
 
 // publish replaces what an earlier daemon has said. The marks and the list of what they pass are one write.
 func (p *publisher) publish(ctx context.Context, mark mirror.Mark) error {
-	data, err := p.encode(mark)
+	data, err := encode(mark)
 	if err != nil {
 		return err
 	}
@@ -107,10 +112,13 @@ func (p *publisher) publish(ctx context.Context, mark mirror.Mark) error {
 	return nil
 }
 
-func (p *publisher) encode(mark mirror.Mark) (map[string]string, error) {
+func encode(mark mirror.Mark) (map[string]string, error) {
 	published := Published{
-		Cell: mark.Cell, ControlPlane: mark.ControlPlane, Time: p.now().UTC(), Epoch: mark.Epoch, Resources: map[string]string{},
-		Unnamed: mark.Unnamed,
+		Cell: mark.Cell, ControlPlane: mark.ControlPlane, Time: mark.Time.UTC(), Epoch: mark.Epoch, Resources: map[string]string{},
+		Unnamed: mark.Unnamed, Pending: map[string]time.Time{}, Envelopes: mark.Envelopes,
+	}
+	for resource, since := range mark.Pending {
+		published.Pending[resource.String()] = since
 	}
 	for resource, version := range mark.Resources {
 		published.Resources[resource.String()] = strconv.FormatInt(version, 10)

@@ -89,7 +89,7 @@ func (d *duties) replication() (func(context.Context, <-chan *replication.State)
 
 // mirror is the part that keeps envelopes.
 func (d *duties) mirror() (func(context.Context, <-chan *replication.State) error, error) {
-	p := &publisher{configMaps: d.kube.CoreV1().ConfigMaps(v1alpha1.Namespace), now: d.config.Now}
+	p := &publisher{configMaps: d.kube.CoreV1().ConfigMaps(v1alpha1.Namespace)}
 	r := &reporter{client: d.client, now: d.config.Now}
 	h := newHerald(d.kube, d.config.Logger, d.config.Now)
 	m, err := mirror.New(mirror.Config{

@@ -4,6 +4,7 @@ package cli_test
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 )
@@ -198,6 +199,7 @@ func examplesOfFailovers() []example {
 			line: "kubectl cell failover cell-3 --accept-loss=25 --confirm=cell-3@epoch42", awaits: true, prints: "cell-3",
 			as: []string{"@epoch42", "@epoch$(kubectl --context cell-sandbox-rcp get rings.kubecell.io default -o jsonpath={.status.epoch})"},
 		},
+		{line: "kubectl cell remove cell-3 --force --dry-run", prints: "cell cell-3 removed (dry run)"},
 		{line: "kubectl cell failback cell-3 --dry-run", given: "kubectl cell sandbox chaos restart cell-3", prints: "nothing was changed"},
 		{line: "kubectl cell failback cell-3", with: "--yes", prints: "is back in the wanted ring"},
 		{line: "kubectl cell rebalance --window 50", with: "--yes", prints: "Succeeded"},
@@ -207,81 +209,61 @@ func examplesOfFailovers() []example {
 func examplesOfRouters() []example {
 	const (
 		start = "kubectl cell router start --rcp-kubeconfig rcp.conf --client-ca-file ca.crt "
+		run   = "kubectl cell router run --rcp-kubeconfig rcp.conf --client-ca-file ca.crt --state-dir /var/lib/kubectl-cell/router"
 		names = "kubectl --context cell-sandbox-rcp -n kubecell-system get leases -l kubecell.io/component=router -o name | sort"
-		image = "kubectl cell router export deployment --image registry.example/kubectl-cell:v1"
 	)
-	return []example{
-		{line: "kubectl cell router start --rcp-kubeconfig rcp.conf --client-ca-file ca.crt", with: loopbackRouter, prints: "router started"},
-		{line: "kubectl cell router status", prints: "Up"},
-		{line: "kubectl cell router status --exit-status >/dev/null", awaits: true},
-		{line: "kubectl cell router restart", prints: "router restarted"},
-		{line: "kubectl cell router restart --log-max-size 10", prints: "router restarted"},
-		{line: "kubectl cell router logs --tail 20 -f", until: `{"time":"`, code: exit.Detached},
-		{line: "kubectl cell router logs --previous", given: "cd $KUBECTL_CELL_HOME/router; cp log log.1", prints: `{"time":"`},
-		{
-			line: "kubectl cell router stop --state-dir /var/lib/kubectl-cell/router-2", as: files(), prints: "router stopped",
-			given: "kubectl cell router stop\n" + start + loopbackRouter + " --state-dir $ROOT/var/lib/kubectl-cell/router-2",
-		},
-		{line: "kubectl cell router start --rcp-kubeconfig FILE --client-ca-file FILE", as: files(), with: loopbackRouter, prints: "router started"},
+	return examplesOfDaemon("router", "router", "--rcp-kubeconfig rcp.conf --client-ca-file ca.crt", loopbackRouter, []example{
 		{
 			line: "kubectl cell router forget bastion-1-3f2a9c01", as: []string{"bastion-1-3f2a9c01", "$(cat dead)"}, with: "--force", prints: "forgotten",
 			given: "kubectl cell router stop\n" + names + " >before\n" + start + loopbackRouter + "\n" +
 				"kill -9 $(kubectl cell router status -o jsonpath={.data[0].pid})\n" + names + " | comm -13 before - | cut -d/ -f2 >dead",
 		},
-		{
-			line: "kubectl cell router run --rcp-kubeconfig rcp.conf --client-ca-file ca.crt --state-dir /var/lib/kubectl-cell/router",
-			as:   files(), with: loopbackRouter, until: "ready https://",
-		},
-		{
-			line: "kubectl cell router run --rcp-kubeconfig rcp.conf --client-ca-file ca.crt --state-dir /var/lib/kubectl-cell/router --secure-port 6443",
-			as:   files(), with: loopbackRouter, until: "ready https://",
-		},
-		{line: "kubectl cell router export systemd --rcp-kubeconfig FILE --client-ca-file FILE", as: files(), prints: "ExecStart="},
-		{
-			line: "kubectl cell router export systemd --rcp-kubeconfig FILE --client-ca-file FILE | sudo tee /etc/systemd/system/kubectl-cell-router.service",
-			as:   files(), here: withStandIns,
-		},
+		{line: run, as: files(), with: loopbackRouter, until: "ready https://"},
+		{line: run + " --secure-port 6443", as: files(), with: loopbackRouter, until: "ready https://"},
 		{line: "sudo useradd --system --no-create-home kubectl-cell", here: withStandIns},
-		{line: "sudo systemctl daemon-reload && sudo systemctl enable --now kubectl-cell-router", here: withStandIns, prints: "router started"},
-		{line: "kubectl cell router stop", prints: "router stopped"},
-		{line: image, prints: "kind: Deployment"},
-		{line: image + " | kubectl apply -f -", here: asAdministrator, prints: "deployment.apps/kubecell-router created"},
-		{line: image + " --admin-from monitoring --admin-from 10.0.0.7/32", prints: "10.0.0.7/32"},
-		{line: image + " -- -v=2", prints: "-v=2"},
-	}
+	})
 }
 
 func examplesOfBackups() []example {
-	const image = "kubectl cell backup export deployment --image registry.example/kubectl-cell:v1"
-	return []example{
-		{line: "kubectl cell backup start --rcp-kubeconfig rcp.conf", with: loopbackBackup, prints: "backup daemon started"},
-		{line: "kubectl cell backup status", prints: "Up"},
-		{line: "kubectl cell backup status --exit-status >/dev/null", awaits: true},
-		{line: "kubectl cell backup restart", prints: "backup daemon restarted"},
-		{line: "kubectl cell backup restart --log-max-size 10", prints: "backup daemon restarted"},
-		{line: "kubectl cell backup logs --tail 20 -f", until: `{"time":"`, code: exit.Detached},
-		{line: "kubectl cell backup logs --previous", given: "cd $KUBECTL_CELL_HOME/backup; cp log log.1", prints: `{"time":"`},
+	return examplesOfDaemon("backup", "backup daemon", "--rcp-kubeconfig rcp.conf", loopbackBackup, []example{{
+		line: "kubectl cell backup run --rcp-kubeconfig rcp.conf --state-dir /var/lib/kubectl-cell/backup", given: "kubectl cell backup stop",
+		as: files(), with: loopbackBackup, until: "ready http://",
+	}})
+}
+
+// examplesOfDaemon are those of a daemon that has the flags required. Its own ones find it running, and leave none.
+func examplesOfDaemon(name, noun, required, loopback string, own []example) []example {
+	var (
+		program = "kubectl cell " + name + " "
+		home    = "/var/lib/kubectl-cell/" + name + "-2"
+		unit    = "kubectl-cell-" + name
+		given   = strings.NewReplacer("rcp.conf", "FILE", "ca.crt", "FILE").Replace(required)
+		systemd = program + "export systemd " + given
+		image   = program + "export deployment --image registry.example/kubectl-cell:v1"
+	)
+	return slices.Concat([]example{
+		{line: program + "start " + required, with: loopback, prints: noun + " started"},
+		{line: program + "status", prints: "Up"},
+		{line: program + "status --exit-status >/dev/null", awaits: true},
+		{line: program + "restart", prints: noun + " restarted"},
+		{line: program + "restart --log-max-size 10", prints: noun + " restarted"},
+		{line: program + "logs --tail 20 -f", until: `{"time":"`, code: exit.Detached},
+		{line: program + "logs --previous", given: "cd $KUBECTL_CELL_HOME/" + name + "; cp log log.1", prints: `{"time":"`},
 		{
-			line: "kubectl cell backup stop --state-dir /var/lib/kubectl-cell/backup-2", as: files(), prints: "backup daemon stopped",
-			given: "kubectl cell backup stop\nkubectl cell backup start --rcp-kubeconfig rcp.conf --state-dir $ROOT/var/lib/kubectl-cell/backup-2 " + loopbackBackup,
+			line: program + "stop --state-dir " + home, as: files(), prints: noun + " stopped",
+			given: program + "stop\n" + program + "start " + required + " " + loopback + " --state-dir $ROOT" + home,
 		},
-		{line: "kubectl cell backup start --rcp-kubeconfig FILE", as: files(), with: loopbackBackup, prints: "backup daemon started"},
-		{
-			line: "kubectl cell backup run --rcp-kubeconfig rcp.conf --state-dir /var/lib/kubectl-cell/backup", given: "kubectl cell backup stop",
-			as: files(), with: loopbackBackup, until: "ready http://",
-		},
-		{line: "kubectl cell backup export systemd --rcp-kubeconfig FILE", as: files(), prints: "ExecStart="},
-		{
-			line: "kubectl cell backup export systemd --rcp-kubeconfig FILE | sudo tee /etc/systemd/system/kubectl-cell-backup.service",
-			as:   files(), here: withStandIns,
-		},
-		{line: "sudo systemctl daemon-reload && sudo systemctl enable --now kubectl-cell-backup", here: withStandIns, prints: "backup daemon started"},
-		{line: "kubectl cell backup stop", prints: "backup daemon stopped"},
+		{line: program + "start " + given, as: files(), with: loopback, prints: noun + " started"},
+	}, own, []example{
+		{line: systemd, as: files(), prints: "ExecStart="},
+		{line: systemd + " | sudo tee /etc/systemd/system/" + unit + ".service", as: files(), here: withStandIns},
+		{line: "sudo systemctl daemon-reload && sudo systemctl enable --now " + unit, here: withStandIns, prints: noun + " started"},
+		{line: program + "stop", prints: noun + " stopped"},
 		{line: image, prints: "kind: Deployment"},
-		{line: image + " | kubectl apply -f -", here: asAdministrator, prints: "deployment.apps/kubecell-backup created"},
+		{line: image + " | kubectl apply -f -", here: asAdministrator, prints: "deployment.apps/kubecell-" + name + " created"},
 		{line: image + " --admin-from monitoring --admin-from 10.0.0.7/32", prints: "10.0.0.7/32"},
 		{line: image + " -- -v=2", prints: "-v=2"},
-	}
+	})
 }
 
 // examplesOfChaos break cell-1 in all ways, have it mended, and end everything.

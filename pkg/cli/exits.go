@@ -106,7 +106,7 @@ func ownExitCodes() map[string]codes {
 		"doctor":          {exit.Findings: "something is wrong; warnings alone are no reason"},
 		"report":          {exit.Partial: "something could not be had; the file is written without it, and says so"},
 		"completion bash": {}, "completion zsh": {}, "completion fish": {}, "completion powershell": {},
-		"completion install": {exit.Refused: "there is a file of that name that is not from kubectl-cell"},
+		"completion install": {exit.Refused: "there is a file of that name that is not from kubectl-cell, or the system is Windows"},
 	}
 	maps.Copy(all, daemonCodes())
 	return all
@@ -156,8 +156,8 @@ func failbackCodes(unconfirmed string) codes {
 	}
 }
 
-// pathOf is the path of cmd without the program's name.
-func pathOf(cmd *cobra.Command) string {
+// PathOf is the path of cmd without the program's name.
+func PathOf(cmd *cobra.Command) string {
 	return strings.TrimPrefix(strings.TrimPrefix(cmd.CommandPath(), cmd.Root().CommandPath()), " ")
 }
 
@@ -165,7 +165,7 @@ func pathOf(cmd *cobra.Command) string {
 func exitCodeText(cmd *cobra.Command) string {
 	var b strings.Builder
 	b.WriteString("\nExit codes:\n")
-	all, _ := ExitCodes(pathOf(cmd))
+	all, _ := ExitCodes(PathOf(cmd))
 	for _, e := range all {
 		fmt.Fprintf(&b, "  %-3d %s\n", e.Code, e.When)
 	}

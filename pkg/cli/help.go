@@ -54,7 +54,7 @@ func printUsage(cmd *cobra.Command) error {
 
 // Works says whether cmd does something itself, and is not only there to hold others.
 func Works(cmd *cobra.Command) bool {
-	_, known := ownExitCodes()[pathOf(cmd)]
+	_, known := ownExitCodes()[PathOf(cmd)]
 	return known
 }
 

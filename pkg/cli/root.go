@@ -38,6 +38,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/cli/version"
 	"github.com/kubecell/kubectl-cell/pkg/cli/weight"
 	"github.com/kubecell/kubectl-cell/pkg/cli/where"
+	"github.com/kubecell/kubectl-cell/pkg/printers"
 )
 
 // group is a heading of the help text and the commands below it, in their order.
@@ -102,7 +103,10 @@ func NewCommand(env *command.Env) *cobra.Command {
 	}
 	root.SetHelpCommandGroupID("support")
 	root.SetUsageFunc(printUsage)
-	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return usage(cmd, checkNamespace(env.ChosenNamespace())) }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		env.Aim(root.PersistentFlags())
+		return usage(cmd, checkNamespace(env.ChosenNamespace()))
+	}
 	addGlobalFlags(root, env)
 	completion.Register(root, env)
 	usageErrors(root)
@@ -112,7 +116,7 @@ func NewCommand(env *command.Env) *cobra.Command {
 // checkNamespace refuses what -n names if no namespace can have that name: in vain a server would be asked what is in it.
 func checkNamespace(name string) error {
 	if name != "" && len(validation.IsDNS1123Label(name)) > 0 {
-		return fmt.Errorf("the namespace %q is not a DNS label (a-z, 0-9 and '-', at most 63)", clip(name))
+		return fmt.Errorf("the namespace %q is not a DNS label (a-z, 0-9 and '-', at most 63)", printers.Clip(name))
 	}
 	return nil
 }
@@ -126,5 +130,7 @@ func addGlobalFlags(root *cobra.Command, env *command.Env) {
 	}
 	flags := flag.NewFlagSet("klog", flag.ContinueOnError)
 	klog.InitFlags(flags)
-	root.PersistentFlags().AddGoFlag(flags.Lookup("v"))
+	verbosity := flags.Lookup("v")
+	verbosity.Usage = "Number for the log level verbosity"
+	root.PersistentFlags().AddGoFlag(verbosity)
 }

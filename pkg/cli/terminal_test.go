@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -227,7 +228,7 @@ func TestCtrlCAtPrompts(t *testing.T) {
 		given                func(t *testing.T)
 	}{
 		{"rebalance", "Type cell-1 to confirm: ", "cell-", nothing},
-		{"failback cell-1", "Type cell-1 to confirm: ", "cell-", nothing},
+		{"failback cell-1", "Type cell-1 to confirm: ", "cell-", p.failedOver},
 		{"remove spare --force", "Type spare to confirm: ", "spar", p.spareCell},
 		{"rebalance abort", "Go on? [y/N]: ", "y", p.unfinishedRun},
 		{"rebalance --window 50", "Go on? [y/N]: ", "y", p.otherPoints}, // no member differs whose name could be asked for
@@ -246,6 +247,27 @@ func TestCtrlCAtPrompts(t *testing.T) {
 			}
 		})
 	}
+}
+
+// failedOver has cell-1 be out of the ring and unavailable, until the end of the test.
+func (p *person) failedOver(t *testing.T) {
+	t.Helper()
+	before, err := p.b.client.Rings().Get(t.Context(), v1alpha1.RingName, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, out := before.DeepCopy(), func(m v1alpha1.RingMember) bool { return m.Cell == "cell-1" }
+	ring.Spec.Members = slices.DeleteFunc(ring.Spec.Members, out)
+	ring.Status.Current.Members = slices.DeleteFunc(ring.Status.Current.Members, out)
+	ring.Status.Unavailable = []string{"cell-1"}
+	if err := p.b.writeRing(ring); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.b.writeRing(before); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // spareCell registers a cell that is in no ring, until the end of the test.

@@ -5,8 +5,11 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -53,6 +56,11 @@ func TestEveryCommandIsDocumented(t *testing.T) {
 					t.Errorf("--help has no part %q:\n%s", heading, help)
 				}
 			}
+			cmd.Flags().VisitAll(func(f *pflag.Flag) {
+				if first, _ := utf8.DecodeRuneInString(f.Usage); !unicode.IsUpper(first) && f.Name != "help" { // which is cobra's
+					t.Errorf("--%s: %q does not begin with a capital letter", f.Name, f.Usage)
+				}
+			})
 			codes, known := cli.ExitCodes(path)
 			for _, c := range codes {
 				if line := fmt.Sprintf("\n  %-3d %s\n", c.Code, c.When); !strings.Contains(help, line) {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/cli/suggest"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/printers"
 )
 
 // usageErrors makes every wrong command line below cmd a usage error of one line with a hint:
@@ -35,7 +35,7 @@ func helpOrUnknown(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return cmd.Help()
 	}
-	err := exit.Usagef("unknown command %q for %q", clip(args[0]), cmd.CommandPath())
+	err := exit.Usagef("unknown command %q for %q", printers.Clip(args[0]), cmd.CommandPath())
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		return err.WithHint("did you mean this? %s %s", cmd.CommandPath(), near[0])
 	}
@@ -56,7 +56,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	}
 	// A negative number where a number is wanted, such as a weight, is not meant as a flag.
 	if short := unknown.GetSpecifiedShortnames(); short != "" && strings.Trim(short, "0123456789.") == "" {
-		return exit.Usagef("-%s is negative; %s takes no negative number", clip(short), cmd.CommandPath()).
+		return exit.Usagef("-%s is negative; %s takes no negative number", printers.Clip(short), cmd.CommandPath()).
 			WithHint("%s --help", cmd.CommandPath())
 	}
 	var names []string
@@ -78,14 +78,5 @@ func usage(cmd *cobra.Command, err error) error {
 	if rest, ok := strings.CutPrefix(line, "unknown command "); ok && !cmd.HasSubCommands() {
 		line = "unexpected argument " + rest
 	}
-	return exit.Usagef("%s", clip(line)).WithHint("%s --help", cmd.CommandPath())
-}
-
-// clip keeps an error readable when somebody passes a file instead of a word.
-func clip(s string) string {
-	const most = 200
-	if runes := []rune(s); len(runes) > most {
-		return fmt.Sprintf("%s… (%d characters)", string(runes[:most]), len(runes))
-	}
-	return s
+	return exit.Usagef("%s", printers.ClipTo(line, 200)).WithHint("%s --help", cmd.CommandPath())
 }

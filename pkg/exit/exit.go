@@ -13,8 +13,9 @@ import (
 	"strings"
 )
 
-// Plugin is what hints and advice call this program. People may have to type something else, for an index may install it
-// under another name: [Error.Hint] and [Typed] say that then.
+// Plugin is what hints and advice call this program. People may have to type something else: an index may install it under
+// another name, and without the connection flags that they gave a command acts on another control plane. [Error.Hint] and
+// [Typed] say that then, of commands of kubectl itself, too.
 const Plugin = "kubectl cell"
 
 // Code is the exit status of a command.
@@ -66,7 +67,8 @@ func Refusedf(format string, args ...any) *Error {
 }
 
 // WithHint sets the hint, which is a next step, best a command that can be run as it is, and returns e. A format that
-// says [Plugin] is printed with what the person typed in its place; the arguments are printed as they are.
+// says [Plugin], or names a command of kubectl, is printed with what the person typed in its place; the arguments are
+// printed as they are.
 func (e *Error) WithHint(format string, args ...any) *Error {
 	if false {
 		_ = fmt.Sprintf(format, args...) // has vet check the format
@@ -85,7 +87,7 @@ func (e *Error) WithHintOf(err error) *Error {
 
 // Hint is the hint for somebody who types program to get here, such as [Plugin]; empty where there is none.
 func (e *Error) Hint(program string) string {
-	return fmt.Sprintf(strings.ReplaceAll(e.hint, Plugin, strings.ReplaceAll(program, "%", "%%")), e.words...)
+	return fmt.Sprintf(typed(strings.ReplaceAll(program, "%", "%%"), "").Replace(e.hint), e.words...)
 }
 
 // HintOf is the hint that err carries, for somebody who types program; empty where there is none.
@@ -98,7 +100,19 @@ func HintOf(err error, program string) string {
 
 // Typed is a text of this tool that names commands, for somebody who types program.
 func Typed(program, text string) string {
-	return strings.ReplaceAll(text, Plugin+" ", program+" ")
+	return typed(program, " ").Replace(text)
+}
+
+// typed puts program in the place of [Plugin] with something behind it, and its flags, if it has any, into the commands of
+// kubectl that this tool names.
+func typed(program, behind string) *strings.Replacer {
+	swap := []string{Plugin + behind, program + behind}
+	if _, flags, given := strings.Cut(program, " --"); given {
+		for _, verb := range []string{"get", "edit", "delete", "auth", "cluster-info"} {
+			swap = append(swap, "kubectl "+verb+" ", "kubectl --"+flags+" "+verb+" ")
+		}
+	}
+	return strings.NewReplacer(swap...)
 }
 
 func (e *Error) Error() string { return e.Err.Error() }

@@ -24,6 +24,11 @@ func TestReport(t *testing.T) {
 		},
 		{"a name like a format", "./100%s", "error: try\n  hint: ./100%s status\n", exit.Usagef("try").WithHint("kubectl cell status")},
 		{"wrapped", "kc", "error: before: try\n  hint: kc status\n", fmt.Errorf("before: %w", exit.Usagef("try").WithHint("kubectl cell status"))},
+		{
+			"with flags", "kubectl cell --context 'p%s d'",
+			"error: try\n  hint: kubectl --context 'p%s d' get ring kubectl get x ; kubectl cell --context 'p%s d' diff ; kubectl config get-contexts\n",
+			exit.Usagef("try").WithHint("kubectl get ring %s ; kubectl cell diff ; kubectl config get-contexts", "kubectl get x"),
+		},
 		{"handed on", "kc", "error: again\n  hint: kc status\n", exit.Usagef("again").WithHintOf(exit.Usagef("try").WithHint("kubectl cell status"))},
 		{"nothing to hand on", "kc", "error: again\n  hint: kc top\n", exit.Usagef("again").WithHint("kubectl cell top").WithHintOf(exit.Usagef("try"))},
 		{"without a hint", "kc", "error: kubectl cell is fine\n", fmt.Errorf("%s", "kubectl cell is fine\n")},
@@ -44,6 +49,10 @@ func TestReport(t *testing.T) {
 func TestTyped(t *testing.T) {
 	got := exit.Typed("kubectl kubecell", "waits for kubectl-cell-7; forget what is dead: kubectl cell router forget NAME")
 	if want := "waits for kubectl-cell-7; forget what is dead: kubectl kubecell router forget NAME"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	got = exit.Typed("kubectl cell --context prod", "kubectl delete --raw '/cells/cell-1/x'   # or kubectl cell status")
+	if want := "kubectl --context prod delete --raw '/cells/cell-1/x'   # or kubectl cell --context prod status"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -81,7 +82,7 @@ func (r *returning) clean(ctx context.Context, ring *v1alpha1.Ring) error {
 		said += "; " + state.String()
 	}
 	r.compared(said)
-	for cell := range access {
+	for _, cell := range slices.Sorted(maps.Keys(access)) {
 		if contains(ring.Status.Unavailable, cell) {
 			continue // its own failback saves what it has
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/lease"
 )
 
@@ -43,8 +44,7 @@ func (c *connection) readRing(ctx context.Context) (*v1alpha1.Ring, error) {
 	ring, err := c.client.Rings().Get(ctx, v1alpha1.RingName, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		return nil, exit.Errorf(exit.Failure, "this control plane has no Ring %q: it is not a router control plane, or not initialised", v1alpha1.RingName).
-			WithHint("kubectl cell init")
+		return nil, federation.NotInitialised()
 	case ctx.Err() == nil && unanswered(err) != nil:
 		return nil, exit.Errorf(exit.Failure, "%w; nothing was begun", unanswered(err)).WithHint("bring it back first: docs/runbooks/rcp.md")
 	case err != nil:

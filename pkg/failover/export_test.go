@@ -1,6 +1,9 @@
 package failover
 
 import (
+	"context"
+
+	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
 )
@@ -8,4 +11,9 @@ import (
 // Ways are those of one report.
 func Ways(access map[string]federation.Access) func(cell string) (*migration.Cell, error) {
 	return newWays(access).to
+}
+
+// SayFrozen is how every part of a failover says what has become of the freeze of a cell.
+func SayFrozen(ctx context.Context, c *client.Client, cell string, state Frozen) error {
+	return sayFrozen(ctx, c, cell, state)
 }

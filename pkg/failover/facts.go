@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
@@ -29,6 +30,11 @@ type Facts struct {
 	Answers bool
 	// Mark is how far the backup of the cell has come; nil where it never said so of this control plane.
 	Mark *ledger.Mark
+	// Pending is, beside the mark, since when something may have happened, by resource, that was in no copy yet; nil where the
+	// backup is too old to say so.
+	Pending map[schema.GroupResource]time.Time
+	// Envelopes is how many copies of the cell's objects there were, by the mark; 0 where it does not say so.
+	Envelopes int64
 	// TakenOver is how many objects the cell took over by other failovers since the backup of it was complete last.
 	TakenOver int64
 	// Uncounted is how many of these the count in the status of the cell may not have yet.
@@ -42,6 +48,10 @@ type Facts struct {
 	Unnamed int64
 	// Witnesses are the registered routers.
 	Witnesses []Witness
+	// Gone are routers as they spoke for an earlier report of the run, which nobody can ask any more; Named is what that report
+	// named where this driver did not hear them itself, nil where they can all be asked.
+	Gone  []Witness
+	Named *Named
 	// Moved are the objects, by [Key], that a rebalance in flight has taken from the cell to where their key moves: what a
 	// router remembers of them is in that cell as well.
 	Moved map[string]bool

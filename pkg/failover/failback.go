@@ -89,6 +89,18 @@ func (f *Failback) Run(ctx context.Context) (*v1alpha1.Failover, error) {
 	return c.client.Failovers().Get(ctx, record.Name, metav1.GetOptions{})
 }
 
+// Pending says whether there is anything to bring back. It checks what Run checks before it begins, and changes nothing.
+func (f *Failback) Pending(ctx context.Context) (bool, error) {
+	c, err := connect(f.RCP)
+	if err != nil {
+		return false, err
+	}
+	asking := *f
+	asking.DryRun = true
+	record, err := asking.order(ctx, c)
+	return record != nil, err
+}
+
 // order checks whether the cell may come back, and returns the record of the run: a new one, or the one that was cut
 // off.
 func (f *Failback) order(ctx context.Context, c *connection) (*v1alpha1.Failover, error) {
@@ -110,14 +122,18 @@ func (f *Failback) order(ctx context.Context, c *connection) (*v1alpha1.Failover
 	switch {
 	case run != nil && !run.Spec.Drill:
 		return nil, notEnded(run)
+	case contains(s.Unavailable, f.Cell) && (contains(cellsOf(s), f.Cell) || contains(s.Promoting, f.Cell)):
+		// The record of its failover was deleted. What it has counts, or is about to.
+		return nil, exit.Refusedf("the failover of cell %s has not ended", f.Cell).WithHint("kubectl cell failover %s --dry-run", f.Cell)
 	case s.Phase != v1alpha1.RingStable:
 		return nil, exit.Refusedf("rebalance %s has not ended, and objects are on their way between cells", s.Rebalance).
 			WithHint("kubectl cell rebalance --attach")
 	case before != nil:
 		return before, nil
+	case contains(s.Unavailable, f.Cell): // it may be wanted all the same: whoever writes the wanted ring did not know
 	case contains(cellsOf(s), f.Cell), wanted(ring, f.Cell):
 		return nil, nil
-	case !contains(s.Unavailable, f.Cell):
+	default:
 		return nil, exit.Refusedf("cell %s was not failed over", f.Cell).WithHint("kubectl cell get cells")
 	}
 	record := &v1alpha1.Failover{
@@ -129,7 +145,8 @@ func (f *Failback) order(ctx context.Context, c *connection) (*v1alpha1.Failover
 		return nil, err
 	}
 	if err := answers(ctx, access, f.Cell); err != nil {
-		return nil, exit.Refusedf("cell %s does not answer: %w", f.Cell, err).WithHint("kubectl cell status %s", f.Cell)
+		return nil, exit.Refusedf("cell %s does not answer: %w", f.Cell, err).
+			WithHint("kubectl cell status %s   # one that is lost for good: kubectl cell remove %s --force", f.Cell, f.Cell)
 	}
 	if f.DryRun {
 		return record, nil
@@ -156,28 +173,7 @@ type returning struct {
 
 // attended works while the Lease is held.
 func (r *returning) attended(ctx context.Context) error {
-	r.progress.edit(func(s *v1alpha1.FailoverStatus) {
-		if s.Driver = r.Identity; s.StartTime == nil {
-			now := metav1.Now()
-			s.StartTime, s.Phase = &now, v1alpha1.FailoverRunning
-		}
-	})
-	r.progress.condition(v1alpha1.ConditionDriven, true, "LeaseHeld", "")
-	beside, stop := context.WithCancel(ctx)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		r.progress.serve(beside, func(err error) { r.Logger.Warn("cannot write the status, trying again", "err", err) })
-	}()
-	err := r.work(ctx)
-	stop()
-	<-ended
-	if err != nil {
-		r.progress.condition(v1alpha1.ConditionDriven, false, "GaveUp", err.Error())
-	}
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*again)
-	defer cancel()
-	return errors.Join(err, r.progress.publish(last))
+	return r.progress.attended(ctx, r.Identity, r.Logger, r.work)
 }
 
 func (r *returning) work(ctx context.Context) error {

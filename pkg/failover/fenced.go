@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -51,7 +52,7 @@ func (r *run) leaveRing(ctx context.Context, ring *v1alpha1.Ring) (ended bool, e
 		return false, err
 	}
 	r.progress.begin(StepRing)
-	if err := r.unwant(ctx); err != nil {
+	if err := r.changeWanted(ctx, r.unwant); err != nil {
 		return false, err
 	}
 	fresh, err := r.c.readRing(ctx)
@@ -99,20 +100,25 @@ func (r *run) freeze(ctx context.Context) (string, error) {
 	return said, ctx.Err()
 }
 
-// settled makes the report that counts: no router lets a write to the cell pass any more. Where the cell itself answers,
-// its backup may still come level, and a survivor that does not may answer yet, and so may a router that did before
-// the fence: what only that one knows would be neither named nor kept out. A cell that did not answer a moment ago is asked again only where that would count.
+// settled makes the report that counts, now that no router lets a write to the cell pass. While more is lost by it than was
+// accepted it is made again for some time: the backup of a cell that answers may come level, and a survivor that is silent may
+// answer. So it is while a router is silent that was heard before the fence, for nobody else may know what it acknowledged.
+// A cell that did not answer a moment ago is asked again only where the first report does not do.
 func (r *run) settled(ctx context.Context) (*Finding, error) {
 	for began, ask := time.Now(), !r.silent; ; ask = true {
-		facts, err := r.c.facts(ctx, r.cell, ask)
+		facts, err := r.c.facts(ctx, r.cell, ask, r.told...)
 		if err != nil {
 			return nil, passing(err)
 		}
-		r.deleted = deletions(facts.Witnesses)
+		if r.heard == nil { // another driver has heard what routers said before the fence
+			facts.Named = namedBefore(r.report, facts.Witnesses)
+		}
+		r.told, r.deleted = remember(r.told, facts.Witnesses), facts.deletions()
 		found, err := Report(facts)
 		if err != nil {
 			return nil, exit.Errorf(exit.Failure, "%w", err)
 		}
+		found.carry(r.report, facts.Witnesses)
 		r.progress.edit(func(s *v1alpha1.FailoverStatus) { s.Report = &found.FailoverReport })
 		unheard := facts.silenced(r.heard)
 		switch {
@@ -142,10 +148,21 @@ func (r *run) takeBack(ctx context.Context, ring *v1alpha1.Ring, loss int64) (en
 			return false, err
 		}
 	}
-	if err := r.write(ctx, ring, StepFence, func(s *v1alpha1.RingStatus) { unfence(s, r.cell) }); err != nil {
+	// An earlier look may have gone as far as that the cell was not wanted any more.
+	if err := r.changeWanted(ctx, r.wantAgain); err != nil {
 		return false, err
 	}
 	fresh, err := r.c.readRing(ctx)
+	if err != nil {
+		return false, passing(err)
+	}
+	if fresh.Status.Epoch != ring.Status.Epoch {
+		return false, nil // somebody else has gone on
+	}
+	if err := r.write(ctx, fresh, StepFence, func(s *v1alpha1.RingStatus) { unfence(s, r.cell) }); err != nil {
+		return false, err
+	}
+	fresh, err = r.c.readRing(ctx)
 	if err != nil {
 		return false, passing(err)
 	}
@@ -173,14 +190,28 @@ func (r *run) letGo(ctx context.Context, a *federation.Access) error {
 }
 
 // unwant takes the cell out of the wanted ring, where the next rebalance would bring it back from.
-func (r *run) unwant(ctx context.Context) error {
+func (r *run) unwant(members []v1alpha1.RingMember) []v1alpha1.RingMember {
+	return leave(members, r.cell)
+}
+
+// wantAgain takes it back as it was when the run began: a rebalance would empty it otherwise.
+func (r *run) wantAgain(members []v1alpha1.RingMember) []v1alpha1.RingMember {
+	was := r.progress.read().Member
+	if was == nil || slices.ContainsFunc(members, func(m v1alpha1.RingMember) bool { return m.Cell == r.cell }) {
+		return members
+	}
+	return append(members, *was)
+}
+
+// changeWanted changes the members of the wanted ring.
+func (r *run) changeWanted(ctx context.Context, change func([]v1alpha1.RingMember) []v1alpha1.RingMember) error {
 	for {
 		ring, err := r.c.readRing(ctx)
 		if err != nil {
 			return passing(err)
 		}
 		n := len(ring.Spec.Members)
-		if ring.Spec.Members = leave(ring.Spec.Members, r.cell); len(ring.Spec.Members) == n {
+		if ring.Spec.Members = change(ring.Spec.Members); len(ring.Spec.Members) == n {
 			return nil
 		}
 		_, err = r.c.client.Rings().Update(ctx, ring, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})

@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/retry"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/client"
@@ -48,6 +49,13 @@ func (f Frozen) String() string {
 func maybeFrozen(cell *v1alpha1.Cell) bool {
 	said := meta.FindStatusCondition(cell.Status.Conditions, v1alpha1.ConditionFrozen)
 	return said != nil && (said.Status == metav1.ConditionTrue || said.Reason == v1alpha1.ReasonFreezeFailed)
+}
+
+// frozenTooLate says whether a freeze has failed. A cell that is in no ring and available is frozen by nobody but a guard that did
+// not know yet: a failback that is under way has the freeze in force until it thaws the cell itself.
+func frozenTooLate(cell *v1alpha1.Cell) bool {
+	said := meta.FindStatusCondition(cell.Status.Conditions, v1alpha1.ConditionFrozen)
+	return said != nil && said.Reason == v1alpha1.ReasonFreezeFailed
 }
 
 // Freeze freezes a cell, and returns when that is in force at each of its apiservers, has failed, or ctx has ended.
@@ -148,29 +156,39 @@ func wrappedAll(configs []*rest.Config, cell string, wrap func(string, *rest.Con
 	return out
 }
 
-// sayFrozen writes the condition on the Cell, unless it is there already.
+// sayFrozen writes the condition on the Cell, unless it is there already, or the Cell is another one by then.
 func sayFrozen(ctx context.Context, c *client.Client, cell string, state Frozen) error {
-	known, err := c.Cells().Get(ctx, cell, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil
+	var uid types.UID
+	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		known, err := c.Cells().Get(ctx, cell, metav1.GetOptions{})
+		if err != nil || uid != "" && known.UID != uid {
+			return err
+		}
+		uid = known.UID
+		return writeFrozen(ctx, c, known, state)
+	})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("write condition of cell %s: %w", cell, err)
 	}
-	if err != nil {
-		return fmt.Errorf("read cell %s: %w", cell, err)
-	}
+	return nil
+}
+
+// writeFrozen writes the condition on a Cell as it was read. Anything else is a Conflict: for a status the server compares
+// versions alone, and no UIDs.
+func writeFrozen(ctx context.Context, c *client.Client, cell *v1alpha1.Cell, state Frozen) error {
 	condition := metav1.Condition{
 		Type: v1alpha1.ConditionFrozen, Status: metav1.ConditionFalse, Reason: state.Reason, Message: state.Message,
 	}
 	if state.InForce() {
 		condition.Status = metav1.ConditionTrue
 	}
-	conditions := known.Status.Conditions
+	conditions := cell.Status.Conditions
 	if !meta.SetStatusCondition(&conditions, condition) {
 		return nil
 	}
 	patch, err := json.Marshal(map[string]any{
 		"apiVersion": v1alpha1.GroupVersion().String(), "kind": "Cell",
-		// With the UID the server refuses to write onto another Cell of that name.
-		"metadata": map[string]any{"name": cell, "uid": known.UID},
+		"metadata": map[string]any{"name": cell.Name, "resourceVersion": cell.ResourceVersion},
 		"status": map[string]any{
 			"conditions": []metav1.Condition{*meta.FindStatusCondition(conditions, v1alpha1.ConditionFrozen)},
 		},
@@ -179,9 +197,6 @@ func sayFrozen(ctx context.Context, c *client.Client, cell string, state Frozen)
 		return fmt.Errorf("encode condition: %w", err)
 	}
 	force := true
-	_, err = c.Cells().Patch(ctx, cell, types.ApplyPatchType, patch, metav1.PatchOptions{FieldManager: conditionManager, Force: &force}, "status")
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("write condition of cell %s: %w", cell, err)
-	}
-	return nil
+	_, err = c.Cells().Patch(ctx, cell.Name, types.ApplyPatchType, patch, metav1.PatchOptions{FieldManager: conditionManager, Force: &force}, "status")
+	return err
 }

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/failover"
 	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
@@ -123,4 +124,48 @@ func TestAFailoverFreezesAtEveryEndpoint(t *testing.T) {
 		}
 	}
 	t.Errorf("the conditions %+v do not say that %s did not answer", cell.Status.Conditions, down)
+}
+
+// TestNothingIsSaidOfACellThatIsAnotherOneByNow: a Cell is removed between being read and written to, and perhaps one of its
+// name added. That ends no failover, and the new one was never frozen.
+func TestNothingIsSaidOfACellThatIsAnotherOneByNow(t *testing.T) {
+	b := newBed(t)
+	const name = "cell-removed"
+	cells := b.client.Cells()
+	add := func() {
+		_, err := cells.Create(t.Context(), &v1alpha1.Cell{
+			ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.CellSpec{KubeconfigSecretRef: v1alpha1.SecretReference{Name: "cell-" + name}},
+		}, metav1.CreateOptions{})
+		b.must(err)
+	}
+	remove := func() { b.must(cells.Delete(context.WithoutCancel(t.Context()), name, metav1.DeleteOptions{})) }
+	for what, again := range map[string]bool{"removed": false, "replaced": true} {
+		add()
+		config := rest.CopyConfig(b.rcp)
+		config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+			return roundTrip(func(r *http.Request) (*http.Response, error) {
+				if r.Method == http.MethodPatch {
+					remove()
+				}
+				if r.Method == http.MethodPatch && again {
+					add()
+				}
+				return next.RoundTrip(r)
+			})
+		})
+		late, err := client.New(config)
+		b.must(err)
+		if err := failover.SayFrozen(t.Context(), late, name, failover.Frozen{Reason: v1alpha1.ReasonFreezeInForce}); err != nil {
+			t.Errorf("of a Cell that was %s: %v", what, err)
+		}
+		if !again {
+			continue
+		}
+		found, err := cells.Get(t.Context(), name, metav1.GetOptions{})
+		b.must(err)
+		if len(found.Status.Conditions) > 0 {
+			t.Errorf("of the Cell that has the name now: %+v", found.Status.Conditions)
+		}
+		remove()
+	}
 }

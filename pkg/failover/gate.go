@@ -27,6 +27,9 @@ func Gate(facts *Facts, found *v1alpha1.FailoverReport, spec *v1alpha1.FailoverS
 		return nil
 	}
 	refused := exit.Refusedf("%s", strings.Join(why, "; "))
+	if i := slices.IndexFunc(facts.Witnesses, func(w Witness) bool { return facts.serves(&w) }); i >= 0 {
+		return refused.WithHint("kubectl cell router stop   # on the machine of router %s, unless it finds its control plane again; then the same command", facts.Witnesses[i].Name)
+	}
 	if len(flags) > 0 {
 		return refused.WithHint("kubectl cell failover %s %s", spec.Cell, strings.Join(flags, " "))
 	}
@@ -64,7 +67,10 @@ func objections(facts *Facts, found *v1alpha1.FailoverReport, spec *v1alpha1.Fai
 	}
 	for i := range facts.Witnesses {
 		w := &facts.Witnesses[i]
-		if facts.silence(w) > silentAfter && !slices.Contains(spec.IgnoreRouters, w.Name) {
+		switch {
+		case facts.serves(w):
+			why = append(why, fmt.Sprintf("router %s is cut off from the router control plane, and answers at %s: it may go on writing to cell %s, and has to be ended", w.Name, w.AdminURL, spec.Cell))
+		case facts.silence(w) > silentAfter && !slices.Contains(spec.IgnoreRouters, w.Name):
 			why = append(why, fmt.Sprintf("router %s is silent and would be waited for", w.Name))
 			flags = append(flags, "--ignore-router="+w.Name)
 		}

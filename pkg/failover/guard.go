@@ -99,7 +99,7 @@ func (g *Guard) todo(cells []v1alpha1.Cell, s *v1alpha1.RingStatus) map[string]f
 		switch {
 		case out && !member: // while it is one, its run is about to freeze it
 			todo[cell] = g.freeze
-		case !out && member && maybeFrozen(&cells[i]):
+		case !out && (member && maybeFrozen(&cells[i]) || frozenTooLate(&cells[i])):
 			todo[cell] = g.thaw
 		case !out:
 			delete(g.silent, cell)
@@ -145,6 +145,13 @@ func (g *Guard) freeze(ctx context.Context, cell string, a *federation.Access) e
 	bounded, cancel := context.WithTimeout(ctx, freezeTimeout)
 	defer cancel()
 	state := Freeze(bounded, a.Config, a.Endpoints...)
+	ring, err := g.c.readRing(ctx)
+	if err != nil {
+		return err
+	}
+	if !contains(ring.Status.Unavailable, cell) {
+		return g.tooLate(ctx, cell, a)
+	}
 	silent := state.Reason == v1alpha1.ReasonFreezeUnreachable
 	g.setSilent(cell, silent)
 	if state.InForce() {
@@ -156,7 +163,17 @@ func (g *Guard) freeze(ctx context.Context, cell string, a *federation.Access) e
 	return sayFrozen(ctx, g.c.client, cell, state)
 }
 
-// thaw lets a member of the ring be written to again. Should it have been fenced off meanwhile, nobody knows which came
+// tooLate takes a freeze back: the cell has come back meanwhile, and whoever saw to that has thawed it before. Where this fails it
+// is tried again, since the Cell says that it may be frozen.
+func (g *Guard) tooLate(ctx context.Context, cell string, a *federation.Access) error {
+	err := sayFrozen(ctx, g.c.client, cell, Frozen{Reason: v1alpha1.ReasonFreezeFailed, Message: "it came back while it was being frozen"})
+	if err != nil {
+		return err
+	}
+	return g.thaw(ctx, cell, a)
+}
+
+// thaw lets a cell be written to again. Should it have been fenced off meanwhile, nobody knows which came
 // first: it is frozen anew once it has left the ring.
 func (g *Guard) thaw(ctx context.Context, cell string, a *federation.Access) error {
 	bounded, cancel := context.WithTimeout(ctx, freezeTimeout)
@@ -173,5 +190,5 @@ func (g *Guard) thaw(ctx context.Context, cell string, a *federation.Access) err
 		return nil
 	}
 	g.Logger.Info("thawed a cell that was not failed over", "cell", cell)
-	return sayFrozen(ctx, g.c.client, cell, Frozen{Reason: v1alpha1.ReasonThawed, Message: "the fence was taken back"})
+	return sayFrozen(ctx, g.c.client, cell, Frozen{Reason: v1alpha1.ReasonThawed, Message: "it is not failed over"})
 }

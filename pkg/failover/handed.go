@@ -6,14 +6,16 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
 
-// handedSlack is how much later than a tombstone the backup must have spoken last to have had its object: the clocks of
-// two machines differ, and an object counts in its new cell a moment after its tombstone was made.
+// handedSlack is how much later than a tombstone the backup must have had everything to have had its object: the clocks of
+// two machines differ, an object counts in its new cell a moment after its tombstone was made, and the backup is told of it a
+// moment after that.
 const handedSlack = 5 * time.Second
 
 // Handed is an object that a cell has handed to the failing one, as the tombstone that it left says. No client wrote it
@@ -54,7 +56,7 @@ func handedTo(ctx context.Context, ways *ways, from, to string, snap *routing.Sn
 
 // handed takes note of an object, unless the backup has had it: what has no copy then was deleted.
 func (j *join) handed(h *Handed) {
-	if m := j.f.Mark; m != nil && m.Time.After(h.Time.Add(handedSlack)) {
+	if j.f.reached(schema.GroupResource{Group: h.Group, Resource: h.Resource}).After(h.Time.Add(handedSlack)) {
 		return
 	}
 	if o := j.object(h.Group, h.Resource, h.Namespace, h.Name); o.arrived.Before(h.Time) {

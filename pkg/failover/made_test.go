@@ -3,6 +3,8 @@ package failover_test
 import (
 	"context"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -12,8 +14,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/yaml"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
@@ -92,6 +96,7 @@ func TestWhatIsMadeInACellThatComesBack(t *testing.T) {
 	if kept := b.kept(run); run.Status.Phase != v1alpha1.FailoverSucceeded || !slices.Contains(kept, "late OnlyHere") || !slices.Contains(kept, ours[0]+" Diverged") {
 		t.Errorf("it ended %s, and kept %v", run.Status.Phase, kept)
 	}
+	b.savedEach(f.Dir, "again")
 	b.saved(f.Dir, "late", "late", "")
 	b.saved(f.Dir, ours[0], "late", "1")
 	for _, name := range []string{ours[0], "late", "held", "again"} {
@@ -103,6 +108,31 @@ func TestWhatIsMadeInACellThatComesBack(t *testing.T) {
 		if cm, err := b.maps().get(name); err != nil || cm.Data["value"] != "1" {
 			t.Errorf("%s in the federation: %v, %v; want it as it was", name, cm, err)
 		}
+	}
+}
+
+// savedEach wants the objects that were made one after the other under a name to be saved, none in the place of another.
+func (b *bed) savedEach(dir, name string) {
+	b.t.Helper()
+	folder := filepath.Join(dir, "configmaps", b.namespace)
+	files, err := filepath.Glob(filepath.Join(folder, name+"*.cell.yaml"))
+	b.must(err)
+	seen := map[types.UID]string{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		b.must(err)
+		var object metav1.PartialObjectMetadata
+		b.must(yaml.Unmarshal(text, &object))
+		if other, twice := seen[object.UID]; twice || object.UID == "" {
+			b.t.Errorf("%s has the object %q, as %q has", file, object.UID, other)
+		}
+		seen[object.UID] = file
+		if base := filepath.Base(file); base != name+".cell.yaml" && base != name+"-"+string(object.UID)+".cell.yaml" {
+			b.t.Errorf("the object %s is in %s", object.UID, base)
+		}
+	}
+	if len(files) < 2 {
+		b.t.Errorf("of the objects that were made as %s one after the other there is %q", name, files)
 	}
 }
 

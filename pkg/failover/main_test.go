@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/util/retry"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/backup"
 	"github.com/kubecell/kubectl-cell/pkg/backup/mirror"
 	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/envelope"
@@ -69,6 +70,7 @@ type bed struct {
 	namespace string
 	sealer    *envelope.Sealer
 	stop      func() error // stops the router
+	state     string       // of the router: one that is started with it has the same identity
 }
 
 func newBed(t testing.TB) *bed {
@@ -101,6 +103,7 @@ func newBed(t testing.TB) *bed {
 	for _, name := range cellNames {
 		b.mark(name, b.ring().Status.Epoch, nil)
 	}
+	b.state = t.TempDir()
 	b.router = kubeOf(t, b.startRouter())
 	return b
 }
@@ -143,7 +146,7 @@ func (b *bed) clear() {
 	b.must(b.kube.CoreV1().ConfigMaps(v1alpha1.Namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: v1alpha1.LabelComponent + "=" + v1alpha1.ComponentMarks}))
 	leases := b.kube.CoordinationV1().Leases(v1alpha1.Namespace)
 	b.must(leases.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: v1alpha1.LabelComponent}))
-	for _, name := range []string{v1alpha1.FailoverLease, v1alpha1.RebalanceLease} {
+	for _, name := range []string{v1alpha1.FailoverLease, v1alpha1.RebalanceLease, backup.LeaseName} {
 		if err := leases.Delete(ctx, name, metav1.DeleteOptions{}); !apierrors.IsNotFound(err) {
 			b.must(err)
 		}
@@ -164,7 +167,13 @@ func (b *bed) empty(config *rest.Config) {
 		if !strings.HasPrefix(cm.Namespace, namespacePrefix) {
 			continue
 		}
-		if err := mover.CoreV1().ConfigMaps(cm.Namespace).Delete(ctx, cm.Name, metav1.DeleteOptions{}); !apierrors.IsNotFound(err) {
+		maps := mover.CoreV1().ConfigMaps(cm.Namespace)
+		if len(cm.Finalizers) > 0 { // a freeze keeps the garbage collector from what waits for it
+			if _, err := maps.Patch(ctx, cm.Name, types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{}); !apierrors.IsNotFound(err) {
+				b.must(err)
+			}
+		}
+		if err := maps.Delete(ctx, cm.Name, metav1.DeleteOptions{}); !apierrors.IsNotFound(err) {
 			b.must(err)
 		}
 	}
@@ -223,7 +232,7 @@ func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)
 // startRouter runs a router in this process until the test ends.
 func (b *bed) startRouter() *rest.Config {
 	b.t.Helper()
-	running := routertest.Run(b.t, b.rcp, func(c *router.Config) { c.AdminListen = "127.0.0.1:0" })
+	running := routertest.Run(b.t, b.rcp, func(c *router.Config) { c.AdminListen, c.StateDir = "127.0.0.1:0", b.state })
 	b.stop = running.Stop
 	return running.Config
 }
@@ -363,6 +372,15 @@ func (b *bed) publish(cell string, epoch int64, unprotected ...mirror.Unprotecte
 // mark says that the backup of a cell was complete for an epoch, and has everything of resources up to their versions.
 func (b *bed) mark(cell string, epoch int64, resources map[string]string, unprotected ...mirror.Unprotected) {
 	b.t.Helper()
+	b.markAt(cell, time.Now(), nil, epoch, resources, unprotected...)
+}
+
+// markAt is a mark of a time, when changes of resources had waited since other ones.
+func (b *bed) markAt(cell string, at time.Time, pending map[string]time.Time, epoch int64, resources map[string]string, unprotected ...mirror.Unprotected) {
+	b.t.Helper()
+	if pending == nil {
+		pending = map[string]time.Time{}
+	}
 	plane := ""
 	for _, slot := range b.ring().Status.Slots {
 		if slot.Cell == cell {
@@ -370,7 +388,7 @@ func (b *bed) mark(cell string, epoch int64, resources map[string]string, unprot
 		}
 	}
 	marks, err := json.Marshal(map[string]any{
-		"cell": cell, "controlPlane": plane, "time": time.Now(), "epoch": epoch, "resources": resources,
+		"cell": cell, "controlPlane": plane, "time": at, "epoch": epoch, "resources": resources, "pending": pending,
 	})
 	b.must(err)
 	list, err := json.Marshal(unprotected)

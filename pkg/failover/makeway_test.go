@@ -30,13 +30,7 @@ func TestAFailbackMakesWay(t *testing.T) {
 	}
 	b.gates["cell-1"].Pass()
 	const silent = "router-silent"
-	now := metav1.NewMicroTime(time.Now())
-	leases := b.kube.CoordinationV1().Leases(v1alpha1.Namespace)
-	_, err := leases.Create(t.Context(), &coordinationv1.Lease{
-		ObjectMeta: metav1.ObjectMeta{Name: silent, Labels: map[string]string{v1alpha1.LabelComponent: "router"}},
-		Spec:       coordinationv1.LeaseSpec{RenewTime: &now},
-	}, metav1.CreateOptions{})
-	b.must(err)
+	b.silentRouter(silent, "")
 	failback := &failover.Failback{
 		RCP: b.rcp, Identity: "returning", LeaseDuration: steadyLease, Cell: "cell-1", Dir: t.TempDir(), Host: "here", Logger: quiet(),
 	}
@@ -60,7 +54,7 @@ func TestAFailbackMakesWay(t *testing.T) {
 		t.Errorf("the failback ended with %v; want that it makes way", err)
 	}
 	b.usable("cell-2", "1", all...)
-	b.must(leases.Delete(t.Context(), silent, metav1.DeleteOptions{}))
+	b.must(b.kube.CoordinationV1().Leases(v1alpha1.Namespace).Delete(t.Context(), silent, metav1.DeleteOptions{}))
 	back, err := failback.Run(ctx)
 	b.must(err)
 	if s := b.ring().Status; back.Status.Phase != v1alpha1.FailoverSucceeded || !slices.Equal(s.Unavailable, []string{"cell-2"}) {

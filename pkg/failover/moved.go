@@ -28,25 +28,23 @@ func moved(ctx context.Context, f *Facts, ways *ways, snap *routing.Snapshot) (m
 	var mu sync.Mutex // guards found
 	group, asking := errgroup.WithContext(ctx)
 	group.SetLimit(movedAtOnce)
-	for _, w := range f.Witnesses {
-		for _, e := range w.Ledger.Entries {
-			class, key := snap.Classes.Of(e.Group, e.Resource, e.Namespace)
-			p, placed := snap.Table.Lookup(key, e.Namespace, e.Name)
-			if class != placement.Sharded || !placed || !p.Moves() || p.Old() != f.Cell {
-				continue
-			}
-			cell, err := ways.to(p.New())
-			if err != nil {
-				continue // the report says that it does not answer
-			}
-			group.Go(func() error {
-				there, err := arrived(asking, cell, e.Group, e.Resource, e.Namespace, e.Name)
-				mu.Lock()
-				defer mu.Unlock()
-				found[Key(e.Group, e.Resource, e.Namespace, e.Name)] = there
-				return err
-			})
+	for _, e := range f.entries() {
+		class, key := snap.Classes.Of(e.Group, e.Resource, e.Namespace)
+		p, placed := snap.Table.Lookup(key, e.Namespace, e.Name)
+		if class != placement.Sharded || !placed || !p.Moves() || p.Old() != f.Cell {
+			continue
 		}
+		cell, err := ways.to(p.New())
+		if err != nil {
+			continue // the report says that it does not answer
+		}
+		group.Go(func() error {
+			there, err := arrived(asking, cell, e.Group, e.Resource, e.Namespace, e.Name)
+			mu.Lock()
+			defer mu.Unlock()
+			found[Key(e.Group, e.Resource, e.Namespace, e.Name)] = there
+			return err
+		})
 	}
 	if err := group.Wait(); err != nil {
 		return nil, fmt.Errorf("look for what has moved: %w", err)

@@ -12,10 +12,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/envelope"
+	"github.com/kubecell/kubectl-cell/pkg/lease"
 )
 
 const (
@@ -65,14 +67,12 @@ func (o *opened) open(ctx context.Context, config *rest.Config, source string, c
 	if len(left) == 0 {
 		return nil
 	}
-	config = rest.CopyConfig(config)
-	config.QPS, config.Burst, config.Timeout = -1, -1, listTimeout
+	config = within(config, listTimeout)
 	config.ContentType, config.AcceptContentTypes = runtime.ContentTypeProtobuf, runtime.ContentTypeProtobuf
-	kube, err := kubernetes.NewForConfig(config)
+	secrets, err := secretsIn(config)
 	if err != nil {
-		return fmt.Errorf("build client: %w", err)
+		return err
 	}
-	secrets := kube.CoreV1().Secrets(v1alpha1.Namespace)
 	if len(left) <= openByOne {
 		group, ctx := errgroup.WithContext(ctx)
 		group.SetLimit(openAtOnce)
@@ -115,6 +115,17 @@ func (o *opened) take(c *Copy, secret *corev1.Secret) {
 		c.Corrupt = err
 	}
 	o.note(c)
+}
+
+// secretsIn are those of a cell that copies are among.
+func secretsIn(config *rest.Config) (typedcorev1.SecretInterface, error) {
+	config = lease.Guarded(config)
+	config.QPS, config.Burst = -1, -1
+	kube, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("build client: %w", err)
+	}
+	return kube.CoreV1().Secrets(v1alpha1.Namespace), nil
 }
 
 // copyOf is a copy by the metadata of its Secret.

@@ -2,7 +2,9 @@ package failover
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -13,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/lease"
 	"github.com/kubecell/kubectl-cell/pkg/pause"
 	"github.com/kubecell/kubectl-cell/pkg/routers"
 )
@@ -138,11 +141,45 @@ func (p *progress) waiting(blocking []routers.Router) {
 		"waiting for "+strings.Join(names, ", ")+"; forget what is dead: kubectl cell router forget NAME")
 }
 
+// attended works while the Lease is held, and publishes meanwhile. At the end it says that nobody drives any more, unless the
+// Lease was lost: the status is its next holder's then.
+func (p *progress) attended(ctx context.Context, identity string, logger *slog.Logger, work func(context.Context) error) error {
+	p.edit(func(s *v1alpha1.FailoverStatus) {
+		if s.Driver = identity; s.StartTime == nil {
+			now := metav1.Now()
+			s.StartTime, s.Phase = &now, v1alpha1.FailoverRunning
+		}
+	})
+	p.condition(v1alpha1.ConditionDriven, true, "LeaseHeld", "")
+	beside, stop := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		p.serve(beside, logger)
+	}()
+	err := work(ctx)
+	stop()
+	<-ended
+	if err == nil || errors.Is(context.Cause(ctx), lease.ErrLost) {
+		return err
+	}
+	p.condition(v1alpha1.ConditionDriven, false, "GaveUp", err.Error())
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastPatience)
+	defer cancel()
+	if err := p.publish(last); err != nil {
+		logger.Warn("cannot say that nobody drives", "err", err)
+	}
+	return err
+}
+
+// lastPatience is how long a driver that gives up tries to say so.
+const lastPatience = 5 * again
+
 // serve publishes until ctx ends.
-func (p *progress) serve(ctx context.Context, warn func(error)) {
+func (p *progress) serve(ctx context.Context, logger *slog.Logger) {
 	for pause.For(ctx, again) == nil {
 		if err := p.publish(ctx); err != nil && ctx.Err() == nil {
-			warn(err)
+			logger.Warn("cannot write the status, trying again", "err", err)
 		}
 	}
 }

@@ -45,12 +45,12 @@ func (r *run) promoteAll(ctx context.Context, ring *v1alpha1.Ring) error {
 	}
 	began := time.Now()
 	p := &promoter{run: r, snap: snap, sources: ring.Status.Promoting, cells: map[string]*survivor{}}
-	for round := 0; ; round++ {
+	for {
 		done, err := p.round(ctx)
 		if err != nil {
 			return err
 		}
-		if done {
+		if done && !p.doubts(time.Now()) {
 			break
 		}
 		if err := pause.For(ctx, again); err != nil {
@@ -82,6 +82,8 @@ type promoter struct {
 	sources []string
 	// cells by name. Each is used by one goroutine at a time.
 	cells map[string]*survivor
+	// doubted is when what cells had refused was to be looked at once more; zero where nothing was.
+	doubted time.Time
 	// rooms has one object after the other ask for room in a quota.
 	rooms sync.Mutex
 }
@@ -95,7 +97,7 @@ type survivor struct {
 	// The rest is guarded by mu. handled are the envelopes that were promoted, kept those that cannot be, by name.
 	total   int
 	handled map[string]bool
-	kept    map[string]v1alpha1.FailoverKept
+	kept    map[string]refusal
 	failing string
 }
 
@@ -110,7 +112,7 @@ func (p *promoter) round(ctx context.Context) (done bool, err error) {
 	}
 	for _, name := range p.snap.Table.Cells() {
 		if p.cells[name] == nil && !p.snap.Unavailable[name] {
-			p.cells[name] = &survivor{name: name, handled: map[string]bool{}, kept: map[string]v1alpha1.FailoverKept{}}
+			p.cells[name] = &survivor{name: name, handled: map[string]bool{}, kept: map[string]refusal{}}
 		}
 	}
 	p.connect(access)
@@ -241,10 +243,10 @@ func (p *promoter) waiting(ctx context.Context, s *survivor) ([]sealed, error) {
 	defer s.mu.Unlock()
 	work = slices.DeleteFunc(work, func(c sealed) bool {
 		if c.Corrupt != nil {
-			s.kept[c.Secret] = v1alpha1.FailoverKept{
+			s.kept[c.Secret] = refusal{FailoverKept: v1alpha1.FailoverKept{
 				Object: Key("", "secrets", v1alpha1.Namespace, c.Secret), Cell: s.name,
 				Reason: string(promotion.Corrupt), Message: c.Corrupt.Error(),
-			}
+			}}
 			return true
 		}
 		_, kept := s.kept[c.Secret]
@@ -288,8 +290,11 @@ func (p *promoter) one(ctx context.Context, engine *promotion.Promoter, s *survi
 		return false
 	}
 	h := &c.Header
-	s.kept[c.Secret] = v1alpha1.FailoverKept{
-		Object: Key(h.Group, h.Resource, h.Namespace, h.Name), Cell: s.name, Reason: string(result.Outcome), Message: result.Message,
+	s.kept[c.Secret] = refusal{
+		FailoverKept: v1alpha1.FailoverKept{
+			Object: Key(h.Group, h.Resource, h.Namespace, h.Name), Cell: s.name, Reason: string(result.Outcome), Message: result.Message,
+		},
+		doubtful: result.Doubtful(), lacks: result.Lacks(),
 	}
 	return true
 }
@@ -312,7 +317,9 @@ func (p *promoter) show() {
 		s := p.cells[name]
 		s.mu.Lock()
 		cells = append(cells, v1alpha1.FailoverCell{Cell: name, Total: int64(s.total), Promoted: int64(len(s.handled)), Failing: s.failing})
-		kept = slices.AppendSeq(kept, maps.Values(s.kept))
+		for _, refused := range s.kept {
+			kept = append(kept, refused.FailoverKept)
+		}
 		if s.failing != "" {
 			failing = append(failing, fmt.Sprintf("cell %s: %s", name, s.failing))
 		}
@@ -351,14 +358,13 @@ func (r *run) drop(ctx context.Context, copies map[string][]Copy) error {
 }
 
 func dropIn(ctx context.Context, config *rest.Config, copies []Copy) error {
-	c, err := connect(config)
+	secrets, err := secretsIn(config)
 	if err != nil {
 		return err
 	}
-	secrets := c.kube.CoreV1().Secrets(v1alpha1.Namespace)
 	for _, copied := range copies {
 		if err := dropOne(ctx, secrets, copied); err != nil {
-			return fmt.Errorf("delete the copy of %s, which was deleted: %w", &copied.Header, err)
+			return fmt.Errorf("delete the copy of %s: %w", &copied.Header, err)
 		}
 	}
 	return nil

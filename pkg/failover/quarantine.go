@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
@@ -16,26 +17,34 @@ import (
 )
 
 // quarantine is a folder in which what differs is kept, for a person to look at. Secrets may be among it: its files are
-// readable by their owner alone. A longer name than a file may have is cut, and told from others by its hash.
+// readable by their owner alone. A longer name than a file may have is cut, and told from others by its hash. An object whose
+// name is that of another one in the folder, which is gone since, has its UID after the name.
 //
-//	<dir>/<resource>[.<group>]/<namespace>/<name>.cell.yaml, .federation.yaml, .diff; .copy.yaml
+//	<dir>/<resource>[.<group>]/<namespace>/<name>[-<uid>].cell.yaml, .federation.yaml, .diff; .copy.yaml
 type quarantine struct {
 	dir string
 	// cell is the one that comes back.
 	cell string
 }
 
-// longestName leaves room for an ending: on most systems a file's name may have 255 bytes.
-const longestName = 235
+// longestName leaves room for a UID and an ending: on most systems a file's name may have 255 bytes.
+const longestName = 200
 
-// save writes both versions of an object and what differs. What an earlier run has saved of it is replaced.
+// What an object is saved as.
+const (
+	fromCell       = ".cell.yaml"
+	fromFederation = ".federation.yaml"
+	fromEnvelope   = ".copy.yaml"
+)
+
+// save writes both versions of an object and what differs. What an earlier run has saved of the same object is replaced.
 func (q quarantine) save(resource schema.GroupResource, here, there *unstructured.Unstructured) error {
 	diff, err := difference(here, there)
 	if err != nil {
 		return err
 	}
 	files := map[string][]byte{".diff": []byte(diff)}
-	for ending, obj := range map[string]*unstructured.Unstructured{".cell.yaml": here, ".federation.yaml": there} {
+	for ending, obj := range map[string]*unstructured.Unstructured{fromCell: here, fromFederation: there} {
 		if obj == nil {
 			continue
 		}
@@ -43,26 +52,37 @@ func (q quarantine) save(resource schema.GroupResource, here, there *unstructure
 			return fmt.Errorf("encode %s %s: %w", resource, obj.GetName(), err)
 		}
 	}
-	return q.write(resource, here.GetNamespace(), here.GetName(), files)
+	return q.write(resource, here, fromCell, files)
 }
 
-// keep writes an object that is in an envelope and could not be promoted.
+// keep writes an object that is in an envelope and could not be promoted. While a rebalance runs there may be two of one object:
+// the newer one is kept.
 func (q quarantine) keep(e *envelope.Envelope) error {
 	text, err := yaml.JSONToYAML(e.Object)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", &e.Header, err)
 	}
-	return q.write(e.GroupVersionResource().GroupResource(), e.Namespace, e.Name, map[string][]byte{".copy.yaml": text})
+	of := &metav1.ObjectMeta{Namespace: e.Namespace, Name: e.Name, UID: e.UID, ResourceVersion: e.ResourceVersion}
+	return q.write(e.GroupVersionResource().GroupResource(), of, fromEnvelope, map[string][]byte{fromEnvelope: text})
 }
 
-// write writes the files of an object, by their endings. Where that fails, as on a full disk, a person has to see to it: what is
-// not saved is not deleted, and the same command goes on.
-func (q quarantine) write(resource schema.GroupResource, namespace, name string, files map[string][]byte) error {
-	folder := filepath.Join(q.dir, resource.String(), namespace)
+// write writes the files of an object, by their endings; own is that of the one that holds the object itself. Where that fails, as
+// on a full disk, a person has to see to it: what is not saved is not deleted, and the same command goes on.
+func (q quarantine) write(resource schema.GroupResource, of metav1.Object, own string, files map[string][]byte) error {
+	folder := filepath.Join(q.dir, resource.String(), of.GetNamespace())
 	err := os.MkdirAll(folder, 0o700)
+	stem := filepath.Join(folder, fileName(of.GetName()))
+	saved := savedAt(stem + own)
+	if err == nil && saved.UID != "" && saved.UID != of.GetUID() {
+		stem += "-" + string(of.GetUID())
+		saved = savedAt(stem + own)
+	}
+	if own == fromEnvelope && saved.UID == of.GetUID() && number(saved.ResourceVersion) > number(of.GetResourceVersion()) {
+		return nil
+	}
 	for ending, text := range files {
 		if err == nil {
-			err = write(filepath.Join(folder, fileName(name)+ending), text)
+			err = write(stem+ending, text)
 		}
 	}
 	if err != nil {
@@ -70,6 +90,20 @@ func (q quarantine) write(resource schema.GroupResource, namespace, name string,
 			WithHint("make room, or choose a folder that can be written; then: kubectl cell failback %s --dir FOLDER", q.cell)
 	}
 	return nil
+}
+
+// savedAt is of the object that is saved at path, empty where there is none. If it is another one that was made under the name
+// before, and is gone since, this may be all that is left of it. What is not readable is half of one that is not deleted yet, and
+// is saved anew.
+func savedAt(path string) (saved metav1.PartialObjectMetadata) {
+	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
+		return saved
+	}
+	text, err := os.ReadFile(path)
+	if err != nil || yaml.Unmarshal(text, &saved) != nil {
+		return metav1.PartialObjectMetadata{}
+	}
+	return saved
 }
 
 func fileName(name string) string {

@@ -47,8 +47,9 @@ func Read(ctx context.Context, rcp *rest.Config, cell string) (*Facts, error) {
 	return c.facts(ctx, cell, true)
 }
 
-// facts are those that Read collects. Whether the cell answers is left out where nobody asks it.
-func (c *connection) facts(ctx context.Context, cell string, ask bool) (*Facts, error) {
+// facts are those that Read collects. Whether the cell answers is left out where nobody asks it. told is what routers have said for
+// an earlier report.
+func (c *connection) facts(ctx context.Context, cell string, ask bool, told ...Witness) (*Facts, error) {
 	ring, err := c.readRing(ctx)
 	if err != nil {
 		return nil, err
@@ -78,6 +79,7 @@ func (c *connection) facts(ctx context.Context, cell string, ask bool) (*Facts, 
 	// that it names the object, or there is a copy by the time at which copies are listed. The other way round a mark that
 	// came in between would have had routers forget what nobody has been told of.
 	f.Witnesses = askRouters(ctx, registered, cell)
+	f.Gone = gone(told, f.Witnesses)
 	complete, err := c.mark(ctx, f, snap.ControlPlanes[cell])
 	if err != nil {
 		return nil, err
@@ -129,9 +131,7 @@ func answers(ctx context.Context, access map[string]federation.Access, cell stri
 	if err != nil {
 		return err
 	}
-	config = rest.CopyConfig(config)
-	config.Timeout = askTimeout
-	_, err = federation.Probe(ctx, config)
+	_, err = federation.Probe(ctx, within(config, askTimeout))
 	return err
 }
 
@@ -199,8 +199,8 @@ func (c *connection) mark(ctx context.Context, f *Facts, controlPlane string) (e
 		if err != nil || mark.Cell != f.Cell || mark.ControlPlane != controlPlane && mark.ControlPlane != "" && controlPlane != "" {
 			continue
 		}
-		var beside struct{ Epoch, Unnamed int64 }
-		if err := json.Unmarshal([]byte(list.Items[i].Data[v1alpha1.MarksKey]), &beside); err != nil {
+		var said beside
+		if err := json.Unmarshal([]byte(list.Items[i].Data[v1alpha1.MarksKey]), &said); err != nil {
 			return 0, fmt.Errorf("decode how far the backup of cell %s has come: %w", f.Cell, err)
 		}
 		if text := list.Items[i].Data[v1alpha1.UnprotectedKey]; text != "" {
@@ -208,8 +208,8 @@ func (c *connection) mark(ctx context.Context, f *Facts, controlPlane string) (e
 				return 0, fmt.Errorf("decode what the backup of cell %s cannot have: %w", f.Cell, err)
 			}
 		}
-		f.Mark, f.Unnamed = &mark, beside.Unnamed
-		return beside.Epoch, nil
+		f.Mark, f.Unnamed, f.Envelopes, f.Pending = &mark, said.Unnamed, said.Envelopes, said.pending()
+		return said.Epoch, nil
 	}
 	return 0, nil
 }

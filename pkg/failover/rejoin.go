@@ -157,13 +157,11 @@ func (r *returning) join(ctx context.Context) error {
 			last, weight = run.CreationTimestamp, run.Status.Member.Weight
 		}
 	}
-	if _, err := federation.Undrain(ctx, r.c.rcp, r.Cell, federation.Options{}); err != nil {
+	change, err := federation.Return(ctx, r.c.rcp, r.Cell, weight)
+	if err != nil {
 		return err
 	}
-	if _, err := federation.SetWeight(ctx, r.c.rcp, r.Cell, weight, federation.Options{}); err != nil {
-		return err
-	}
-	return r.end(ctx, fmt.Sprintf("in the wanted ring with weight %d", weight))
+	return r.end(ctx, fmt.Sprintf("in the wanted ring with weight %d", federation.Weight(&change.After.Spec.RingLayout, r.Cell)))
 }
 
 // end ends a run whose cell has joined.

@@ -58,6 +58,8 @@ func Report(f *Facts) (*Finding, error) {
 // object is one of the failing cell's by what is known of it.
 type object struct {
 	name string
+	// before says that an earlier report has named it, by what nobody can be asked about any more.
+	before bool
 	// elsewhere says that it is none of the cell's any more: it has moved, or its key has.
 	elsewhere bool
 	// unsaved is what the backup says that it has no copy of in its newest state; nil for nothing.
@@ -86,7 +88,7 @@ type join struct {
 	objects map[string]*object
 	corrupt []string
 	takes   map[string]int64
-	// stale is since when a copy has lacked a write, by object.
+	// ages say for how long copies have lacked a write.
 	ages []age
 }
 
@@ -130,13 +132,16 @@ func newJoin(f *Facts, before, after *routing.Snapshot) *join {
 			o.unsaved = u
 		}
 	}
-	for _, w := range f.Witnesses {
-		for _, e := range w.Ledger.Entries {
-			o := j.object(e.Group, e.Resource, e.Namespace, e.Name)
-			o.elsewhere = f.Moved[o.name] || leftBehind(before, f.Cell, &e)
-			if known, there := o.writes[e.UID]; !there || newer(e, known) {
-				o.writes[e.UID] = e
-			}
+	for _, e := range f.entries() {
+		o := j.object(e.Group, e.Resource, e.Namespace, e.Name)
+		o.elsewhere = f.Moved[o.name] || leftBehind(before, f.Cell, &e)
+		if known, there := o.writes[e.UID]; !there || newer(e, known) {
+			o.writes[e.UID] = e
+		}
+	}
+	if f.Named != nil {
+		for _, name := range f.Named.Keys {
+			j.named(name).before = true
 		}
 	}
 	return j
@@ -153,7 +158,10 @@ func (j *join) damaged(after *routing.Snapshot, cell string, c *Copy) {
 }
 
 func (j *join) object(group, resource, namespace, name string) *object {
-	full := Key(group, resource, namespace, name)
+	return j.named(Key(group, resource, namespace, name))
+}
+
+func (j *join) named(full string) *object {
 	if j.objects[full] == nil {
 		j.objects[full] = &object{name: full, writes: map[string]ledger.Entry{}}
 	}
@@ -207,9 +215,14 @@ func (j *join) judge(out *Finding) {
 			continue
 		case o.unsaved != nil && best != nil:
 			out.Stale = append(out.Stale, o.name)
-			j.ages = append(j.ages, age{o.name, j.f.Now.Sub(o.unsaved.Since)})
+			j.lacks(o, o.unsaved.Since)
 		case o.unsaved != nil:
 			out.Lost = append(out.Lost, o.name)
+		case o.before && len(o.writes) == 0 && best == nil:
+			out.Lost = append(out.Lost, o.name)
+		case o.before && len(o.writes) == 0: // what it lacks nobody knows
+			out.Stale = append(out.Stale, o.name)
+			j.lacks(o, j.f.Named.Time)
 		case !alive && o.deleted():
 			continue
 		case o.elsewhere:
@@ -218,7 +231,7 @@ func (j *join) judge(out *Finding) {
 			out.Lost = append(out.Lost, o.name)
 		case alive && number(best.Header.ResourceVersion) < number(write.Version):
 			out.Stale = append(out.Stale, o.name)
-			j.ages = append(j.ages, age{o.name, j.f.Now.Sub(write.Time)})
+			j.lacks(o, write.Time)
 		default:
 			out.Protected++
 		}
@@ -229,18 +242,24 @@ func (j *join) judge(out *Finding) {
 	out.Corrupt = j.corrupt
 }
 
-// forget takes the copies out of objects that exist no more.
+// lacks notes that the copy of an object has lacked a write since then, by the clock of whoever saw that: it may be one that is
+// ahead of this machine's.
+func (j *join) lacks(o *object, since time.Time) {
+	j.ages = append(j.ages, age{o.name, max(j.f.Now.Sub(since), 0)})
+}
+
+// forget takes the copies out of objects that exist no more. Those go, too, that this ring does not look for: the next one may.
 func (o *object) forget(out *Finding) {
-	keep := func(all []located, usable bool) []located {
+	keep := func(all []located) []located {
 		return slices.DeleteFunc(all, func(c located) bool {
-			gone := o.writes[string(c.Header.UID)].Gone
-			if gone && usable {
-				out.Resurrected[c.cell] = append(out.Resurrected[c.cell], *c.Copy)
+			if !o.writes[string(c.Header.UID)].Gone {
+				return false
 			}
-			return gone
+			out.Resurrected[c.cell] = append(out.Resurrected[c.cell], *c.Copy)
+			return true
 		})
 	}
-	o.copies, o.others = keep(o.copies, true), keep(o.others, false)
+	o.copies, o.others = keep(o.copies), keep(o.others)
 	o.spoiled = slices.DeleteFunc(o.spoiled, func(uid string) bool { return o.writes[uid].Gone })
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
@@ -21,6 +22,9 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/routers"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
+
+// configs is the resource of all objects here.
+var configs = schema.GroupResource{Resource: "configmaps"}
 
 var noon = time.Date(2026, 3, 7, 12, 0, 0, 0, time.UTC)
 
@@ -73,7 +77,8 @@ func facts() *failover.Facts {
 	}
 	return &failover.Facts{
 		Cell: "cell-1", Now: noon, Ring: ring("cell-1", "cell-2", "cell-3"), Cells: map[string]*v1alpha1.Cell{},
-		Mark:      &ledger.Mark{Cell: "cell-1", Time: noon.Add(-time.Minute)},
+		Mark:      &ledger.Mark{Cell: "cell-1", Time: noon.Add(-time.Minute), Resources: map[schema.GroupResource]int64{configs: 100}},
+		Pending:   map[schema.GroupResource]time.Time{},
 		Witnesses: []failover.Witness{witness("router-a"), witness("router-b")},
 		Survivors: []failover.Survivor{{Cell: "cell-2"}, {Cell: "cell-3"}},
 	}
@@ -155,6 +160,10 @@ func TestReportNamesWhatIsLost(t *testing.T) {
 			wrote(f, 0, "x", "1", "9", time.Minute, false)
 			wrote(f, 1, "x", "1", "10", time.Second, true)
 		}, 0, "", "", "x"},
+		"deleted, and the backup does not know of a copy where the ring does not look": {func(t *testing.T, f *failover.Facts) {
+			copied(t, f, "x", "1", "9", true)
+			wrote(f, 0, "x", "1", "10", time.Second, true)
+		}, 0, "", "", "x"},
 		"deleted and made again, and the backup has the first": {func(t *testing.T, f *failover.Facts) {
 			copied(t, f, "x", "1", "9", false)
 			wrote(f, 0, "x", "1", "10", time.Minute, true)
@@ -213,6 +222,40 @@ func TestReportNamesWhatIsLost(t *testing.T) {
 		"a move brought it before the backup spoke last": {func(_ *testing.T, f *failover.Facts) {
 			handed(f, "x", 2*time.Minute)
 		}, 0, "", "", ""},
+		"a move brought it before the backup spoke last, and after what waited then": {func(_ *testing.T, f *failover.Facts) {
+			handed(f, "x", 2*time.Minute)
+			f.Pending[configs] = noon.Add(-2*time.Minute - time.Second)
+		}, 0, "configmaps/ns/x", "", ""},
+		"a move brought it before anything that waited": {func(_ *testing.T, f *failover.Facts) {
+			handed(f, "x", 4*time.Minute)
+			f.Pending[configs] = noon.Add(-2 * time.Minute)
+		}, 0, "", "", ""},
+		"a move brought it, and what waited is of another kind": {func(_ *testing.T, f *failover.Facts) {
+			handed(f, "x", 2*time.Minute)
+			f.Pending[schema.GroupResource{Resource: "secrets"}] = noon.Add(-time.Hour)
+		}, 0, "", "", ""},
+		"a move brought it, of a kind that the backup is not told of yet": {func(_ *testing.T, f *failover.Facts) {
+			handed(f, "x", time.Hour)
+			delete(f.Mark.Resources, configs)
+		}, 0, "configmaps/ns/x", "", ""},
+		"a move brought it, and a backup that does not say what waits had nothing waiting then": {func(_ *testing.T, f *failover.Facts) {
+			handed(f, "x", 2*time.Minute)
+			f.Pending, f.Cells["cell-1"] = nil, countedCell(1, noon.Add(-90*time.Second))
+		}, 0, "", "", ""},
+		"a move brought it, and a backup that does not say what waits was that late": {func(_ *testing.T, f *failover.Facts) {
+			handed(f, "x", 2*time.Minute)
+			f.Pending, f.Cells["cell-1"] = nil, countedCell(1, noon.Add(-90*time.Second))
+			f.Cells["cell-1"].Status.BackupLag = &metav1.Duration{Duration: time.Minute}
+		}, 0, "configmaps/ns/x", "", ""},
+		"a move brought it, and a backup that does not say what waits had something waiting": {func(_ *testing.T, f *failover.Facts) {
+			handed(f, "x", time.Hour)
+			f.Pending, f.Cells["cell-1"] = nil, countedCell(1, noon.Add(-90*time.Second))
+			f.Cells["cell-1"].Status.Backup.Pending = 1
+		}, 0, "configmaps/ns/x", "", ""},
+		"a move brought it, and a backup says nothing of what waits": {func(_ *testing.T, f *failover.Facts) {
+			handed(f, "x", time.Hour)
+			f.Pending = nil
+		}, 0, "configmaps/ns/x", "", ""},
 		"a move brought it, and there is no backup": {func(_ *testing.T, f *failover.Facts) {
 			handed(f, "x", time.Hour)
 			f.Mark = nil
@@ -272,8 +315,28 @@ func TestReportCountsWhatNobodyTellsOf(t *testing.T) {
 	}{
 		"the backup is complete":   {func(*testing.T, *failover.Facts) {}, 0},
 		"refused ones are unnamed": {func(_ *testing.T, f *failover.Facts) { f.Unnamed = 6 }, 6},
-		"a cell has left":          {func(_ *testing.T, f *failover.Facts) { f.Left = true }, 4},
-		"a cell is silent":         {func(_ *testing.T, f *failover.Facts) { f.Survivors[1].Err = errors.New("timeout") }, 4},
+		"copies are gone":          {func(_ *testing.T, f *failover.Facts) { f.Envelopes = 3 }, 2},
+		"copies are gone, and a router knows of one that was deleted, and of one that was made": {func(_ *testing.T, f *failover.Facts) {
+			f.Envelopes = 3
+			wrote(f, 0, "y", "2", "11", time.Second, true)
+			wrote(f, 0, "z", "3", "12", time.Second, false)
+			f.Witnesses[0].Ledger.Entries[1].Verb = "create"
+		}, 1},
+		"copies are gone, and the backup has had no time to say what became of them": {func(_ *testing.T, f *failover.Facts) {
+			f.Envelopes, f.Mark.Time = 3, noon.Add(-time.Second)
+		}, 0},
+		"copies are gone, and objects move": {func(_ *testing.T, f *failover.Facts) {
+			f.Envelopes, f.Ring.Status.Phase = 3, v1alpha1.RingRebalancing
+		}, 0},
+		"copies are gone, and the backup does not look after the cell any more": {func(_ *testing.T, f *failover.Facts) {
+			f.Envelopes, f.Ring.Status.Unavailable = 3, []string{"cell-1"}
+		}, 0},
+		"more copies are there than were counted": {func(t *testing.T, f *failover.Facts) {
+			f.Envelopes = 1
+			copied(t, f, "y", "2", "11", false)
+		}, 0},
+		"a cell has left":  {func(_ *testing.T, f *failover.Facts) { f.Left = true }, 4},
+		"a cell is silent": {func(_ *testing.T, f *failover.Facts) { f.Survivors[1].Err = errors.New("timeout") }, 4},
 		"it took over after the count": {func(_ *testing.T, f *failover.Facts) {
 			f.Left, f.TakenOver, f.Uncounted = true, 5, 3
 		}, 7},
@@ -344,6 +407,20 @@ func TestReportCountsAgesAndSurvivors(t *testing.T) {
 	}
 }
 
+// TestNoCopyIsYoungerThanNow: a router whose clock is ahead has acknowledged a write in what is the future here.
+func TestNoCopyIsYoungerThanNow(t *testing.T) {
+	f := facts()
+	copied(t, f, "x", "x", "10", false)
+	wrote(f, 0, "x", "x", "11", -time.Hour, false)
+	got, err := failover.Report(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Stale) != 1 || got.OldestCopy == nil || got.OldestCopy.Duration != 0 {
+		t.Errorf("%v lack a write, the oldest for %v", got.Stale, got.OldestCopy)
+	}
+}
+
 // TestReportSaysWhatItCannotKnow: in words that name who and when.
 func TestReportSaysWhatItCannotKnow(t *testing.T) {
 	f := facts()
@@ -379,6 +456,12 @@ func TestReportSaysWhatItCannotKnow(t *testing.T) {
 	}
 }
 
+// dead has the first router be silent, and answer nobody.
+func dead(f *failover.Facts) {
+	w := &f.Witnesses[0]
+	w.Renewed, w.Err, w.Ledger = noon.Add(-time.Hour), errors.New("connection refused"), ledger.Report{}
+}
+
 func TestGate(t *testing.T) {
 	spec := v1alpha1.FailoverSpec{Cell: "cell-1", ConfirmEpoch: 42}
 	tests := map[string]struct {
@@ -403,10 +486,17 @@ func TestGate(t *testing.T) {
 		"a router sees it":       {func(f *failover.Facts, _ *v1alpha1.FailoverSpec) { f.Witnesses[1].View = router.View{Reachable: true} }, "cell-1 answers router router-b", "--force"},
 		"it answers the command": {func(f *failover.Facts, _ *v1alpha1.FailoverSpec) { f.Answers = true }, "cell-1 answers this command", "--force"},
 		"forced":                 {func(f *failover.Facts, s *v1alpha1.FailoverSpec) { f.Answers, s.Force = true, true }, "", ""},
-		"a silent router":        {func(f *failover.Facts, _ *v1alpha1.FailoverSpec) { f.Witnesses[0].Renewed = noon.Add(-time.Hour) }, "router router-a is silent", "--ignore-router=router-a"},
+		"a silent router":        {func(f *failover.Facts, _ *v1alpha1.FailoverSpec) { dead(f) }, "router router-a is silent", "--ignore-router=router-a"},
 		"an ignored router": {func(f *failover.Facts, s *v1alpha1.FailoverSpec) {
-			f.Witnesses[0].Renewed, s.IgnoreRouters = noon.Add(-time.Hour), []string{"router-a"}
+			dead(f)
+			s.IgnoreRouters = []string{"router-a"}
 		}, "", ""},
+		"a router that is cut off": {func(f *failover.Facts, _ *v1alpha1.FailoverSpec) {
+			f.Witnesses[0].Renewed = noon.Add(-time.Hour)
+		}, "router router-a is cut off from the router control plane, and answers", "kubectl cell router stop"},
+		"an ignored router that is cut off": {func(f *failover.Facts, s *v1alpha1.FailoverSpec) {
+			f.Witnesses[0].Renewed, s.IgnoreRouters = noon.Add(-time.Hour), []string{"router-a"}
+		}, "may go on writing to cell cell-1", "kubectl cell router stop"},
 		"a drill":        {func(f *failover.Facts, s *v1alpha1.FailoverSpec) { f.Answers, s.Drill = true, true }, "", ""},
 		"unknown":        {func(_ *failover.Facts, s *v1alpha1.FailoverSpec) { s.Cell = "cell-9" }, "cell cell-9 is not in the ring, which has cell-1, cell-2, cell-3", "get cells"},
 		"the last one":   {func(f *failover.Facts, _ *v1alpha1.FailoverSpec) { f.Ring = ring("cell-1") }, "the last one", "restart cell-1"},

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
-	"github.com/kubecell/kubectl-cell/pkg/lease"
 	"github.com/kubecell/kubectl-cell/pkg/pause"
 	"github.com/kubecell/kubectl-cell/pkg/routers"
 )
@@ -33,6 +31,9 @@ type run struct {
 	// heard are the routers that said before the fence what they know; nil where another driver has asked
 	// them.
 	heard []string
+	// told is what routers have said for this driver's reports; report is the preflight's, by whichever driver.
+	told   []Witness
+	report *v1alpha1.FailoverReport
 	// deleted are the UIDs of the cell's objects that routers knew to be deleted after the fence; nil where another driver
 	// has asked them.
 	deleted map[types.UID]bool
@@ -42,41 +43,20 @@ func newRun(d *Driver, c *connection, record *v1alpha1.Failover) (*run, error) {
 	r := &run{
 		Driver: d, c: c, name: record.Name, spec: record.Spec, cell: record.Spec.Cell,
 		logger:   d.Logger.With("failover", record.Name, "cell", record.Spec.Cell),
-		progress: newProgress(c, record, d.Tell),
+		progress: newProgress(c, record, d.Tell), report: record.Status.Report,
 	}
 	var err error
 	r.routers, err = routers.NewCrowd(c.kube, r.progress.waiting)
 	return r, err
 }
 
-// attended runs what watches and writes beside the work.
+// attended works while the Lease is held, and watches the routers meanwhile.
 func (r *run) attended(ctx context.Context) error {
-	beside, stop := context.WithCancel(ctx)
-	var others sync.WaitGroup
-	r.routers.Start(beside)
-	r.progress.edit(func(s *v1alpha1.FailoverStatus) {
-		if s.Driver = r.Identity; s.StartTime == nil {
-			now := metav1.Now()
-			s.StartTime, s.Phase = &now, v1alpha1.FailoverRunning
-		}
-	})
-	r.progress.condition(v1alpha1.ConditionDriven, true, "LeaseHeld", "")
-	others.Go(func() {
-		r.progress.serve(beside, func(err error) { r.logger.Warn("cannot write the status, trying again", "err", err) })
-	})
-	err := r.toTheEnd(ctx)
-	stop()
-	others.Wait()
-	r.routers.Wait()
-	if err != nil && !errors.Is(context.Cause(ctx), lease.ErrLost) {
-		r.progress.condition(v1alpha1.ConditionDriven, false, "GaveUp", err.Error())
-		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), again)
-		defer cancel()
-		if err := r.progress.publish(last); err != nil {
-			r.logger.Warn("cannot say that nobody drives", "err", err)
-		}
-	}
-	return err
+	watching, stop := context.WithCancel(ctx)
+	defer r.routers.Wait()
+	defer stop()
+	r.routers.Start(watching)
+	return r.progress.attended(ctx, r.Identity, r.logger, r.toTheEnd)
 }
 
 // toTheEnd takes one step after the other. What does not answer is asked again.
@@ -138,9 +118,10 @@ func (r *run) preflight(ctx context.Context) (ended bool, err error) {
 	if err != nil {
 		return false, passing(err)
 	}
-	r.silent, r.heard = !facts.Answers, facts.heard()
+	r.silent, r.heard, r.told = !facts.Answers, facts.heard(), remember(nil, facts.Witnesses)
 	found, err := Report(facts)
 	if err == nil {
+		r.report = &found.FailoverReport
 		r.progress.edit(func(s *v1alpha1.FailoverStatus) {
 			s.Report, s.FromEpoch = &found.FailoverReport, facts.Ring.Status.Epoch
 			for _, m := range facts.Ring.Spec.Members {
@@ -216,7 +197,7 @@ func (r *run) write(ctx context.Context, ring *v1alpha1.Ring, step StepName, cha
 
 // acknowledged waits for the routers, in the epoch of the ring.
 func (r *run) acknowledged(ctx context.Context, ring *v1alpha1.Ring) error {
-	if err := r.routers.Await(ctx, ring.Status.Epoch, 0, r.spec.IgnoreRouters...); err != nil {
+	if err := r.routers.Await(ctx, ring.Status.Epoch, 0, r.givenUp(ctx)); err != nil {
 		return err
 	}
 	r.progress.waiting(nil)

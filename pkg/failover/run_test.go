@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -577,12 +576,7 @@ func TestADrillChangesNothing(t *testing.T) {
 func (b *bed) drillMakesWay() {
 	b.t.Helper()
 	const silent = "router-silent"
-	now := metav1.NewMicroTime(time.Now())
-	_, err := b.kube.CoordinationV1().Leases(v1alpha1.Namespace).Create(b.t.Context(), &coordinationv1.Lease{
-		ObjectMeta: metav1.ObjectMeta{Name: silent, Labels: map[string]string{v1alpha1.LabelComponent: "router"}},
-		Spec:       coordinationv1.LeaseSpec{RenewTime: &now},
-	}, metav1.CreateOptions{})
-	b.must(err)
+	b.silentRouter(silent, "")
 	drill := b.order(v1alpha1.FailoverSpec{Cell: "cell-1", Drill: true})
 	driver, ctx, _ := b.driver()
 	ended := make(chan error, 1)

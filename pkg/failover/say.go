@@ -24,7 +24,7 @@ func (f *Finding) witnesses(facts *Facts) {
 			f.Routers = append(f.Routers, r)
 			continue
 		}
-		r.SeesCell, r.Complete = w.View.Reachable, w.Ledger.Complete
+		r.SeesCell, r.Complete, r.Started = w.View.Reachable, w.Ledger.Complete, startOf(&w)
 		r.LastAnswer = timeOf(w.View.LastAnswer)
 		r.IncompleteSince = timeOf(w.Ledger.IncompleteSince)
 		if r.LastAnswer != nil && (f.LastAnswer == nil || f.LastAnswer.Before(r.LastAnswer)) {
@@ -55,7 +55,12 @@ func (f *Finding) survivors(facts *Facts, j *join) {
 		}
 		f.Survivors = append(f.Survivors, out)
 	}
-	f.Unknown = facts.unknown(f.Workloads-j.made()) + facts.Unnamed
+	missing := j.missing()
+	f.Unknown = facts.unknown(f.Workloads-j.made(), missing) + facts.Unnamed
+	if missing > 0 {
+		f.Warnings = append(f.Warnings, fmt.Sprintf("the backup counted %d copies at %s, and %d fewer are there: somebody has deleted them, or a cell was restored to an earlier state; nobody can name their objects",
+			facts.Envelopes, stamp(facts.Mark.Time), missing))
+	}
 }
 
 // problems says what keeps the run from beginning, and what the report cannot know.
@@ -68,9 +73,8 @@ func (f *Finding) problems(facts *Facts) {
 		case !w.Ledger.Complete:
 			f.Warnings = append(f.Warnings, fmt.Sprintf("router %s had to forget writes from %s on: the list may be short", w.Name, stamp(*w.Ledger.IncompleteSince)))
 		}
-		if w.Err == nil && facts.Mark != nil && w.Ledger.Started.After(facts.Mark.Time) {
-			f.Warnings = append(f.Warnings, fmt.Sprintf("router %s started at %s, and the backup has come as far as %s: what one before it acknowledged between is not in the list",
-				w.Name, stamp(w.Ledger.Started), stamp(facts.Mark.Time)))
+		if w.Err == nil {
+			f.Warnings = append(f.Warnings, facts.tooYoung(&w)...)
 		}
 		if age := facts.silence(&w); w.Epoch < s.Epoch || age > silentAfter {
 			f.Blockers = append(f.Blockers, fmt.Sprintf("router %s acknowledges epoch %d of %d and was last seen %s ago", w.Name, w.Epoch, s.Epoch, age.Round(time.Second)))
@@ -92,7 +96,7 @@ func (f *Finding) problems(facts *Facts) {
 			facts.Cell, f.Unknown))
 	}
 	if facts.Unnamed > 0 {
-		f.Warnings = append(f.Warnings, fmt.Sprintf("the backup has copies of %d objects which their cells would refuse, beside those that it names: they would be kept back", facts.Unnamed))
+		f.Warnings = append(f.Warnings, fmt.Sprintf("the backup has no copies that could be promoted of %d objects, beside those that it names", facts.Unnamed))
 	}
 	if b := facts.backup(); b != nil && b.Unproven > 0 {
 		f.Warnings = append(f.Warnings, fmt.Sprintf("the backup has not rehearsed %d copies yet: whether their cells would take them is not known", b.Unproven))

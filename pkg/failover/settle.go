@@ -18,7 +18,7 @@ import (
 // available again the backup takes them for copies of objects that are no more. It has to be done in every cell that the
 // backup reads, in the ring or not.
 func (r *returning) settle(ctx context.Context, cell string, config *rest.Config) error {
-	return r.eachEnvelope(ctx, cell, config, v1alpha1.LabelSourceCell+"="+r.Cell, func(*envelope.Envelope) (bool, error) { return true, nil })
+	return r.sweep().copiesOf(ctx, r.Cell, cell, config)
 }
 
 // settleHere deletes the envelopes that the returned cell has of others. They are as old as its failover. Most objects
@@ -29,21 +29,43 @@ func (r *returning) settleHere(ctx context.Context, ring *v1alpha1.Ring, config 
 	if err != nil {
 		return err
 	}
-	return r.eachEnvelope(ctx, r.Cell, config, v1alpha1.LabelBackupCell, func(e *envelope.Envelope) (save bool, err error) {
+	return r.sweep().each(ctx, r.Cell, config, v1alpha1.LabelBackupCell, func(e *envelope.Envelope) (save bool, err error) {
 		resource := migration.Resource{GroupVersionResource: e.GroupVersionResource(), Kind: e.Kind}
 		there, err := c.there(ctx, migration.Object{Resource: resource, Namespace: e.Namespace, Name: e.Name})
 		return there == nil, err
 	})
 }
 
-// eachEnvelope deletes the envelopes in a cell that a selector names, in the version that was read. Those that are to be
-// saved, or cannot be opened, are named in the record.
-func (r *returning) eachEnvelope(ctx context.Context, cell string, config *rest.Config, selector string, save func(*envelope.Envelope) (bool, error)) error {
-	c, err := connect(config)
+func (r *returning) sweep() *sweep {
+	return &sweep{files: quarantine{r.Dir, r.Cell}, note: func(kept v1alpha1.FailoverKept) {
+		r.progress.edit(func(s *v1alpha1.FailoverStatus) {
+			if s.KeptObjects++; len(s.Kept) < maxKept {
+				s.Kept = append(s.Kept, kept)
+			}
+		})
+	}}
+}
+
+// sweep deletes envelopes that would be in the way, and saves what may be all that is left of an object.
+type sweep struct {
+	files quarantine
+	// note is told of those that are to be saved, or cannot be opened.
+	note func(v1alpha1.FailoverKept)
+	// dryRun saves and deletes none.
+	dryRun bool
+}
+
+// copiesOf does so with all copies of a cell's objects that another cell has.
+func (s *sweep) copiesOf(ctx context.Context, source, cell string, config *rest.Config) error {
+	return s.each(ctx, cell, config, v1alpha1.LabelSourceCell+"="+source, func(*envelope.Envelope) (bool, error) { return true, nil })
+}
+
+// each deletes the envelopes in a cell that a selector names, in the version that was read.
+func (s *sweep) each(ctx context.Context, cell string, config *rest.Config, selector string, save func(*envelope.Envelope) (bool, error)) error {
+	secrets, err := secretsIn(config)
 	if err != nil {
 		return err
 	}
-	secrets := c.kube.CoreV1().Secrets(v1alpha1.Namespace)
 	options := metav1.ListOptions{LabelSelector: selector, Limit: openPage}
 	for {
 		page, err := secrets.List(ctx, options)
@@ -52,8 +74,11 @@ func (r *returning) eachEnvelope(ctx context.Context, cell string, config *rest.
 		}
 		for i := range page.Items {
 			secret := &page.Items[i]
-			if err := r.keep(cell, secret, save); err != nil {
+			if err := s.keep(cell, secret, save); err != nil {
 				return err
+			}
+			if s.dryRun {
+				continue
 			}
 			err := secrets.Delete(ctx, secret.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &secret.UID, ResourceVersion: &secret.ResourceVersion}})
 			if err != nil && !apierrors.IsNotFound(err) {
@@ -66,25 +91,24 @@ func (r *returning) eachEnvelope(ctx context.Context, cell string, config *rest.
 	}
 }
 
-// keep saves the object in an envelope that is about to be deleted, where it is to be saved, and names it in the record.
-func (r *returning) keep(cell string, secret *corev1.Secret, save func(*envelope.Envelope) (bool, error)) error {
+// keep saves the object in an envelope that is about to be deleted, where it is to be saved, and names it.
+func (s *sweep) keep(cell string, secret *corev1.Secret, save func(*envelope.Envelope) (bool, error)) error {
 	kept := v1alpha1.FailoverKept{Object: Key("", "secrets", v1alpha1.Namespace, secret.Name), Cell: cell, Reason: "Corrupt"}
-	if opened, err := envelope.Open(secret); err == nil {
-		wanted, err := save(opened)
-		if err != nil || !wanted {
-			return err
-		}
-		if err := (quarantine{r.Dir, r.Cell}).keep(opened); err != nil {
-			return err
-		}
-		kept.Object, kept.Reason = Key(opened.Group, opened.Resource, opened.Namespace, opened.Name), "NotPromoted"
-	} else {
+	opened, err := envelope.Open(secret)
+	if err != nil {
 		kept.Message = err.Error()
+		s.note(kept)
+		return nil
 	}
-	r.progress.edit(func(s *v1alpha1.FailoverStatus) {
-		if s.KeptObjects++; len(s.Kept) < maxKept {
-			s.Kept = append(s.Kept, kept)
+	if wanted, err := save(opened); err != nil || !wanted {
+		return err
+	}
+	if !s.dryRun {
+		if err := s.files.keep(opened); err != nil {
+			return err
 		}
-	})
+	}
+	kept.Object, kept.Reason = Key(opened.Group, opened.Resource, opened.Namespace, opened.Name), "NotPromoted"
+	s.note(kept)
 	return nil
 }

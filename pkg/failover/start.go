@@ -118,9 +118,9 @@ func (c *connection) create(ctx context.Context, run *v1alpha1.Failover) (*v1alp
 	}
 }
 
-// Unfinished is the failover that has not ended, nil where there is none: of several the one that was confirmed for the
-// newest epoch, which the others wait for, and of those the oldest; a drill only where there is no other. A failback that has not is none: the cell that it waits
-// for may never come.
+// Unfinished is the failover that has not ended, nil where there is none. Of several it is the one that the others wait for:
+// that of the newest epoch and, of those, the oldest; a drill comes last. A failback is none: the cell that it waits for may
+// never come.
 func Unfinished(ctx context.Context, c *client.Client) (*v1alpha1.Failover, error) {
 	return unfinished(ctx, c, func(run *v1alpha1.Failover) bool { return run.Spec.Direction != v1alpha1.DirectionFailback })
 }

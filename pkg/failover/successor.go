@@ -160,11 +160,14 @@ func (f *Facts) uncounted() bool {
 	return f.Mark == nil && (b == nil || !b.Complete)
 }
 
-// unknown is how many objects of the cell there were that neither a copy nor a router tells of, by the last count. It is 0
-// where the backup has had a copy of each once, none has left the ring since, and every cell with copies answers.
-func (f *Facts) unknown(told int64) int64 {
+// unknown is how many objects of the cell there were that neither a copy nor a router tells of, by the last count. Where the
+// backup has had a copy of each once, none has left the ring since, and every cell with copies answers, it is as many as are
+// missing of the copies that the backup has counted, if nothing else can have become of these.
+func (f *Facts) unknown(told, missing int64) int64 {
 	b := f.backup()
 	switch {
+	case f.Mark != nil && !f.silent() && !f.Left && f.atRest():
+		return missing
 	case f.Mark != nil && !f.silent() && !f.Left:
 		return 0
 	case b == nil:

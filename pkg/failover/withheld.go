@@ -26,13 +26,11 @@ func unread(r *v1alpha1.FailoverReport) []string {
 }
 
 // deletions are the UIDs of the objects whose deletion a router acknowledged.
-func deletions(witnesses []Witness) map[types.UID]bool {
+func (f *Facts) deletions() map[types.UID]bool {
 	out := map[types.UID]bool{}
-	for _, w := range witnesses {
-		for _, e := range w.Ledger.Entries {
-			if e.Gone && e.UID != "" {
-				out[types.UID(e.UID)] = true
-			}
+	for _, e := range f.entries() {
+		if e.Gone && e.UID != "" {
+			out[types.UID(e.UID)] = true
 		}
 	}
 	return out
@@ -55,9 +53,9 @@ func (p *promoter) look(ctx context.Context) error {
 	return nil
 }
 
-// release has the copies in a cell promoted that the report did not know: those of objects that were deleted go first, as
-// they did in the other cells before the ring changed. The ledgers tell of these as long as the cell that they are about
-// has a Cell: no mark of a cell that was failed over makes a router forget.
+// release lets the copies in a cell be promoted that did not answer when the report was made. Those of objects whose deletion
+// was acknowledged are deleted first, as was done in the other cells before the ring changed. The ledgers of the routers still
+// name these objects: of a cell that was failed over they keep what they know for as long as it has a Cell.
 func (p *promoter) release(ctx context.Context, cell string) error {
 	deleted, err := p.deletedSince(ctx)
 	if err != nil {
@@ -102,17 +100,16 @@ func (p *promoter) deletedSince(ctx context.Context) (map[types.UID]bool, error)
 	if err != nil {
 		return nil, err
 	}
-	registered = slices.DeleteFunc(registered, func(r routers.Router) bool { return slices.Contains(p.spec.IgnoreRouters, r.Name) })
-	var witnesses []Witness
+	said := &Facts{}
 	for _, source := range p.sources {
-		witnesses = append(witnesses, askRouters(ctx, registered, source)...)
+		said.Witnesses = append(said.Witnesses, askRouters(ctx, registered, source)...)
 	}
-	for _, w := range witnesses {
-		if w.Err != nil {
+	for _, w := range said.Witnesses {
+		if w.Err != nil && !slices.Contains(p.spec.IgnoreRouters, w.Name) {
 			return nil, fmt.Errorf("ask router %s what was deleted: %w", w.Name, w.Err)
 		}
 	}
-	out := deletions(witnesses)
+	out := said.deletions()
 	for uid := range p.deleted {
 		out[uid] = true
 	}

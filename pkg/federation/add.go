@@ -23,6 +23,10 @@ import (
 // tells that two names, or two addresses, are one control plane.
 const AnnotationControlPlane = v1alpha1.GroupName + "/control-plane-uid"
 
+// AnnotationJoining is on a Cell from when it is stored until it is in the wanted ring: it tells one whose addition was cut off
+// from one that was drained.
+const AnnotationJoining = v1alpha1.GroupName + "/joining"
+
 // AddReport is what [AddCell] found and did.
 type AddReport struct {
 	// Name of the cell.
@@ -33,6 +37,10 @@ type AddReport struct {
 	Created bool
 	// Updated is true when there was one, and its labels, endpoints, credentials or fence were changed.
 	Updated bool
+	// Drained is true when it is not in the wanted ring, and stays out of it.
+	Drained bool
+	// FailedOver is true when it was failed over: nothing but its labels, endpoints and credentials was looked after.
+	FailedOver bool
 	// Change of the wanted ring; zero for a founder, whose ring is written for all at once.
 	Change RingChange
 }
@@ -46,7 +54,8 @@ func (r AddReport) Already() bool { return !r.Created && !r.Updated && !r.Change
 // Adding the same cell again completes what was cut off, and repairs the fence. A different kubeconfig for the same control
 // plane replaces the stored one, which is how credentials are renewed; for another control plane it
 // is refused, since that would send the cell's keys to where their objects are not. A weight other
-// than the wanted one is refused, too: that is SetWeight's.
+// than the wanted one is refused, too: that is SetWeight's. A cell that was drained stays drained, unless it is given a
+// weight, and one that was failed over waits for its failback.
 func AddCell(ctx context.Context, rcp *rest.Config, cell NewCell, options Options) (AddReport, error) {
 	if err := cell.check(); err != nil {
 		return AddReport{}, err
@@ -55,53 +64,65 @@ func AddCell(ctx context.Context, rcp *rest.Config, cell NewCell, options Option
 	if err != nil {
 		return AddReport{}, err
 	}
+	goal, err := c.goalOf(ctx, cell)
+	if err != nil {
+		return AddReport{}, err
+	}
 	// First of all, whether the ring would take it: this refuses before anything is written.
-	change, err := c.changeRing(ctx, Options{DryRun: true}, joinAs(cell))
+	change, err := c.changeRing(ctx, Options{DryRun: true}, goal.edit(cell))
 	if err != nil {
 		return AddReport{}, err
 	}
-	inspected, err := c.checkCell(ctx, cell)
+	inspected, err := c.checkCell(ctx, cell, goal)
 	if err != nil {
 		return AddReport{}, err
 	}
-	report, err := c.storeCell(ctx, inspected, change.Before, options)
+	returned, err := c.checkPast(ctx, change.Before, inspected)
 	if err != nil {
+		return AddReport{}, err
+	}
+	if returned && !options.DryRun {
+		if err := inspected.thaw(ctx); err != nil {
+			return AddReport{}, err
+		}
+	}
+	var report AddReport
+	if goal == toReturn {
+		report, err = c.storeAway(ctx, inspected, options)
+	} else {
+		report, err = c.storeCell(ctx, inspected, change.Before, options)
+	}
+	if err != nil || options.DryRun || goal != toJoin {
+		report.Change, report.Drained = change, goal == toRenew && memberIndex(change.After.Spec.Members, cell.Name) < 0
 		return report, err
 	}
-	if options.DryRun {
-		report.Change = change
-		return report, nil
+	return c.takeIn(ctx, inspected, report, options)
+}
+
+// takeIn makes a cell that is stored a member of the wanted ring.
+func (c *connection) takeIn(ctx context.Context, i *inspection, report AddReport, options Options) (AddReport, error) {
+	name := i.cell.Name
+	var err error
+	report.Change, err = c.changeRing(ctx, options, func(ring *v1alpha1.Ring) (bool, error) {
+		if err := mayJoin(ring, name); err != nil {
+			return false, err
+		}
+		return i.goal.edit(i.cell)(ring)
+	})
+	if err == nil {
+		return report, c.joined(ctx, name)
 	}
-	report.Change, err = c.changeRing(ctx, options, joinAs(cell))
 	var refused *exit.Error
 	if errors.As(err, &refused) && report.Created {
 		// The ring changed since it was asked and will not take the cell: leave nothing behind.
 		// Any other error leaves the Cell to the next attempt.
-		withdrawn, left := c.withdraw(ctx, cell.Name)
+		withdrawn, left := c.withdraw(ctx, name)
 		if withdrawn {
-			left = fence.Remove(context.WithoutCancel(ctx), withTimeout(inspected.config))
+			left = fence.Remove(context.WithoutCancel(ctx), withTimeout(i.config))
 		}
 		err = errors.Join(err, left)
 	}
 	return report, err
-}
-
-// joinAs makes the cell a member of the wanted ring.
-func joinAs(cell NewCell) edit {
-	return func(ring *v1alpha1.Ring) (bool, error) {
-		for _, dead := range ring.Status.Unavailable {
-			if dead == cell.Name {
-				return false, exit.Refusedf("cell %s was failed over and is fenced; choose another name, or fail it back first", cell.Name).
-					WithHint("kubectl cell status %s", cell.Name)
-			}
-		}
-		i := memberIndex(ring.Spec.Members, cell.Name)
-		if i >= 0 && cell.Weight != 0 && ring.Spec.Members[i].Weight != cell.Weight {
-			return false, exit.Refusedf("cell %s is wanted with weight %d already", cell.Name, ring.Spec.Members[i].Weight).
-				WithHint("kubectl cell weight %s %d", cell.Name, cell.Weight)
-		}
-		return join(ring, cell.Name, cell.weight()), nil
-	}
 }
 
 // storeCell writes Cell and Secret, copies the Replicated objects and sets up the fence. The Cell comes first: its name
@@ -126,7 +147,7 @@ func (c *connection) storeCell(ctx context.Context, i *inspection, ring *v1alpha
 	copied, err := replication.Sync(ctx, c.config, i.config, i.cell.Name, snap)
 	replicated := Check{Name: "replicated", Detail: fmt.Sprintf("%d objects", copied.Objects)}
 	switch foreign := replication.OnlyForeign(err); {
-	case foreign && checkOutside(ring, i.cell.Name) != nil: // it is in a ring, and is to stay of use
+	case foreign && (i.goal == toRenew || checkOutside(ring, i.cell.Name) != nil): // it is to stay of use, or out
 		replicated.Detail, replicated.Warning = err.Error(), true
 	case foreign:
 		return report, exit.Errorf(exit.Partial, "cell %s is stored but not in the ring: it was a cell before, and what it has is not all of this federation: %w", i.cell.Name, err).
@@ -183,7 +204,7 @@ func (c *connection) storeObjects(ctx context.Context, i *inspection, report *Ad
 // claim creates or updates the Cell.
 func (c *connection) claim(ctx context.Context, i *inspection, report *AddReport) (*v1alpha1.Cell, error) {
 	create := metav1.CreateOptions{FieldManager: v1alpha1.FieldManager}
-	cell, err := c.cell.Cells().Create(ctx, i.cell.object(i.controlPlane), create)
+	cell, err := c.cell.Cells().Create(ctx, i.goal.mark(i.cell.object(i.controlPlane)), create)
 	if err == nil {
 		report.Created = true
 		return cell, c.soleOwner(ctx, i)
@@ -200,6 +221,9 @@ func (c *connection) claim(ctx context.Context, i *inspection, report *AddReport
 		if id := cell.Annotations[AnnotationControlPlane]; id != "" && id != i.controlPlane {
 			return exit.Refusedf("there is a cell %s already, and it is another control plane", cell.Name).
 				WithHint("kubectl cell add OTHER-NAME --kubeconfig FILE")
+		}
+		if cell.Annotations[AnnotationControlPlane] == "" { // somebody has made it by hand
+			i.goal.mark(cell)
 		}
 		if !i.cell.fill(cell, i.controlPlane) {
 			return nil

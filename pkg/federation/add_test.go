@@ -103,26 +103,26 @@ func TestAddDryRunWritesNothing(t *testing.T) {
 	}
 }
 
+// TestAddResumes after it was cut off before the cell was in the wanted ring, and where its credentials were lost.
 func TestAddResumes(t *testing.T) {
 	for _, lost := range []string{"secret", "member", "both"} {
 		t.Run(lost, func(t *testing.T) {
 			b := newBed(t)
 			b.init(t, 1)
-			if _, err := b.add(t, "cell-2", 1); err != nil {
-				t.Fatal(err)
+			if lost == "secret" {
+				if _, err := b.add(t, "cell-2", 1); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				b.addCutOff(t, "cell-2", 1)
 			}
 			if lost != "member" {
 				if err := b.kube.CoreV1().Secrets(v1alpha1.Namespace).Delete(t.Context(), "cell-cell-2", metav1.DeleteOptions{}); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if lost != "secret" {
-				if _, err := federation.Drain(t.Context(), b.rcp, "cell-2", federation.Options{}); err != nil {
-					t.Fatal(err)
-				}
-			}
 			report, err := b.add(t, "cell-2", 1)
-			if err != nil || report.Already() {
+			if err != nil || report.Already() || report.Drained {
 				t.Fatalf("add again: %+v, %v; want it to complete", report, err)
 			}
 			if got := b.wanted(t); got != "cell-1 cell-2" {
@@ -131,7 +131,27 @@ func TestAddResumes(t *testing.T) {
 			if _, secrets := b.stored(t); len(secrets) != 2 {
 				t.Errorf("secrets %v; want two", secrets)
 			}
+			cell, err := b.cell.Cells().Get(t.Context(), "cell-2", metav1.GetOptions{})
+			if _, left := cell.Annotations[federation.AnnotationJoining]; err != nil || left {
+				t.Errorf("%v, annotations %v; want nothing to be left to do", err, cell.Annotations)
+			}
 		})
+	}
+}
+
+// addCutOff stores a cell, and fails to make it a member.
+func (b *bed) addCutOff(t *testing.T, name string, i int) {
+	t.Helper()
+	way := sandboxtest.Proxy(t, b.rcp, func(w http.ResponseWriter, r *http.Request) (answered bool) {
+		if r.Method != http.MethodPut || !strings.HasSuffix(r.URL.Path, "/rings/default") || r.URL.Query().Has("dryRun") {
+			return false
+		}
+		http.Error(w, "cut off", http.StatusInternalServerError)
+		return true
+	})
+	_, err := federation.AddCell(t.Context(), way, federation.NewCell{Name: name, Kubeconfig: sandboxtest.Kubeconfig(t, b.cells[i])}, federation.Options{})
+	if cells, _ := b.stored(t); err == nil || !slices.Contains(cells, name) || strings.Contains(b.wanted(t), name) {
+		t.Fatalf("cut off: %v, cells %v, wanted %q", err, cells, b.wanted(t))
 	}
 }
 

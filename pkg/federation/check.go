@@ -38,7 +38,9 @@ type Check struct {
 // inspection is a cell that passed all checks.
 type inspection struct {
 	cell         NewCell // with the kubeconfig filled in
+	goal         goal
 	config       *rest.Config
+	endpoints    []*rest.Config // the ways to each apiserver of the cell, of which config is the first
 	connection   *connection
 	controlPlane string
 	version      string
@@ -56,11 +58,11 @@ func (i *inspection) warn(name, format string, args ...any) {
 }
 
 // checkCell does every check of a cell, and writes nothing. The first that fails is the error.
-func (c *connection) checkCell(ctx context.Context, cell NewCell) (*inspection, error) {
+func (c *connection) checkCell(ctx context.Context, cell NewCell, goal goal) (*inspection, error) {
 	if err := cell.check(); err != nil {
 		return nil, err
 	}
-	i := &inspection{cell: cell}
+	i := &inspection{cell: cell, goal: goal}
 	others, err := c.cells(ctx)
 	if err != nil {
 		return nil, err
@@ -74,7 +76,7 @@ func (c *connection) checkCell(ctx context.Context, cell NewCell) (*inspection, 
 	if err != nil {
 		return nil, err
 	}
-	i.config = configs[0]
+	i.config, i.endpoints = configs[0], configs
 	if err := c.checkEndpoints(ctx, i, configs); err != nil {
 		return nil, err
 	}
@@ -187,8 +189,7 @@ func (c *connection) checkIdentity(ctx context.Context, i *inspection, others ma
 		}
 		switch {
 		case name == i.cell.Name && id != i.controlPlane:
-			return exit.Refusedf("there is a cell %s already, and it is another control plane", name).
-				WithHint("kubectl cell add OTHER-NAME --kubeconfig FILE")
+			return anotherPlane(i)
 		case name != i.cell.Name && id == i.controlPlane:
 			return exit.Refusedf("cell %s and cell %s would be the same control plane", i.cell.Name, name).
 				WithHint("kubectl cell status %s", name)

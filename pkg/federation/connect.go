@@ -46,13 +46,17 @@ func connect(config *rest.Config) (*connection, error) {
 	return c, nil
 }
 
+// NotInitialised is the error of whatever needs a Ring where there is none.
+func NotInitialised() error {
+	return exit.Errorf(exit.Failure, "this control plane has no Ring %q: it is not a router control plane, or not initialised", v1alpha1.RingName).
+		WithHint("kubectl cell init")
+}
+
 // ring reads the Ring; its absence is a user error.
 func (c *connection) ring(ctx context.Context) (*v1alpha1.Ring, error) {
 	ring, err := c.cell.Rings().Get(ctx, v1alpha1.RingName, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return nil, exit.Errorf(exit.Failure,
-			"this control plane has no Ring %q: it is not a router control plane, or not initialised", v1alpha1.RingName).
-			WithHint("kubectl cell init")
+		return nil, NotInitialised()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read ring: %w", err)

@@ -141,7 +141,7 @@ func (c *connection) found(ctx context.Context, options InitOptions, result Init
 	// All founders are checked before the first is stored.
 	var inspected []*inspection
 	for _, founder := range options.Founders {
-		i, err := c.checkCell(ctx, founder)
+		i, err := c.checkCell(ctx, founder, toJoin)
 		if err != nil {
 			return result, err
 		}
@@ -189,6 +189,11 @@ func (c *connection) found(ctx context.Context, options InitOptions, result Init
 		return result, passOn("write the first layout of the ring", err)
 	}
 	result.Ring, result.Founded = ring, true
+	for _, founder := range options.Founders {
+		if err := c.joined(ctx, founder.Name); err != nil {
+			return result, err
+		}
+	}
 	return result, nil
 }
 

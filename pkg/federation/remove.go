@@ -3,6 +3,7 @@ package federation
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,6 +46,10 @@ type RemoveOptions struct {
 	// remaining objects are to be left where they are. A cell of the ring is refused all the same.
 	// The fence is taken off where that can be done.
 	Force bool
+	// FailedOver is for a cell that was failed over, which is refused otherwise: to take its name off the Ring is the caller's
+	// to do, as package failover does. Nobody looks into the cell, and its fence and its freeze stay. One that is gone already
+	// is no error.
+	FailedOver bool
 }
 
 // RemoveReport is what [RemoveCell] found and did.
@@ -72,6 +77,9 @@ func RemoveCell(ctx context.Context, rcp *rest.Config, name string, options Remo
 	if err := checkOutside(ring, name); err != nil {
 		return RemoveReport{}, err
 	}
+	if slices.Contains(ring.Status.Unavailable, name) && !options.FailedOver {
+		return RemoveReport{}, FailedOver(name)
+	}
 	cell, err := c.cell.Cells().Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return c.finishRemoval(ctx, ring, name, options)
@@ -80,7 +88,7 @@ func RemoveCell(ctx context.Context, rcp *rest.Config, name string, options Remo
 		return RemoveReport{}, passOn("read cell "+name, err)
 	}
 	var report RemoveReport
-	if !options.Force {
+	if !options.Force && !options.FailedOver {
 		if report.Remains, err = c.remains(ctx, cell, ring); err != nil {
 			return report, exit.Refusedf("cannot look into cell %s, so it may hold workloads: %w", name, err).
 				WithHint("kubectl cell remove %s --force   # if that control plane is lost for good", name)
@@ -93,13 +101,21 @@ func RemoveCell(ctx context.Context, rcp *rest.Config, name string, options Remo
 	if options.DryRun {
 		return report, nil
 	}
-	if err := c.takeOffFence(ctx, cell); err != nil {
-		if !options.Force {
-			return report, err
+	if !options.FailedOver {
+		if err := c.takeOffFence(ctx, cell); err != nil {
+			if !options.Force {
+				return report, err
+			}
+			report.FenceLeft = err.Error()
 		}
-		report.FenceLeft = err.Error()
 	}
 	return report, c.deleteCell(ctx, cell)
+}
+
+// FailedOver is the refusal to remove a cell that was failed over without a word for it.
+func FailedOver(name string) error {
+	return exit.Refusedf("cell %s was failed over", name).
+		WithHint("kubectl cell failback %s   # once it answers again; one that is lost for good: kubectl cell remove %s --force", name, name)
 }
 
 // deleteCell deletes the Cell as it was looked at, then its Secret. The ring may have been changed in
@@ -129,16 +145,22 @@ func (c *connection) deleteCell(ctx context.Context, cell *v1alpha1.Cell) error 
 // now, or because there never was one.
 func (c *connection) finishRemoval(ctx context.Context, ring *v1alpha1.Ring, name string, options RemoveOptions) (RemoveReport, error) {
 	secrets := c.kube.CoreV1().Secrets(v1alpha1.Namespace)
+	gone := func() error {
+		if options.FailedOver {
+			return nil
+		}
+		return c.requireCell(ctx, ring, name)
+	}
 	if options.DryRun {
 		_, err := secrets.Get(ctx, secretName(name), metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
-			err = c.requireCell(ctx, ring, name)
+			err = gone()
 		}
 		return RemoveReport{}, err
 	}
 	err := secrets.Delete(ctx, secretName(name), metav1.DeleteOptions{})
 	if apierrors.IsNotFound(err) {
-		return RemoveReport{}, c.requireCell(ctx, ring, name)
+		return RemoveReport{}, gone()
 	}
 	if err != nil {
 		return RemoveReport{}, passOn("delete the credentials of cell "+name, err)
@@ -188,11 +210,16 @@ func refuseRemains(ring *v1alpha1.Ring, name string, r Remains) error {
 
 // remains counts what the cell holds, whatever the map says of it: the cell is in no ring.
 func (c *connection) remains(ctx context.Context, cell *v1alpha1.Cell, ring *v1alpha1.Ring) (Remains, error) {
-	var r Remains
 	config, err := c.cellConfig(ctx, cell)
 	if err != nil {
-		return r, err
+		return Remains{}, err
 	}
+	return c.remainsIn(ctx, config, ring)
+}
+
+// remainsIn is remains of a control plane.
+func (c *connection) remainsIn(ctx context.Context, config *rest.Config, ring *v1alpha1.Ring) (Remains, error) {
+	var r Remains
 	snap, err := routing.FromRing(ring)
 	if err != nil {
 		return r, err

@@ -66,7 +66,7 @@ func Drain(ctx context.Context, rcp *rest.Config, name string, options Options) 
 	if err != nil {
 		return RingChange{}, err
 	}
-	return c.changeRing(ctx, options, func(ring *v1alpha1.Ring) (bool, error) {
+	change, err := c.changeRing(ctx, options, func(ring *v1alpha1.Ring) (bool, error) {
 		i := memberIndex(ring.Spec.Members, name)
 		if i < 0 {
 			return false, c.requireCell(ctx, ring, name)
@@ -78,6 +78,10 @@ func Drain(ctx context.Context, rcp *rest.Config, name string, options Options) 
 		ring.Spec.Members = slices.Delete(ring.Spec.Members, i, i+1)
 		return true, nil
 	})
+	if err != nil || options.DryRun {
+		return change, err
+	}
+	return change, c.joined(ctx, name) // an addition that was cut off at its very end is not to bring it back
 }
 
 // Undrain takes a cell back into the wanted ring, with the weight that it has in the current ring,
@@ -88,11 +92,37 @@ func Undrain(ctx context.Context, rcp *rest.Config, name string, options Options
 		return RingChange{}, err
 	}
 	return c.changeRing(ctx, options, func(ring *v1alpha1.Ring) (bool, error) {
-		if err := c.requireCell(ctx, ring, name); err != nil {
+		if err := c.usable(ctx, ring, name); err != nil {
 			return false, err
 		}
 		return join(ring, name, ReturnWeight(ring, name)), nil
 	})
+}
+
+// Return takes a cell that was failed over and is available again back into the wanted ring, with a weight. One that is wanted
+// already keeps the weight that it is wanted with.
+func Return(ctx context.Context, rcp *rest.Config, name string, weight int32) (RingChange, error) {
+	if err := CheckWeight(weight); err != nil {
+		return RingChange{}, err
+	}
+	c, err := connect(rcp)
+	if err != nil {
+		return RingChange{}, err
+	}
+	return c.changeRing(ctx, Options{}, func(ring *v1alpha1.Ring) (bool, error) {
+		if err := c.usable(ctx, ring, name); err != nil {
+			return false, err
+		}
+		return join(ring, name, weight), nil
+	})
+}
+
+// usable refuses a cell that there is not, or that may not join.
+func (c *connection) usable(ctx context.Context, ring *v1alpha1.Ring, name string) error {
+	if err := c.requireCell(ctx, ring, name); err != nil {
+		return err
+	}
+	return mayJoin(ring, name)
 }
 
 // ReturnWeight is the weight with which [Undrain] takes a cell back.
@@ -125,8 +155,8 @@ func SetWeight(ctx context.Context, rcp *rest.Config, name string, weight int32,
 	}
 	return c.changeRing(ctx, options, func(ring *v1alpha1.Ring) (bool, error) {
 		i := memberIndex(ring.Spec.Members, name)
-		if i < 0 {
-			if err := c.requireCell(ctx, ring, name); err != nil {
+		if i < 0 || slices.Contains(ring.Status.Unavailable, name) {
+			if err := c.usable(ctx, ring, name); err != nil {
 				return false, err
 			}
 			return false, exit.Refusedf("%s is not in the wanted ring and so has no weight", name).

@@ -11,6 +11,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
 func TestDrainAndUndrain(t *testing.T) {
@@ -132,6 +133,6 @@ func TestTooManyPoints(t *testing.T) {
 	}
 	_, err := federation.Undrain(t.Context(), b.rcp, "cell-3", federation.Options{})
 	wantError(t, err, exit.Usage, "may be 4000000 points at the most")
-	_, err = b.add(t, "cell-3", 2)
+	_, err = federation.AddCell(t.Context(), b.rcp, federation.NewCell{Name: "cell-3", Kubeconfig: sandboxtest.Kubeconfig(t, b.cells[2]), Weight: 100}, federation.Options{})
 	wantError(t, err, exit.Usage, "may be 4000000 points at the most")
 }

@@ -14,7 +14,7 @@ import (
 const maxSlot = 999
 
 // ensureSlot gives a cell its slot in the Ring's status, before any object can be written to it through
-// a router. The same control plane under the same name keeps the slot that it has.
+// a router. The same control plane under the same name keeps the slot that it has, unless it was given up.
 func (c *connection) ensureSlot(ctx context.Context, cell, controlPlane string) error {
 	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
 		ring, err := c.ring(ctx)
@@ -36,14 +36,10 @@ func (c *connection) ensureSlot(ctx context.Context, cell, controlPlane string) 
 // higher counts, so a control plane that comes back under a name which another had needs a new one.
 func nextSlot(slots []v1alpha1.RingSlot, cell, controlPlane string) (int32, error) {
 	var highest int32
-	var last *v1alpha1.RingSlot
 	for i := range slots {
 		highest = max(highest, slots[i].Slot)
-		if slots[i].Cell == cell && (last == nil || slots[i].Slot > last.Slot) {
-			last = &slots[i]
-		}
 	}
-	if last != nil && last.ControlPlane == controlPlane {
+	if holds(lastSlot(slots, cell), controlPlane) {
 		return 0, nil
 	}
 	if highest >= maxSlot {
@@ -51,4 +47,20 @@ func nextSlot(slots []v1alpha1.RingSlot, cell, controlPlane string) (int32, erro
 			WithHint("kubectl cell get cells   # give a new cell the name and the control plane of one that left")
 	}
 	return highest + 1, nil
+}
+
+// lastSlot is the one that counts of those of a name, nil where it has none.
+func lastSlot(slots []v1alpha1.RingSlot, cell string) *v1alpha1.RingSlot {
+	var last *v1alpha1.RingSlot
+	for i := range slots {
+		if slots[i].Cell == cell && (last == nil || slots[i].Slot > last.Slot) {
+			last = &slots[i]
+		}
+	}
+	return last
+}
+
+// holds says whether a slot, which may be nil, is a control plane's, and stays so.
+func holds(slot *v1alpha1.RingSlot, controlPlane string) bool {
+	return slot != nil && slot.ControlPlane == controlPlane && !slot.GivenUp
 }

@@ -11,16 +11,18 @@ func TestNextSlot(t *testing.T) {
 		{Slot: 1, Cell: "cell-1", ControlPlane: "a"},
 		{Slot: 2, Cell: "cell-2", ControlPlane: "b"},
 		{Slot: 4, Cell: "cell-1", ControlPlane: "c"},
+		{Slot: 5, Cell: "cell-5", ControlPlane: "e", GivenUp: true},
 	}
 	for _, tc := range []struct {
 		name, cell, controlPlane string
 		want                     int32
 	}{
-		{"a new cell", "cell-3", "d", 5},
+		{"a new cell", "cell-3", "d", 6},
 		{"the same control plane keeps its slot", "cell-2", "b", 0},
 		{"the newest of a name counts", "cell-1", "c", 0},
-		{"an earlier control plane of the name comes back", "cell-1", "a", 5},
-		{"another control plane under an old name", "cell-2", "z", 5},
+		{"an earlier control plane of the name comes back", "cell-1", "a", 6},
+		{"another control plane under an old name", "cell-2", "z", 6},
+		{"one that was given up comes back", "cell-5", "e", 6},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got, err := nextSlot(slots, tc.cell, tc.controlPlane)

@@ -131,6 +131,11 @@ func fold(text string, width int) []string {
 	return lines
 }
 
+// Fold breaks a text at spaces into lines of at most so many columns. An indent, which comes on top, is before all but the first.
+func Fold(text string, columns int, indent string) string {
+	return strings.Join(foldPlain(text, columns), "\n"+indent)
+}
+
 func foldPlain(text string, width int) []string {
 	words := strings.Split(text, " ")
 	lines := words[:1:1]

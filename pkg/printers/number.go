@@ -31,3 +31,7 @@ func Percent(share float64) string { return fmt.Sprintf("%.1f%%", share*100) }
 // Age writes how long ago something was, as kubectl does: 41s, 5m2s, 3d. What is in the future, because clocks disagree, is
 // no older than 0s.
 func Age(d time.Duration) string { return duration.HumanDuration(max(d, 0)) }
+
+// Took writes how long something took, to the second. Its end may have been noted by another clock than its beginning, or by
+// one that was put back meanwhile: it took no less than 0s.
+func Took(begin, end time.Time) string { return max(end.Sub(begin), 0).Round(time.Second).String() }

@@ -34,3 +34,12 @@ func TestAge(t *testing.T) {
 		}
 	}
 }
+
+func TestTook(t *testing.T) {
+	began := time.Date(2026, 3, 7, 11, 0, 0, 0, time.UTC)
+	for took, want := range map[time.Duration]string{-time.Hour: "0s", 0: "0s", 1600 * time.Millisecond: "2s", 3 * time.Hour: "3h0m0s"} {
+		if got := Took(began, began.Add(took)); got != want {
+			t.Errorf("what ended %s after it began took %q, want %q", took, got, want)
+		}
+	}
+}

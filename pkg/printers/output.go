@@ -154,8 +154,10 @@ func template(format string) (printers.ResourcePrinter, error) {
 
 // Clip shortens s to 80 characters, to keep an error on one line when a whole template or file was
 // passed in place of a word.
-func Clip(s string) string {
-	const most = 80
+func Clip(s string) string { return ClipTo(s, 80) }
+
+// ClipTo shortens s to so many characters.
+func ClipTo(s string, most int) string {
 	if runes := []rune(s); len(runes) > most {
 		return string(runes[:most]) + "…"
 	}

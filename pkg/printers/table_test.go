@@ -132,3 +132,25 @@ func TestNoWordIsCutAtAnyWidth(t *testing.T) {
 		}
 	}
 }
+
+func TestFold(t *testing.T) {
+	const text = "a héron waits incomparably long"
+	for columns, want := range map[int]string{
+		80: text,
+		13: "a héron waits\n  incomparably\n  long",
+		12: "a héron\n  waits\n  incomparably\n  long",
+		5:  "a\n  héron\n  waits\n  incomparably\n  long", // no word is cut
+	} {
+		if got := Fold(text, columns, "  "); got != want {
+			t.Errorf("in %d columns %q, want %q", columns, got, want)
+		}
+	}
+}
+
+func TestClipTo(t *testing.T) {
+	for most, want := range map[int]string{5: "héron", 4: "héro…"} {
+		if got := ClipTo("héron", most); got != want {
+			t.Errorf("to %d characters: %q, want %q", most, got, want)
+		}
+	}
+}

@@ -59,14 +59,14 @@ func (a *attempt) run(ctx context.Context) (result Result, again bool) {
 		if failed.Outcome == migration.Exists {
 			return a.exists(ctx)
 		}
-		return a.failed(failed), false
+		return a.failed(ctx, failed), false
 	}
 	if a.instead {
 		if retired, err := a.retire(ctx); err != nil {
 			return a.result.with(Unavailable, err.Error(), err), false
 		} else if !retired {
 			if err := made.Remove(ctx); err != nil {
-				return a.failed(migration.Failed(err)), false
+				return a.failed(ctx, migration.Failed(err)), false
 			}
 			return a.result, true
 		}
@@ -78,7 +78,7 @@ func (a *attempt) run(ctx context.Context) (result Result, again bool) {
 	case apierrors.IsNotFound(err):
 		// Somebody has promoted it, and dropped it. What was made here is an object that was deleted since.
 		if err := made.Remove(ctx); err != nil {
-			return a.failed(migration.Failed(err)), false
+			return a.failed(ctx, migration.Failed(err)), false
 		}
 		return a.result, true
 	case err != nil:
@@ -97,11 +97,11 @@ func (a *attempt) run(ctx context.Context) (result Result, again bool) {
 func (a *attempt) reveal(ctx context.Context, made *migration.Copy) (result Result, again bool) {
 	a.result.UID = made.UID()
 	if err := made.Reveal(ctx); err != nil {
-		return a.failed(migration.Failed(err)), false
+		return a.failed(ctx, migration.Failed(err)), false
 	}
 	if a.meta.DeletionTimestamp != nil && !made.Deleting() {
 		if err := made.Delete(ctx); err != nil {
-			return a.failed(migration.Failed(err)), false
+			return a.failed(ctx, migration.Failed(err)), false
 		}
 		a.report(Deleted, a.cell, a.result.Object)
 	}
@@ -117,8 +117,11 @@ func (a *attempt) finish(ctx context.Context) (result Result, again bool) {
 	found, err := a.mover(a.cell).Staged(ctx, a.cell.Name, a.original)
 	switch {
 	case err != nil:
-		return a.failed(migration.Failed(err)), false
+		return a.failed(ctx, migration.Failed(err)), false
 	case found == nil || found.UID() != a.envelope.Promoted:
+		if err := a.started(ctx); err != nil {
+			return a.result.with(Unavailable, err.Error(), err), false // it may not know yet what it has
+		}
 		if found != nil {
 			// A copy that a late promoter has left. Should it stay, a create removes it.
 			_ = found.Remove(ctx)
@@ -158,7 +161,7 @@ func (a *attempt) exists(ctx context.Context) (result Result, again bool) {
 	found, err := a.mover(a.cell).Staged(ctx, a.cell.Name, a.original)
 	switch {
 	case err != nil:
-		return a.failed(migration.Failed(err)), false
+		return a.failed(ctx, migration.Failed(err)), false
 	case found == nil || found.Status() == v1alpha1.Incoming:
 		return a.result, true
 	case number(found.PlacementEpoch()) > number(a.meta.Annotations[v1alpha1.AnnotationPlacementEpoch]):
@@ -166,7 +169,7 @@ func (a *attempt) exists(ctx context.Context) (result Result, again bool) {
 	}
 	if made, err := a.remade(ctx, found); made || err != nil {
 		if err != nil {
-			return a.failed(migration.Failed(err)), false
+			return a.failed(ctx, migration.Failed(err)), false
 		}
 		return a.drop(ctx, "a controller has made the object again, for its owner")
 	}
@@ -182,6 +185,30 @@ func number(text string) int64 {
 	return n
 }
 
-func (a *attempt) failed(f migration.Result) Result {
-	return a.result.with(Outcome(f.Outcome), f.Message, f.Err)
+// failed is what became of a request. A cell's refusal is believed only where it has started completely: what is refused for good
+// is kept, or has its twin take its place.
+func (a *attempt) failed(ctx context.Context, f migration.Result) Result {
+	outcome := Outcome(f.Outcome)
+	if outcome == Refused || outcome == NoKind {
+		if err := a.started(ctx); err != nil {
+			return a.result.with(Unavailable, fmt.Sprintf("%v: %s", err, f.Message), f.Err)
+		}
+	}
+	result := a.result.with(outcome, f.Message, f.Err)
+	result.lacks = outcome == NoKind || outcome == OwnerMissing || outcome == Refused && apierrors.IsNotFound(f.Err)
+	return result
+}
+
+// started says by nil that the cells that were asked have started completely.
+func (a *attempt) started(ctx context.Context) error {
+	cells := []*Cell{a.cell}
+	if other, _, err := a.other(); err == nil && other != nil {
+		cells = append(cells, other)
+	}
+	for _, cell := range cells {
+		if err := cell.started(ctx); err != nil {
+			return fmt.Errorf("cell %s is starting (%w)", cell.Name, err)
+		}
+	}
+	return nil
 }

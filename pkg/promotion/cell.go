@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -26,6 +27,8 @@ type Cell struct {
 	secrets typedcorev1.SecretInterface
 	// meta writes envelopes without their objects being sent back.
 	meta metadata.ResourceInterface
+	// plain asks for what is no resource.
+	plain rest.Interface
 }
 
 // Connect asks the cell what it serves. config is that of the mover.
@@ -52,8 +55,19 @@ func Connect(name string, config *rest.Config) (*Cell, error) {
 	}
 	return &Cell{
 		Cell: inner, secrets: kube.CoreV1().Secrets(v1alpha1.Namespace),
-		meta: meta.Resource(corev1.SchemeGroupVersion.WithResource("secrets")).Namespace(v1alpha1.Namespace),
+		meta:  meta.Resource(corev1.SchemeGroupVersion.WithResource("secrets")).Namespace(v1alpha1.Namespace),
+		plain: kube.Discovery().RESTClient(),
 	}, nil
+}
+
+// started says by nil that the cell's apiserver is ready: one that starts may refuse what it will allow, and not know what it
+// will serve. Where the question itself is refused nothing is known against the cell.
+func (c *Cell) started(ctx context.Context) error {
+	err := c.plain.Get().AbsPath("/readyz").Do(ctx).Error()
+	if apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
 }
 
 // EachFrom visits the envelopes in the cell of another one's objects, a page at a time, in no order. One that changes

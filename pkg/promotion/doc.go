@@ -36,7 +36,8 @@
 //
 // Invariants: an object without a mark of package migration is neither overwritten nor deleted; an envelope is
 // deleted only after what it holds was revealed, where something newer is known, or where the copy of its twin is staged; one
-// whose object cannot be made stays, and its [Result] says why.
+// whose object cannot be made stays, and its [Result] says why. What a cell refuses, or does not serve, counts only where it has
+// started completely.
 //
 // Not promised: that the cell that is promoted from is dead, which is the failover's part, and that nobody deletes
 // incoming copies meanwhile: a rebalance stands still. Nor that an envelope can take the place of its twin where the owner of

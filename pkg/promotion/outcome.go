@@ -30,6 +30,8 @@ const (
 
 	// Cycle: the owner references form a circle.
 	Cycle = Outcome(migration.Cycle)
+	// Refused: the cell refuses the object, for a quota, admission, validation or want of its namespace.
+	Refused = Outcome(migration.Refused)
 	// OwnerMissing: an owner is neither in the cell nor can it be promoted.
 	OwnerMissing = Outcome(migration.OwnerMissing)
 	// NoKind: the cell did not serve the object's version when it was connected.
@@ -53,6 +55,8 @@ type Result struct {
 	Message string
 	// Err is the cause where there is one.
 	Err error
+	// lacks says that the cell has no such namespace or kind, or none of an owner.
+	lacks bool
 	// twin is the other cell of a key that moves, "" where it does not, or where the envelope there was tried before.
 	twin string
 }
@@ -64,6 +68,15 @@ func (r Result) Done() bool {
 
 // Retryable says whether the same call may succeed later although nobody does anything.
 func (r Result) Retryable() bool { return r.Outcome == Unavailable }
+
+// Doubtful says whether the same call may have another outcome once the cell was connected anew: one that had just started, or
+// was away, knows more by then. Not for long, but where it [Result.Lacks] something.
+func (r Result) Doubtful() bool {
+	return r.Outcome == Refused || r.Outcome == NoKind || r.Outcome == OwnerMissing
+}
+
+// Lacks says whether the cell has no such namespace, definition or owner, which may be copied to it yet.
+func (r Result) Lacks() bool { return r.lacks }
 
 // unfit says whether the envelope can never be promoted as things are, while nothing else holds the object in its cell.
 func (r Result) unfit() bool { return !r.Done() && !r.Retryable() && r.Outcome != Conflict }

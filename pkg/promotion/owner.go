@@ -32,6 +32,7 @@ func (a *attempt) owners(ctx context.Context) (result Result, failed bool) {
 		case of.Retryable(), of.Outcome == Cycle:
 			return a.result.with(of.Outcome, fmt.Sprintf("its owner %s", of), of.Err), true
 		default:
+			a.result.lacks = of.lacks
 			return a.result.with(OwnerMissing, fmt.Sprintf("its owner %s", of), of.Err), true
 		}
 	}

@@ -115,6 +115,7 @@ func (p *Promoter) begin(c *Cell, secret *corev1.Secret, waiting []string) (*att
 	}
 	resource, ok := c.Served(header.Group, header.Version, header.Kind)
 	if !ok {
+		result.lacks = true
 		return nil, result.with(NoKind, fmt.Sprintf("cell %s does not serve %s", c.Name, header.GroupVersionResource()), nil)
 	}
 	a := &attempt{

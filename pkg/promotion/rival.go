@@ -43,7 +43,7 @@ func (a *attempt) rival(ctx context.Context) (result Result, again, decided bool
 	object := migration.Object{Resource: a.original.Resource, Namespace: a.envelope.Namespace, Name: a.envelope.Name}
 	found, err := other.Look(ctx, object)
 	if err != nil {
-		return a.failed(migration.Failed(err)), false, true
+		return a.failed(ctx, migration.Failed(err)), false, true
 	}
 	if found != nil && countsThere(found) {
 		result, again = a.drop(ctx, "the object is in cell "+other.Name)

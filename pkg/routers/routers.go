@@ -141,14 +141,17 @@ func (c *Crowd) next() <-chan struct{} {
 }
 
 // Await returns when every registered router, but those to ignore, acknowledges the epoch and the window, which the
-// Ring has already. What was seen of the Leases decides when to ask; a list that is made then decides: a router that
-// it does not have registers later, and reads the Ring after that.
-func (c *Crowd) Await(ctx context.Context, epoch, window int64, ignore ...string) error {
+// Ring has already. Whether one is ignored is asked again and again while it is waited for. What was seen of the Leases
+// decides when to ask; a list that is made then decides: a router that it does not have registers later, and reads the
+// Ring after that.
+func (c *Crowd) Await(ctx context.Context, epoch, window int64, ignore ...func(Router) bool) error {
 	tick := time.NewTicker(reportEvery)
 	defer tick.Stop()
 	told := false
 	blocking := func(routers []Router) []Router {
-		return slices.DeleteFunc(Blocking(routers, epoch, window), func(r Router) bool { return slices.Contains(ignore, r.Name) })
+		return slices.DeleteFunc(Blocking(routers, epoch, window), func(r Router) bool {
+			return slices.ContainsFunc(ignore, func(ignored func(Router) bool) bool { return ignored(r) })
+		})
 	}
 	for {
 		changed := c.next()

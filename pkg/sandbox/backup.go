@@ -7,6 +7,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/daemon"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/home"
 )
 
 // backupUser is who the backup daemon is at the RCP. Its rights come from federation.GroupBackup.
@@ -15,7 +16,7 @@ const backupUser = "kubecell:backup"
 // startBackup starts the backup daemon where it does not run. The RCP must be up.
 func (b *box) startBackup(ctx context.Context) (daemon.Result, error) {
 	if err := os.MkdirAll(b.dir(backupName), 0o700); err != nil {
-		return daemon.Result{}, unusable(b.m.StateDir, err)
+		return daemon.Result{}, home.Unusable(b.m.StateDir, err, "")
 	}
 	if err := b.writeRCPKubeconfig(backupName, backupUser, federation.GroupBackup); err != nil {
 		return daemon.Result{}, err

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/home"
 )
 
 const (
@@ -13,22 +14,7 @@ const (
 	ControlPlaneBinary = "cell-controlplane"
 	// ControlPlaneEnv names the variable that holds the path of that program.
 	ControlPlaneEnv = "KUBECELL_CONTROLPLANE"
-	// CellEnv names the variable that holds the path of kubectl-cell, where that is not the running
-	// program: in tests, and for a program that is built from these packages.
-	CellEnv = "KUBECELL_BINARY"
 )
-
-// FindCell returns the path of kubectl-cell, which the router is started from.
-func FindCell(getenv func(string) string) (string, error) {
-	if path := getenv(CellEnv); path != "" {
-		return filepath.Abs(path)
-	}
-	path, err := os.Executable()
-	if err != nil {
-		return "", fmt.Errorf("find own program: %w", err)
-	}
-	return path, nil
-}
 
 // findControlPlane returns the path of cell-controlplane: what the environment names, else the one
 // next to executable, else the one in the user's cache. The error names where it was looked for.
@@ -48,7 +34,7 @@ func findControlPlane(getenv func(string) string, executable string) (string, er
 	if real, err := filepath.EvalSymlinks(executable); err == nil {
 		places = append(places, filepath.Join(filepath.Dir(real), ControlPlaneBinary))
 	}
-	if cache := cacheDir(getenv); cache != "" {
+	if cache := home.Cache(getenv); cache != "" {
 		places = append(places, filepath.Join(cache, ControlPlaneBinary))
 	}
 	for _, place := range places {

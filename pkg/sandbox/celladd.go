@@ -89,7 +89,7 @@ func (r *run) addCell(ctx context.Context, name string, fresh bool) (bool, error
 	if err != nil {
 		return changed, err
 	}
-	e, err := r.planeEntry(name)
+	e, err := r.admin(name)
 	if err != nil {
 		return changed, err
 	}
@@ -107,6 +107,11 @@ func (r *run) joinCell(ctx context.Context, rcp *rest.Config, name string) (bool
 		added, err := federation.AddCell(ctx, rcp, cell, federation.Options{})
 		if err != nil {
 			return Failed, "", err
+		}
+		if added.Drained {
+			if added.Change, err = federation.Undrain(ctx, rcp, name, federation.Options{}); err != nil {
+				return Failed, "", err
+			}
 		}
 		changed = added.Change.Changed
 		r.cell(name).Joined = true
@@ -141,16 +146,10 @@ func (r *run) undoCell(ctx context.Context, name string, cause error) error {
 
 // running opens a sandbox whose RCP runs.
 func (m *Manager) running(name string) (*box, error) {
-	b, err := m.open(name)
+	b, err := m.openExisting(name, exit.Errorf(exit.Failure, "there is no sandbox %s", name).
+		WithHint("kubectl cell sandbox up --name %s", name))
 	if err != nil {
 		return nil, err
-	}
-	if b == nil || b.Name == "" {
-		if b != nil {
-			err = b.close()
-		}
-		return nil, errors.Join(exit.Errorf(exit.Failure, "there is no sandbox %s", name).
-			WithHint("kubectl cell sandbox up --name %s", name), err)
 	}
 	_, up, err := b.controlPlane(rcpName).Holder()
 	if err == nil && (!up || !b.Complete) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/client"
+	"github.com/kubecell/kubectl-cell/pkg/daemon"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
 )
 
@@ -59,14 +60,14 @@ func (b *box) forgetCell(ctx context.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("read ring: %w", err)
 	}
-	weight := weightIn(&ring.Spec.RingLayout, name)
+	weight := federation.Weight(&ring.Spec.RingLayout, name)
 	if weight == 0 {
 		_, err := cells.Cells().Get(ctx, name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return nil // by a removal that was cut off before it could be recorded
 		}
 	}
-	drained := weight > 0 && weightIn(ring.Status.Current, name) == 0 && weightIn(ring.Status.Target, name) == 0
+	drained := weight > 0 && federation.Weight(ring.Status.Current, name) == 0 && federation.Weight(ring.Status.Target, name) == 0
 	if drained {
 		if _, err := federation.Drain(ctx, rcp, name, federation.Options{}); err != nil {
 			return err
@@ -83,19 +84,6 @@ func (b *box) forgetCell(ctx context.Context, name string) error {
 	return err
 }
 
-// weightIn is 0 for a cell that is not a member.
-func weightIn(layout *v1alpha1.RingLayout, name string) int32 {
-	if layout == nil {
-		return 0
-	}
-	for _, member := range layout.Members {
-		if member.Cell == name {
-			return member.Weight
-		}
-	}
-	return 0
-}
-
 // dropCellFiles ends the control plane of a cell and removes its context, its data and, last, what
 // the record says of it.
 func (b *box) dropCellFiles(ctx context.Context, name string) error {
@@ -105,7 +93,7 @@ func (b *box) dropCellFiles(ctx context.Context, name string) error {
 	if err := b.removeContexts([]string{b.context(name)}); err != nil {
 		return err
 	}
-	for _, path := range []string{b.dir(name), b.logPath(name), b.logPath(name) + ".1"} {
+	for _, path := range []string{b.dir(name), b.logPath(name), b.logPath(name) + daemon.PreviousLog} {
 		if err := os.RemoveAll(path); err != nil {
 			return fmt.Errorf("remove data of %s: %w", name, err)
 		}

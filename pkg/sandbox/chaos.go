@@ -61,16 +61,10 @@ func (m *Manager) Chaos(ctx context.Context, sandbox, cell string, fault Fault) 
 
 // breakable opens a sandbox that has the cell. Whatever else is meant is refused: this is no tool for others' cells.
 func (m *Manager) breakable(sandbox, cell string) (*box, error) {
-	b, err := m.open(sandbox)
+	b, err := m.openExisting(sandbox, exit.Refusedf("%s is not a sandbox of this machine; nothing else is ever broken", sandbox).
+		WithHint("kubectl cell sandbox ls"))
 	if err != nil {
 		return nil, err
-	}
-	if b == nil || b.Name == "" {
-		if b != nil {
-			err = b.close()
-		}
-		return nil, errors.Join(exit.Refusedf("%s is not a sandbox of this machine; nothing else is ever broken", sandbox).
-			WithHint("kubectl cell sandbox ls"), err)
 	}
 	if b.cell(cell) == nil {
 		return nil, errors.Join(exit.Refusedf("sandbox %s has no cell %s: it has %s", sandbox, cell, strings.Join(b.planes()[1:], ", ")).
@@ -101,7 +95,7 @@ func (b *box) pause(cell string) (ChaosReport, error) {
 	if err != nil || !up {
 		return ChaosReport{}, errors.Join(err, notRunning(b.name, cell))
 	}
-	report := ChaosReport{Changed: !paused(holder.PID), Detail: fmt.Sprintf("pid %d is stopped", holder.PID)}
+	report := ChaosReport{Changed: !daemon.Suspended(holder.PID), Detail: fmt.Sprintf("pid %d is stopped", holder.PID)}
 	_, err = daemon.Suspend(b.lockPath(cell))
 	return report, err
 }
@@ -165,7 +159,7 @@ func (b *box) resume(ctx context.Context, cell string) (ChaosReport, error) {
 	if err != nil || !up {
 		return ChaosReport{}, errors.Join(err, notRunning(b.name, cell))
 	}
-	report := ChaosReport{Changed: paused(holder.PID), Detail: fmt.Sprintf("pid %d goes on", holder.PID)}
+	report := ChaosReport{Changed: daemon.Suspended(holder.PID), Detail: fmt.Sprintf("pid %d goes on", holder.PID)}
 	if _, err := daemon.Resume(b.lockPath(cell)); err != nil {
 		return report, err
 	}

@@ -7,7 +7,6 @@ type State string
 
 // States of a step. Done, Already and Failed are final.
 const (
-	Waiting State = "waiting"
 	Running State = "running"
 	Done    State = "done"
 	Already State = "already"

@@ -115,23 +115,6 @@ func TestKubeconfigFiles(t *testing.T) {
 	}
 }
 
-func TestStateDir(t *testing.T) {
-	for _, test := range []struct {
-		env  map[string]string
-		want string
-	}{
-		{map[string]string{HomeEnv: "/own", "XDG_STATE_HOME": "/state"}, "/own"},
-		{map[string]string{"XDG_STATE_HOME": "/state", "HOME": "/h"}, "/state/kubectl-cell"},
-		{map[string]string{"XDG_STATE_HOME": "relative", "HOME": "/h"}, "/h/.local/state/kubectl-cell"},
-		{nil, ""},
-	} {
-		got, err := StateDir(func(name string) string { return test.env[name] })
-		if got != test.want || (err != nil) != (test.want == "") {
-			t.Errorf("%v: %q, %v; want %q", test.env, got, err, test.want)
-		}
-	}
-}
-
 // A record that this program cannot read is never taken for an absent one.
 func TestDamagedRecord(t *testing.T) {
 	for _, content := range []string{"", "{", `{"version":99,"name":"x"}`} {

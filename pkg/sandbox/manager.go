@@ -15,6 +15,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/daemon"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/home"
 )
 
 // DefaultName is the name of the sandbox where none is given.
@@ -31,7 +32,7 @@ const (
 // Manager changes and looks at the sandboxes below one state directory. It keeps nothing in memory:
 // any number of Managers, in any number of processes, may work on the same directory.
 type Manager struct {
-	// StateDir is where sandboxes live; see [StateDir].
+	// StateDir is where sandboxes live; see [home.State].
 	StateDir string
 	// Executable is kubectl-cell, which is the daemons too.
 	Executable string
@@ -77,6 +78,20 @@ func (m *Manager) open(name string) (*box, error) {
 	return m.lockBox(name)
 }
 
+// openExisting is open where the sandbox must have been begun: missing is the error of one that was not.
+func (m *Manager) openExisting(name string, missing error) (*box, error) {
+	b, err := m.open(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case b == nil:
+		return nil, missing
+	case b.Name == "":
+		return nil, errors.Join(missing, b.close())
+	}
+	return b, nil
+}
+
 // create is open for a sandbox that need not exist yet.
 func (m *Manager) create(name string) (*box, error) {
 	if err := checkName("sandbox", name); err != nil {
@@ -85,7 +100,7 @@ func (m *Manager) create(name string) (*box, error) {
 	// A concurrent down may remove the directory before the lock in it is taken.
 	for attempt := 0; ; attempt++ {
 		if err := os.MkdirAll(m.dir(name), 0o700); err != nil {
-			return nil, unusable(m.StateDir, err)
+			return nil, home.Unusable(m.StateDir, err, "")
 		}
 		b, err := m.lockBox(name)
 		if errors.Is(err, fs.ErrNotExist) && attempt < 10 {
@@ -105,14 +120,14 @@ func (m *Manager) lockBox(name string) (*box, error) {
 		return nil, err
 	}
 	if err != nil {
-		return nil, unusable(m.StateDir, err)
+		return nil, home.Unusable(m.StateDir, err, "")
 	}
 	b := &box{m: m, name: name, lock: lock}
 	if b.record, err = readRecord(m.dir(name)); err != nil {
 		return nil, errors.Join(err, lock.Release())
 	}
 	if err := lock.Record(daemon.Holder{PID: os.Getpid(), StartTime: m.Clock.Now()}); err != nil {
-		return nil, errors.Join(unusable(m.StateDir, err), b.close())
+		return nil, errors.Join(home.Unusable(m.StateDir, err, ""), b.close())
 	}
 	return b, nil
 }
@@ -165,11 +180,6 @@ func checkName(what, name string) error {
 			WithHint("choose a name such as %s", map[string]string{"sandbox": "demo", "cell": "cell-4"}[what])
 	}
 	return nil
-}
-
-func unusable(dir string, err error) error {
-	return exit.Errorf(exit.Failure, "state directory %s cannot be used: %w", dir, err).
-		WithHint("choose a directory that you own: export %s=$HOME/kubectl-cell", HomeEnv)
 }
 
 // since is how long ago t was, to a tenth of a second.

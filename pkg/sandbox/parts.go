@@ -27,9 +27,29 @@ func (b *box) logPath(part string) string { return b.dir(logsName, part+".log") 
 // lockPath is the lock that the process of a part holds while it runs.
 func (b *box) lockPath(part string) string { return b.dir(part, "lock") }
 
-func (b *box) planeAddress(part string) string {
+func (b *box) address(part string) string {
 	return "https://" + net.JoinHostPort(Loopback, strconv.Itoa(b.Ports[part]))
 }
+
+// login is how a user of a group gets to a part. The router lets in whom the RCP lets in.
+func (b *box) login(part, user, group string) (entry, error) {
+	plane := part
+	if part == routerName {
+		plane = rcpName
+	}
+	ca, err := b.controlPlane(plane).authority()
+	if err != nil {
+		return entry{}, err
+	}
+	issued, err := ca.client(user, group, b.m.Clock.Now())
+	if err != nil {
+		return entry{}, err
+	}
+	return entry{server: b.address(part), ca: ca.certPEM, credentials: issued}, nil
+}
+
+// admin is how the user of the sandbox gets to a part.
+func (b *box) admin(part string) (entry, error) { return b.login(part, adminUser, mastersGroup) }
 
 // context is the name of a part's context; that of the router is the sandbox's own name.
 func (b *box) context(part string) string {
@@ -61,18 +81,14 @@ func (b *box) founder(name string) (federation.NewCell, error) {
 // address and kept, so that telling the federation twice tells it the same.
 func (b *box) federationKubeconfig(name string) ([]byte, error) {
 	path := b.dir(name, "federation.kubeconfig")
-	if had, err := clientcmd.LoadFromFile(path); err == nil && had.Clusters[name] != nil && had.Clusters[name].Server == b.planeAddress(name) {
+	if had, err := clientcmd.LoadFromFile(path); err == nil && had.Clusters[name] != nil && had.Clusters[name].Server == b.address(name) {
 		return clientcmd.Write(*had)
 	}
-	ca, err := b.controlPlane(name).authority()
+	at, err := b.login(name, federationUser, mastersGroup)
 	if err != nil {
 		return nil, err
 	}
-	user, err := ca.client(federationUser, mastersGroup, b.m.Clock.Now())
-	if err != nil {
-		return nil, err
-	}
-	kubeconfig, err := entry{server: b.planeAddress(name), ca: ca.certPEM, credentials: user}.encode(name)
+	kubeconfig, err := at.encode(name)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 
@@ -19,23 +20,15 @@ const (
 
 // drawPort returns a free port that none of taken is.
 func drawPort(taken map[string]int) (int, error) {
+	inUse := slices.Collect(maps.Values(taken))
 	for range portAttempts {
 		port := firstPort + rand.IntN(lastPort-firstPort+1)
-		inUse := slices.ContainsFunc(values(taken), func(p int) bool { return p == port })
-		if !inUse && portFree(port) {
+		if !slices.Contains(inUse, port) && portFree(port) {
 			return port, nil
 		}
 	}
 	return 0, exit.Errorf(exit.Failure, "no free port found from %d to %d on %s", firstPort, lastPort, Loopback).
 		WithHint("kubectl cell sandbox down --all ; ss -tlnp")
-}
-
-func values(m map[string]int) []int {
-	out := make([]int, 0, len(m))
-	for _, v := range m {
-		out = append(out, v)
-	}
-	return out
 }
 
 // ensurePort gives the part that does not run a port: the one that it has had, if that is free. The

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kubecell/kubectl-cell/pkg/atomicfile"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 )
 
@@ -77,19 +78,7 @@ func (b *box) save() error {
 
 // writeFile replaces a file, which only its owner may read, as a whole.
 func writeFile(path string, data []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	defer func() { _ = os.Remove(tmp.Name()) }() // fails once it has been renamed
-	_, err = tmp.Write(data)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if err = errors.Join(err, tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
+	if err := atomicfile.WriteBytes(path, 0o600, data); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil

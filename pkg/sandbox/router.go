@@ -15,6 +15,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/daemon"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/home"
 )
 
 const (
@@ -28,14 +29,10 @@ const (
 	mastersGroup = "system:masters"
 )
 
-func (b *box) routerAddress() string {
-	return "https://" + net.JoinHostPort(Loopback, strconv.Itoa(b.Ports[routerName]))
-}
-
 // startRouter starts the router where it does not run. The RCP must be up.
 func (b *box) startRouter(ctx context.Context) (daemon.Result, error) {
 	if err := os.MkdirAll(b.dir(routerName), 0o700); err != nil {
-		return daemon.Result{}, unusable(b.m.StateDir, err)
+		return daemon.Result{}, home.Unusable(b.m.StateDir, err, "")
 	}
 	if err := b.writeRouterFiles(); err != nil {
 		return daemon.Result{}, err
@@ -88,45 +85,15 @@ func (b *box) writeRouterFiles() error {
 
 // writeRCPKubeconfig gives a daemon an identity of its own at the RCP.
 func (b *box) writeRCPKubeconfig(part, user, group string) error {
-	ca, err := b.controlPlane(rcpName).authority()
+	at, err := b.login(rcpName, user, group)
 	if err != nil {
 		return err
 	}
-	issued, err := ca.client(user, group, b.m.Clock.Now())
-	if err != nil {
-		return err
-	}
-	kubeconfig, err := entry{server: b.planeAddress(rcpName), ca: ca.certPEM, credentials: issued}.encode(rcpName)
+	kubeconfig, err := at.encode(rcpName)
 	if err != nil {
 		return err
 	}
 	return writeFile(b.dir(part, "rcp.kubeconfig"), kubeconfig)
-}
-
-// routerEntry is the context through the router.
-func (b *box) routerEntry() (entry, error) {
-	ca, err := b.controlPlane(rcpName).authority()
-	if err != nil {
-		return entry{}, err
-	}
-	admin, err := ca.client(adminUser, mastersGroup, b.m.Clock.Now())
-	if err != nil {
-		return entry{}, err
-	}
-	return entry{server: b.routerAddress(), ca: ca.certPEM, credentials: admin}, nil
-}
-
-// planeEntry is the context of the RCP or a cell.
-func (b *box) planeEntry(part string) (entry, error) {
-	ca, err := b.controlPlane(part).authority()
-	if err != nil {
-		return entry{}, err
-	}
-	admin, err := ca.client(adminUser, mastersGroup, b.m.Clock.Now())
-	if err != nil {
-		return entry{}, err
-	}
-	return entry{server: b.planeAddress(part), ca: ca.certPEM, credentials: admin}, nil
 }
 
 // awaitServing returns when all that `kubectl get deployments` asks through the router is answered. The

@@ -194,7 +194,7 @@ func (r *run) serve(ctx context.Context) error {
 			}
 		}
 	}
-	through, err := r.routerEntry()
+	through, err := r.admin(routerName)
 	if err != nil {
 		return err
 	}
@@ -207,7 +207,7 @@ func (r *run) serve(ctx context.Context) error {
 	return r.m.step("kubeconfig", func() (State, string, error) {
 		entries := map[string]entry{r.context(routerName): through}
 		for _, part := range r.planes() {
-			e, err := r.planeEntry(part)
+			e, err := r.admin(part)
 			if err != nil {
 				return Failed, "", err
 			}

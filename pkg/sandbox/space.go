@@ -1,6 +1,9 @@
 package sandbox
 
-import "github.com/kubecell/kubectl-cell/pkg/exit"
+import (
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/home"
+)
 
 // neededSpace is what one control plane writes before its first user does: etcd allocates 64 MB
 // pieces of its log ahead, one in use and one in reserve.
@@ -19,7 +22,7 @@ func (b *box) checkSpace(n int) error {
 	}
 	if need := uint64(n) * neededSpace; free < need {
 		return exit.Errorf(exit.Failure, "disk of %s has %d MiB free, %d control planes need %d MiB", b.dir(), free>>20, n, need>>20).
-			WithHint("free some space, or choose a directory on another disk: export %s=/path", HomeEnv)
+			WithHint("free some space, or choose a directory on another disk: export %s=/path", home.Env)
 	}
 	return nil
 }

@@ -123,11 +123,11 @@ func count(p Part) int {
 func (b *box) part(name string) (Part, error) {
 	p := Part{Name: name, Log: b.logPath(name)}
 	if name != backupName { // which nobody talks to: it has no context, and another port each time
-		p.Address, p.Context = b.planeAddress(name), b.context(name)
+		p.Address, p.Context = b.address(name), b.context(name)
 	}
 	holder, up, err := daemon.Inspect(b.lockPath(name))
 	if up {
-		p.Up, p.PID, p.Paused = true, holder.PID, paused(holder.PID)
+		p.Up, p.PID, p.Paused = true, holder.PID, daemon.Suspended(holder.PID)
 	}
 	if cell := b.cell(name); cell != nil {
 		p.Partitioned = cell.Partitioned

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/home"
 )
 
 const (
@@ -76,11 +77,11 @@ func (o UpOptions) check() error {
 		return err
 	}
 	if o.Cells < 0 || o.Cells > maxCells {
-		return exit.Usagef("--cells is %d; allowed are 1 to %d", o.Cells, maxCells).
+		return exit.Flagf("cells", o.Cells, "be 1 to %d", maxCells).
 			WithHint("kubectl cell sandbox up --cells %d", DefaultCells)
 	}
 	if o.Port < 0 || o.Port > 65535 {
-		return exit.Usagef("--port is %d; allowed are 1 to 65535", o.Port).WithHint("kubectl cell sandbox up")
+		return exit.Flagf("port", o.Port, "be 1 to 65535").WithHint("kubectl cell sandbox up")
 	}
 	return nil
 }
@@ -104,7 +105,7 @@ func (r *run) up(ctx context.Context, o UpOptions) error {
 		return err
 	}
 	if err := os.MkdirAll(r.dir(logsName), 0o700); err != nil {
-		return unusable(r.m.StateDir, err)
+		return home.Unusable(r.m.StateDir, err, "")
 	}
 	if err := r.startPlanes(ctx); err != nil {
 		return err
@@ -246,5 +247,5 @@ func fullDisk(err error) error {
 		return err
 	}
 	return exit.Errorf(exit.Failure, "disk is full: %w", err).
-		WithHint("free some space, or choose a directory on another disk: export %s=/path", HomeEnv)
+		WithHint("free some space, or choose a directory on another disk: export %s=/path", home.Env)
 }

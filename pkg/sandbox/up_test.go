@@ -166,7 +166,7 @@ func TestFailedFirstUpLeavesNothing(t *testing.T) {
 			o.KubeconfigFiles = []string{other}
 		}, "read kubeconfig"},
 		{"name", func(_ *testing.T, _ *bed, o *sandbox.UpOptions) { o.Name = "Not_A_Label" }, "not a DNS label"},
-		{"too many cells", func(_ *testing.T, _ *bed, o *sandbox.UpOptions) { o.Cells = 1000 }, "allowed are 1 to 64"},
+		{"too many cells", func(_ *testing.T, _ *bed, o *sandbox.UpOptions) { o.Cells = 1000 }, "it must be 1 to 64"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			b := newBed(t)

@@ -168,6 +168,7 @@ func (v *verifier) look(ctx context.Context, w *world, suspected suspect) judgem
 		s.key = rule.Key(s.namespace, s.name)
 	}
 	cells := v.alive()
+	w = w.readBy(cells)
 	for _, name := range w.order(s, cells) {
 		r, err := cells[name].look(ctx, s.ref)
 		if err == nil && r != nil {

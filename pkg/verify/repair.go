@@ -130,6 +130,9 @@ func (v *verifier) repair(ctx context.Context, step func(migration.Step)) error 
 // errGone says that a finding is none any more.
 var errGone = errors.New("it is not as it was found any more; run it again")
 
+// errLost says that nobody can tell whether a finding still is one.
+var errLost = errors.New("a cell does not answer any more; run it again")
+
 // mend looks once more, and mends what is still so.
 func (r *repairer) mend(ctx context.Context, f *Finding) error {
 	if f.remedy == finish {
@@ -144,6 +147,9 @@ func (r *repairer) mend(ctx context.Context, f *Finding) error {
 	}
 	now := r.look(ctx, r.world, suspect{ref: f.ref})
 	i := slices.IndexFunc(now.findings, func(n Finding) bool { return n.Class == f.Class && n.Cell == f.Cell && n.remedy == f.remedy })
+	if i < 0 && len(r.alive()) < len(r.world.readable) {
+		return errLost
+	}
 	if i < 0 {
 		return errGone
 	}
@@ -213,7 +219,7 @@ func (r *repairer) seal(ctx context.Context, f *Finding) error {
 		return err
 	}
 	secret, err := r.sealer.Seal(envelope.Source{
-		Resource: f.ref.resource.Resource, Unit: f.unit, Cell: f.counts, BackupCell: f.Cell, Epoch: r.world.snap.Epoch, Written: r.now(),
+		Resource: f.ref.resource.Resource, Unit: f.unit, Cell: f.counts, BackupCell: f.Cell, Epoch: r.world.snap.Epoch, Written: r.time(),
 	}, body)
 	if err != nil {
 		return err

@@ -47,7 +47,7 @@ type Options struct {
 	Progress func(Progress)
 	// WrapCell changes the way to a cell; nil for not.
 	WrapCell func(name string, config *rest.Config)
-	// Now is the clock; time.Now where nil.
+	// Now is the clock where the RCP does not tell the time; time.Now where nil.
 	Now func() time.Time
 }
 
@@ -171,7 +171,7 @@ func (v *verifier) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	compare := v.comparable(w)
+	compare := v.canCompare(w)
 	d := newDigests()
 	if err := v.scan(ctx, w, d, compare); err != nil {
 		return err
@@ -194,9 +194,9 @@ func (v *verifier) run(ctx context.Context) error {
 	return nil
 }
 
-// comparable says whether envelopes can be compared, and warns where they cannot. Where nobody has ever asked for them there
+// canCompare says whether envelopes can be compared, and warns where they cannot. Where nobody has ever asked for them there
 // is nothing to compare.
-func (v *verifier) comparable(w *world) bool {
+func (v *verifier) canCompare(w *world) bool {
 	if len(w.snap.Table.Cells()) < 2 {
 		v.warn("the ring has one cell: nothing can be protected")
 		return false

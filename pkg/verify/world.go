@@ -57,9 +57,20 @@ func (w *world) catchingUp(cell string) bool {
 	return w.backup.working && w.backup.settled[cell] < w.snap.Epoch
 }
 
+// readBy is the same world where some of its cells were lost since: what depends on them is not judged any more, while what was
+// not found in one that is not asked would count as gone.
+func (w *world) readBy(cells map[string]*cell) *world {
+	out := *w
+	out.readable = map[string]bool{}
+	for name := range w.readable {
+		out.readable[name] = cells[name] != nil
+	}
+	return &out
+}
+
 // observe reads all of it. The Ring comes last: what it says of runs is no older.
 func (v *verifier) observe(ctx context.Context) (*world, error) {
-	w := &world{now: v.now()}
+	w := &world{}
 	runs, err := v.client.Rebalances().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("list rebalances: %w", err)
@@ -73,12 +84,22 @@ func (v *verifier) observe(ctx context.Context) (*world, error) {
 	for i := range runs.Items {
 		w.moving = w.moving || !runs.Items[i].Status.Phase.Final()
 	}
+	w.now = v.time()
 	w.grace = rebalance.Graces(w.ring, runs)
 	if w.snap, err = routing.FromRing(w.ring); err != nil {
 		return nil, err
 	}
 	w.readable = v.readable()
 	return w, nil
+}
+
+// time is that of the RCP, where its answers tell it: by a clock of this machine that is ahead the grace of tombstones would
+// have ended, and a repair would remove them.
+func (v *verifier) time() time.Time {
+	if now := v.clock.Now(); !now.RCP.IsZero() {
+		return now.RCP
+	}
+	return v.now()
 }
 
 func (v *verifier) observeBackup(ctx context.Context, b *backupState) error {

@@ -57,10 +57,10 @@ Every command may end with 0, 1, 2 and 130. What else there is, or what is diffe
 		for _, child := range cmd.Commands() {
 			add(child)
 		}
-		codes, _ := cli.ExitCodes(commandName(cmd))
+		codes, _ := cli.ExitCodes(cli.PathOf(cmd))
 		for _, c := range codes {
 			if !common[c] {
-				fmt.Fprintf(&b, "| [%s](cli/%s) | %d | %s |\n", commandName(cmd), pageName(cmd), c.Code, c.When)
+				fmt.Fprintf(&b, "| [%s](cli/%s) | %d | %s |\n", cli.PathOf(cmd), pageName(cmd), c.Code, c.When)
 			}
 		}
 	}

@@ -26,6 +26,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	clocktesting "k8s.io/utils/clock/testing"
 
+	"github.com/kubecell/kubectl-cell/pkg/atomicfile"
 	"github.com/kubecell/kubectl-cell/pkg/cli"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 )
@@ -132,5 +133,5 @@ func write(path string, f file) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(path, f.content, f.mode)
+	return atomicfile.WriteBytes(path, f.mode, f.content)
 }

@@ -49,7 +49,7 @@ func manPage(cmd *cobra.Command) ([]byte, error) {
 		cmd.Long = cmd.Short + "."
 	}
 	cmd.Long += "\n\n# EXIT STATUS\n"
-	codes, _ := cli.ExitCodes(commandName(cmd))
+	codes, _ := cli.ExitCodes(cli.PathOf(cmd))
 	for _, c := range codes {
 		cmd.Long += fmt.Sprintf("\n**%d** %s\n", c.Code, c.When)
 	}

@@ -56,7 +56,7 @@ func page(cmd *cobra.Command) []byte {
 		section(&b, title, strings.TrimRight(flags.FlagUsages(), "\n"))
 	}
 	b.WriteString("\n## Exit codes\n\n")
-	codes, _ := cli.ExitCodes(commandName(cmd))
+	codes, _ := cli.ExitCodes(cli.PathOf(cmd))
 	codeTable(&b, codes)
 	links(&b, cmd)
 	return b.Bytes()
@@ -91,9 +91,4 @@ func links(w io.Writer, cmd *cobra.Command) {
 		}
 	}
 	fmt.Fprint(w, "- [exit codes of all commands](../exit-codes.md)\n")
-}
-
-// commandName is the path of cmd without the program.
-func commandName(cmd *cobra.Command) string {
-	return strings.TrimPrefix(strings.TrimPrefix(cmd.CommandPath(), cmd.Root().CommandPath()), " ")
 }

@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -74,6 +73,7 @@ type deceased struct {
 // TestDrill has a cell die under clients, and judges that what was acknowledged is there but for what was named. Drills
 // follow one another in one federation, so that a cell which came back may die again; one that failed is the last in its.
 func TestDrill(t *testing.T) {
+	wantedExtras(t) // to be told of a mistyped one at once
 	seed := *firstSeed
 	if seed == 0 {
 		seed = uint64(rand.Uint32()) + 1
@@ -115,7 +115,7 @@ func (b *drillBed) rehearse(t *testing.T, seed uint64) *drill {
 	ctx, cancel := context.WithCancel(t.Context())
 	d := &drill{
 		proof: &proof{traffic: b.traffic, moving: map[string]bool{}, ctx: ctx, done: newCoverage()}, in: b,
-		plan: planDrill(seed, *drillKills, strings.Split(*drillExtras, ",")), random: rand.New(rand.NewPCG(seed, 0)),
+		plan: planDrill(seed, *drillKills, wantedExtras(t)), random: rand.New(rand.NewPCG(seed, 0)),
 		sealed: &copies{last: map[copyID]*unstructured.Unstructured{}}, lostExhibits: map[string]bool{},
 	}
 	d.planned = d.plan

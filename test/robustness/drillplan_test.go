@@ -37,9 +37,17 @@ type drillPlan struct {
 // mostUnsaved bounds how many writes the backup daemon misses.
 const mostUnsaved = 24
 
+// What else may happen in a drill: another cell dies after the failover, or units are on their way when the first one dies.
+const (
+	another  = "second"
+	inFlight = "rebalance"
+)
+
+func extras() []string { return []string{another, inFlight} }
+
 // planDrill draws. Seeds that follow one another have all combinations of a zombie and the fates of the daemon. steps is
-// at how many steps a driver dies, 0 for any number; extras are second and rebalance.
-func planDrill(seed uint64, steps int, extras []string) drillPlan {
+// at how many steps a driver dies, 0 for any number; allowed are those of the extras that it may draw.
+func planDrill(seed uint64, steps int, allowed []string) drillPlan {
 	r := rand.New(rand.NewPCG(seed, 1))
 	names := failoverSteps()
 	p := drillPlan{
@@ -53,7 +61,7 @@ func planDrill(seed uint64, steps int, extras []string) drillPlan {
 		p.kills = append(p.kills, names[i])
 	}
 	second, rebalance := r.IntN(3) == 0, r.IntN(3) == 0
-	p.second, p.rebalance = second && slices.Contains(extras, "second"), rebalance && slices.Contains(extras, "rebalance")
+	p.second, p.rebalance = second && slices.Contains(allowed, another), rebalance && slices.Contains(allowed, inFlight)
 	return p
 }
 
@@ -71,13 +79,13 @@ func (p drillPlan) String() string {
 	if p.backup == restarted {
 		daemon += " at " + string(p.restartAt)
 	}
-	var extras []string
+	var also []string
 	if p.second {
-		extras = append(extras, "another cell dies")
+		also = append(also, "another cell dies")
 	}
 	if p.rebalance {
-		extras = append(extras, "a rebalance is in flight")
+		also = append(also, "a rebalance is in flight")
 	}
 	return fmt.Sprintf("cell %s; backup misses %d writes and is %s; drivers die at %v; %s",
-		cell, p.unsaved, daemon, p.kills, strings.Join(extras, ", "))
+		cell, p.unsaved, daemon, p.kills, strings.Join(also, ", "))
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -171,14 +170,4 @@ func (b *breaker) asked(what string, err error) bool {
 func refused(err error) bool {
 	var e *exit.Error
 	return errors.As(err, &e) && e.Code == exit.Refused
-}
-
-func parseFaults(s string) []fault {
-	var out []fault
-	for word := range strings.SplitSeq(s, ",") {
-		if word != "" {
-			out = append(out, fault(word))
-		}
-	}
-	return out
 }

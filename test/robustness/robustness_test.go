@@ -54,6 +54,8 @@ type proof struct {
 
 // TestRebalance has clients write while the ring changes and things break, and judges what they saw.
 func TestRebalance(t *testing.T) {
+	given := wantedFaults(t)
+	wantedStages(t) // to be told of a mistyped one at once
 	seed := *firstSeed
 	if seed == 0 {
 		seed = uint64(rand.Uint32()) + 1
@@ -68,8 +70,8 @@ func TestRebalance(t *testing.T) {
 			prove(t, seed+n, plans, all && n == uint64(*seeds)-1)
 		})
 	}
-	faults, moments := stepFaults(parseFaults(*faultNames)), stepNames()
-	if slices.Contains(parseFaults(*faultNames), random) {
+	faults, moments := stepFaults(given), stepNames()
+	if slices.Contains(given, random) {
 		moments = append(moments, anyTime)
 	}
 	t.Logf("faults at steps:\n%s", done.table(moments, faults))
@@ -97,7 +99,7 @@ func prove(t *testing.T, seed uint64, plans *schedule, last bool) {
 	defer b.keep(seed)
 	ctx, cancel := context.WithCancel(t.Context())
 	p := &proof{
-		traffic: &traffic{bed: b, keys: append(allKeys(*names), heldKeys()...), reports: true}, moving: map[string]bool{}, ctx: ctx, faults: parseFaults(*faultNames),
+		traffic: &traffic{bed: b, keys: append(allKeys(*names), heldKeys()...), reports: true}, moving: map[string]bool{}, ctx: ctx, faults: wantedFaults(t),
 		breaker: &breaker{bed: b, random: rand.New(rand.NewPCG(seed, 0))}, done: newCoverage(),
 		reached: map[string]bool{}, schedule: plans,
 	}
@@ -112,7 +114,7 @@ func prove(t *testing.T, seed uint64, plans *schedule, last bool) {
 	}
 	p.fill(ctx, *clients, nil)
 	p.underLoad(seed, func() {
-		all := strings.Split(*stageNames, ",")
+		all := wantedStages(t)
 		for i, stage := range all {
 			p.stage(stage, p.plan(seed, len(all), i))
 		}

@@ -46,7 +46,8 @@ type cell struct {
 	longMeta clientmeta.Interface
 	secrets  typedcorev1.SecretInterface
 	envelope clientmeta.ResourceInterface
-	pace     *Pace
+	pace     *pace
+	silence  silence
 	queue    workqueue.TypedRateLimitingInterface[*item]
 	// failing is set while attempts fail, so that an outage is two lines in the log.
 	failing  atomic.Bool
@@ -59,9 +60,13 @@ type cell struct {
 	streams map[streamKey]*stream
 	// discovered is set once all resources are known, so that no stream is missing. discovering is set while somebody asks.
 	discovered, discovering bool
-	// index has the envelopes in this cell by name, once indexed is set.
+	// index has the envelopes in this cell by name, once indexed is set. It is changed by put and drop alone; sources counts them
+	// by the cells of their objects.
 	index   map[string]*entry
+	sources map[string]int64
 	indexed bool
+	// heard is the version up to which its envelopes were told.
+	heard int64
 	// busy are envelopes that a worker writes or deletes; their value is the newest event that came meanwhile, nil for none.
 	busy map[string]*entry
 	// unsure are envelopes that were written or deleted, and of which nobody knows what has become of that: there may be one

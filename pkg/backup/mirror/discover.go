@@ -100,7 +100,7 @@ func (m *Mirror) resources(c *cell) (map[streamKey]resource, error) {
 func newStream(c *cell, r resource, stop func()) *stream {
 	return &stream{
 		cell: c, resource: r.GroupVersionResource, namespaced: r.namespaced, class: r.class, rule: r.rule, stop: stop,
-		progress: newProgress(), records: map[name]*holder{},
+		progress: newProgress(), records: map[name]*holder{}, deaf: c.m.config.Now(),
 	}
 }
 

@@ -28,10 +28,11 @@
 //   - A mark never passes an event whose envelope is not stored, unless its object is in the list of unprotected ones
 //     that is published with it; nor a deletion while an envelope of the object stands. While the envelopes in a cell of
 //     the ring are not known, no mark is published, nor before what it replaces was read.
+//   - An object whose envelope is gone is named as unprotected as long as its cell cannot be read to make another one.
 //   - Nothing is reported of a cell before it has answered, nor of the envelopes in it.
 //
-// How much it asks of a cell is bounded by its [Pace], which gives way when the cell slows down. What has just changed
-// goes before what is re-homed.
+// How much it asks of a cell is bounded, and less is asked when the cell slows down: see pace.go. What has just changed goes
+// before what is re-homed.
 //
 // Memory grows with the number of objects, by about 1.5 KB for each with its envelope, and not with their size: bodies
 // are kept while they wait for being written, and up to a limit; beyond that they are read again.

@@ -28,7 +28,7 @@ type entry struct {
 	problem string
 	// suspect was written by somebody else, and not looked into yet.
 	suspect bool
-	// gone is set of the end of an envelope, whose version secretVersion is. It is in no index.
+	// gone says that this is not an envelope but the end of one, at secretVersion. No index has it.
 	gone bool
 	// secret and secretVersion are those of the Secret.
 	secret        types.UID
@@ -58,6 +58,44 @@ func (e *entry) holds(r *record, unit string) bool {
 // newer says whether an entry was read after another one.
 func (e *entry) newer(than *entry) bool {
 	return than == nil || versionOf(e.secretVersion) > versionOf(than.secretVersion)
+}
+
+// put takes an envelope into the index, in the place of the one of that name.
+func (c *cell) put(secret string, e *entry) {
+	c.drop(secret)
+	c.index[secret] = e
+	c.count(e, 1)
+}
+
+// drop takes an envelope out of the index.
+func (c *cell) drop(secret string) {
+	if e := c.index[secret]; e != nil {
+		delete(c.index, secret)
+		c.count(e, -1)
+	}
+}
+
+func (c *cell) count(e *entry, by int64) {
+	if c.sources == nil {
+		c.sources = map[string]int64{}
+	}
+	if e.source != "" {
+		c.sources[e.source] += by
+	}
+}
+
+// bySource counts the envelopes in the cells of the ring by the cells of their objects.
+func (m *Mirror) bySource() map[string]int64 {
+	out := map[string]int64{}
+	for name, c := range m.cells {
+		if !m.members[name] {
+			continue
+		}
+		for source, n := range c.sources {
+			out[source] += n
+		}
+	}
+	return out
 }
 
 // followIndex keeps the index until ctx ends.

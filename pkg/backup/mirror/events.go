@@ -184,6 +184,10 @@ func (m *Mirror) indexed(c *cell, found map[string]*entry, version int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	again := c.indexed
+	if version < c.heard {
+		m.forgetFuture(c, found)
+	}
+	c.heard = version
 	for secret, e := range found {
 		if again {
 			m.written(c, secret, e)
@@ -206,9 +210,25 @@ func (m *Mirror) indexed(c *cell, found map[string]*entry, version int64) {
 	}
 }
 
+// forgetFuture forgets what the cell had that its list has not, or in another state: the list is from before what was told of
+// it last, so that its data was restored from a copy.
+func (m *Mirror) forgetFuture(c *cell, found map[string]*entry) {
+	m.config.Logger.Warn("the envelopes of a cell are those of an earlier time: its data was restored", "cell", c.name)
+	for secret, e := range c.index {
+		_, busy := c.busy[secret]
+		switch now := found[secret]; {
+		case busy: // whoever writes it is told
+		case now == nil:
+			m.lost(c, secret, versionOf(e.secretVersion))
+		case now.secretVersion != e.secretVersion:
+			c.drop(secret)
+		}
+	}
+}
+
 // hold puts an envelope into the index.
 func (m *Mirror) hold(c *cell, secret string, e *entry) {
-	c.index[secret] = e
+	c.put(secret, e)
 	if e.problem == "" && m.envelopes[secret] == nil {
 		m.item(e.id)
 	}
@@ -218,6 +238,7 @@ func (m *Mirror) hold(c *cell, secret string, e *entry) {
 func (m *Mirror) envelopeWritten(c *cell, secret string, e *entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	c.heard = max(c.heard, versionOf(e.secretVersion))
 	m.written(c, secret, e)
 }
 
@@ -241,6 +262,7 @@ func (m *Mirror) written(c *cell, secret string, e *entry) {
 func (m *Mirror) envelopeDeleted(c *cell, secret, version string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	c.heard = max(c.heard, versionOf(version))
 	m.lost(c, secret, versionOf(version))
 }
 
@@ -253,7 +275,7 @@ func (m *Mirror) lost(c *cell, secret string, version int64) {
 	if e == nil || versionOf(e.secretVersion) > version {
 		return
 	}
-	delete(c.index, secret)
+	c.drop(secret)
 	it := m.envelopes[secret]
 	if it == nil {
 		return

@@ -14,8 +14,8 @@ func counts(snap *routing.Snapshot, class placement.Class, cell, unit string) bo
 	return placed && (place.Old() == cell || place.New() == cell)
 }
 
-// refusedBeside are the backup cells of a refused item that would not take the object either, beside the one that its refusal
-// is of: while a rebalance runs it may have two.
+// refusedBeside are the other cells with an envelope of a refused item that would not take it, either: while a rebalance runs
+// there may be two.
 func (m *Mirror) refusedBeside(it *item) []string {
 	f := it.refusal
 	if !f.stored {

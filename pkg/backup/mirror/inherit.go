@@ -105,9 +105,9 @@ func (c *cell) stillUnsaved() []Unprotected {
 	return c.unsaved
 }
 
-// unrehearsed counts the envelopes of each cell of which nobody knows whether their cells would take them. early are those of
-// them that were there when the envelopes of their cell were listed first: what was refused, and is not named, is among
-// these.
+// unrehearsed counts, by the cells that their objects are in, the envelopes of which nobody knows whether they could be
+// promoted: all of them, and the early ones, which were there when the envelopes were first listed. What an earlier daemon saw
+// refused and did not name is among these.
 func (m *Mirror) unrehearsed() (all, early map[string]int64) {
 	all, early = map[string]int64{}, map[string]int64{}
 	for name, c := range m.cells {

@@ -1,7 +1,6 @@
 package mirror_test
 
 import (
-	"net/http"
 	"slices"
 	"testing"
 
@@ -11,21 +10,7 @@ import (
 )
 
 // holdRehearsals has nothing rehearsed in a cell until the returned function is called.
-func (b *bed) holdRehearsals(cell string) (free func()) {
-	freed := make(chan struct{})
-	hold := func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
-		select {
-		case <-freed:
-		case <-r.Context().Done():
-		}
-		return next.RoundTrip(r)
-	}
-	b.gates[cell].rehearse.Store(&hold)
-	return func() {
-		b.gates[cell].rehearse.Store(nil)
-		close(freed)
-	}
-}
+func (b *bed) holdRehearsals(cell string) (free func()) { return hold(&b.gates[cell].rehearse) }
 
 // unprotected are the names that the newest mark of the cell east has.
 func (b *bed) unprotected() []string {

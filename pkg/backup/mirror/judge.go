@@ -32,6 +32,11 @@ type decision struct {
 	blocked string
 	// stored says that every envelope is as it has to be, or named as unprotected.
 	stored bool
+	// unsaved says that one is not, and cannot be: the refusal says why.
+	unsaved bool
+	// arriving is the copy of an object that has left the cell which it moves from, until it counts. It has no envelope as
+	// from its new cell yet; nil for none.
+	arriving *record
 }
 
 // judge decides what is to be done for an object. It asks nobody.
@@ -52,7 +57,10 @@ func (m *Mirror) judge(it *item) decision {
 		switch what := m.judgeHome(it, &d, home); {
 		case what == nothing:
 		case given && what == write:
-			d.stored = d.stored && it.refusal.listed
+			d.stored, d.unsaved = d.stored && it.refusal.listed, true
+			if it.refusal.passes() {
+				d.actions[home] = what
+			}
 		default:
 			d.actions[home], d.stored = what, false
 		}
@@ -106,13 +114,17 @@ func (m *Mirror) judgeHome(it *item, d *decision, home string) action {
 
 // judgeAbsent looks for envelopes of what does not count anywhere.
 func (m *Mirror) judgeAbsent(it *item, d *decision) {
-	var arriving, left bool
+	var arriving *record
+	left := false
 	for _, r := range it.records {
-		arriving = arriving || !r.gone && r.status == v1alpha1.Incoming
+		if !r.gone && r.status == v1alpha1.Incoming {
+			arriving = r
+		}
 		left = left || !r.gone && r.status == v1alpha1.Migrated
 	}
-	if arriving && left {
-		return // it is about to count
+	if arriving != nil && left {
+		d.arriving = arriving // it is about to count
+		return
 	}
 	d.stored = m.allIndexed()
 	for _, cell := range m.cells {

@@ -55,10 +55,12 @@ var raised sync.Once
 // gate is a way to a cell that can be closed.
 type gate struct {
 	closed atomic.Bool
+	// hangs has nobody get an answer.
+	hangs atomic.Bool
 	// post sends what makes an envelope, if set.
-	post atomic.Pointer[func(*http.Request, http.RoundTripper) (*http.Response, error)]
+	post atomic.Pointer[sender]
 	// rehearse sends what rehearses a promotion, if set.
-	rehearse atomic.Pointer[func(*http.Request, http.RoundTripper) (*http.Response, error)]
+	rehearse atomic.Pointer[sender]
 
 	mu sync.Mutex // guards what follows
 	// watches are ended by these.
@@ -68,6 +70,11 @@ type gate struct {
 // cut closes the way, and breaks off the watches on it.
 func (g *gate) cut() {
 	g.closed.Store(true)
+	g.endWatches()
+}
+
+// endWatches breaks off the watches on the way.
+func (g *gate) endWatches() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, cancel := range g.watches {
@@ -80,6 +87,10 @@ func (g *gate) cut() {
 func (g *gate) pass(r *http.Request, next http.RoundTripper) (*http.Response, error) {
 	if g.closed.Load() {
 		return nil, errClosed
+	}
+	if g.hangs.Load() {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
 	}
 	sealing := r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/namespaces/"+v1alpha1.Namespace+"/secrets") && !r.URL.Query().Has("dryRun")
 	if post := g.post.Load(); post != nil && sealing {
@@ -490,4 +501,24 @@ func of(cell string) func(old, oldBackup, now, newBackup string) bool {
 // eastIn fits names that the cell east owns and that another one backs up.
 func eastIn(home string) func(old, backup, now, newBackup string) bool {
 	return func(old, backup, _, _ string) bool { return old == east && backup == home }
+}
+
+// sender sends a request in the place of a gate.
+type sender = func(*http.Request, http.RoundTripper) (*http.Response, error)
+
+// hold has no request of a gate go on until the returned function is called.
+func hold(at *atomic.Pointer[sender]) (free func()) {
+	freed := make(chan struct{})
+	wait := func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
+		select {
+		case <-freed:
+		case <-r.Context().Done():
+		}
+		return next.RoundTrip(r)
+	}
+	at.Store(&wait)
+	return func() {
+		at.Store(nil)
+		close(freed)
+	}
 }

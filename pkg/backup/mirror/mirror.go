@@ -290,6 +290,9 @@ func (m *Mirror) schedule(it *item, urgent bool) {
 	for name := range d.actions {
 		m.cells[name].queue.Add(it)
 	}
+	if d.arriving != nil {
+		m.open(d.arriving, d.arriving.version)
+	}
 	if d.stored {
 		m.settle(it, &d)
 	}
@@ -298,12 +301,12 @@ func (m *Mirror) schedule(it *item, urgent bool) {
 // settle closes the records of an item whose envelopes are right.
 func (m *Mirror) settle(it *item, d *decision) {
 	it.urgent.Store(false)
-	if f := it.refusal; d.primary != nil && f != nil && !f.stored && !f.standsFor(d.primary) {
-		it.refusal = nil // it fits by now
+	if f := it.refusal; d.primary != nil && f != nil && !f.stored && !d.unsaved {
+		it.refusal = nil // it fits by now, or could be read
 	}
 	for _, r := range slices.Clone(it.records) {
 		c := r.stream.cell
-		if r.stream.progress.settle(r, r.version) && d.primary == r {
+		if r.stream.progress.settle(r) && d.primary == r {
 			lag := m.config.Now().Sub(r.since)
 			for _, home := range d.homes {
 				c.lag(home).add(lag)
@@ -322,10 +325,12 @@ func (m *Mirror) settle(it *item, d *decision) {
 	m.tidy(it)
 }
 
-// open notes that a record has changed.
+// open notes that a record has changed. What is found out after nobody was told for a while may have happened in all of it.
 func (m *Mirror) open(r *record, version int64) {
 	if _, already := r.stream.progress.open[r]; !already {
-		r.since = m.config.Now()
+		if r.since = r.stream.deaf; r.since.IsZero() {
+			r.since = m.config.Now()
+		}
 	}
 	r.stream.progress.expect(r, version)
 }

@@ -27,9 +27,9 @@ const (
 	calm = 500 * time.Millisecond
 )
 
-// Pace bounds how much is asked of one cell. It goes up slowly while the cell answers well, and by half at once when it
-// refuses with 429, times out or takes long. It may be used by many goroutines at once.
-type Pace struct {
+// pace bounds how many requests a second are made of one cell. The bound rises slowly while the cell answers well, and is
+// halved at once when the cell refuses with 429, fails, or takes long. It may be used by many goroutines at once.
+type pace struct {
 	now func() time.Time
 
 	mu     sync.Mutex // guards what follows
@@ -38,10 +38,10 @@ type Pace struct {
 	slowed time.Time // when the rate was lowered last
 }
 
-func newPace(now func() time.Time) *Pace { return &Pace{now: now, rate: atFirst} }
+func newPace(now func() time.Time) *pace { return &pace{now: now, rate: atFirst} }
 
 // reserve is how long to wait before the next request.
-func (p *Pace) reserve() time.Duration {
+func (p *pace) reserve() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.now()
@@ -55,7 +55,7 @@ func (p *Pace) reserve() time.Duration {
 }
 
 // wait returns when a request may be made; the error is that of ctx.
-func (p *Pace) wait(ctx context.Context) error {
+func (p *pace) wait(ctx context.Context) error {
 	delay := p.reserve()
 	if delay == 0 {
 		return ctx.Err()
@@ -67,7 +67,7 @@ func (p *Pace) wait(ctx context.Context) error {
 }
 
 // observe learns from an answer.
-func (p *Pace) observe(took time.Duration, err error) {
+func (p *pace) observe(took time.Duration, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	seconds, overloaded := overload(err)
@@ -86,7 +86,7 @@ func (p *Pace) observe(took time.Duration, err error) {
 }
 
 // current is the rate now.
-func (p *Pace) current() float64 {
+func (p *pace) current() float64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.rate

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
@@ -38,17 +39,16 @@ func TestProgressStopsBeforeTheFirstOpenEvent(t *testing.T) {
 	event(b, 12)
 	want(9, "with both open")
 	event(a, 15)
-	p.settle(a, 10)
-	want(10, "with the first state of one stored and a newer one open")
-	p.settle(b, 12)
-	want(10, "with the newer one open")
-	if !p.settle(a, 15) {
+	want(9, "with another event of an open one")
+	p.settle(b)
+	want(9, "with the one behind stored")
+	if !p.settle(a) {
 		t.Error("the newest state is stored and the record open")
 	}
 	want(15, "with all stored")
 	p.position = 40
 	want(40, "after a bookmark")
-	if p.settle(a, 15) {
+	if p.settle(a) {
 		t.Error("a record closed twice")
 	}
 }
@@ -119,6 +119,15 @@ func TestPaceGivesWayAndComesBack(t *testing.T) {
 	}
 	if _, overloaded := overload(errors.New("connection refused")); !overloaded {
 		t.Error("a cell that does not answer is asked as before")
+	}
+	resource := schema.GroupResource{Resource: "secrets"}
+	for _, answer := range []error{
+		apierrors.NewNotFound(resource, "x"), apierrors.NewAlreadyExists(resource, "x"), apierrors.NewInvalid(schema.GroupKind{}, "x", nil),
+		fmt.Errorf("%w: %w", errAgain, apierrors.NewConflict(resource, "x", nil)),
+	} {
+		if _, overloaded := overload(answer); overloaded {
+			t.Errorf("a cell that answers %q is asked less", answer)
+		}
 	}
 }
 
@@ -253,7 +262,7 @@ func TestRefusedOnesThatAreNotNamedAreCounted(t *testing.T) {
 		// Two of the last ones have no envelope: no mark passes those.
 		it.refusal = &refusal{uid: types.UID(it.name), version: 2, cell: "b", stored: i < listLimit+3}
 	}
-	named, unnamed := m.unprotected()
+	named, unnamed := m.nameUnprotected()
 	if len(named["a"]) != listLimit || unnamed["a"] != 3 {
 		t.Errorf("%d are named, and %d are not; want %d and 3", len(named["a"]), unnamed["a"], listLimit)
 	}

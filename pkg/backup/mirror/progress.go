@@ -2,8 +2,8 @@ package mirror
 
 // progress is how far the envelopes of one resource of one cell have come.
 //
-// Events come in the order of their versions. A record is open from its first event that is not in its envelopes until
-// none is left; the version before the first such event of any record is what everything up to is stored.
+// Events come in the order of their versions. A record opens at the first event that its envelopes lack, and closes once they
+// have what it is by then. Up to the version before the first event of any open record, everything is stored.
 type progress struct {
 	// position is the version of the last event, bookmark or list.
 	position int64
@@ -20,17 +20,11 @@ func (p *progress) expect(r *record, version int64) {
 	}
 }
 
-// settle says that the envelopes have what a record was at a version.
-func (p *progress) settle(r *record, version int64) (closed bool) {
-	if _, open := p.open[r]; !open {
-		return false
-	}
-	if version < r.latest() {
-		r.from = max(r.from, version+1)
-		return false
-	}
+// settle closes a record whose envelopes have what it is. The result is false where it was not open.
+func (p *progress) settle(r *record) bool {
+	_, open := p.open[r]
 	delete(p.open, r)
-	return true
+	return open
 }
 
 // reached is the version up to which every event is stored, 0 where there is none.

@@ -20,6 +20,8 @@ const listLimit = 1000
 type Mark struct {
 	// Cell, and the UID of its namespace kube-system.
 	Cell, ControlPlane string
+	// Time is when all of this was so. It may take long until it is published.
+	Time time.Time
 	// Epoch of the newest ring for which every object had its envelopes.
 	Epoch int64
 	// Resources are the versions up to which every event of a resource is in its envelope, or its object is among the
@@ -27,8 +29,13 @@ type Mark struct {
 	Resources map[schema.GroupResource]int64
 	// Unprotected are the objects that have no envelope which could be promoted, by name.
 	Unprotected []Unprotected
-	// Unnamed is how many more have an envelope that could not be promoted.
+	// Unnamed is how many more have no envelope that could be promoted, though marks have passed them.
 	Unnamed int64
+	// Pending is since when something may have happened, by resource, that is in no envelope yet; see stream.waits. A resource
+	// that is not in it had everything stored that had happened a moment before.
+	Pending map[schema.GroupResource]time.Time
+	// Envelopes are those of the cell's objects, in all cells of the ring.
+	Envelopes int64
 }
 
 // Unprotected is an object that a failover would lose, or not make again.
@@ -48,9 +55,10 @@ type Unprotected struct {
 	Envelope bool `json:"envelope,omitempty"`
 }
 
-// equal compares all but times.
+// equal compares all but the time.
 func (k *Mark) equal(other *Mark) bool {
 	return other != nil && k.ControlPlane == other.ControlPlane && k.Epoch == other.Epoch && k.Unnamed == other.Unnamed &&
+		k.Envelopes == other.Envelopes && maps.EqualFunc(k.Pending, other.Pending, time.Time.Equal) &&
 		maps.Equal(k.Resources, other.Resources) && slices.Equal(k.Unprotected, other.Unprotected)
 }
 
@@ -89,7 +97,8 @@ func (m *Mirror) marks() []Mark {
 		// What was published stands: a cell whose envelopes are not known may have some of what was deleted since.
 		return nil
 	}
-	unprotected, unnamed := m.unprotected()
+	unprotected, unnamed := m.nameUnprotected()
+	now, envelopes := m.config.Now(), m.bySource()
 	var out []Mark
 	for name, c := range m.cells {
 		if !m.members[name] || c.settled == 0 || !c.inherited {
@@ -98,13 +107,17 @@ func (m *Mirror) marks() []Mark {
 			continue
 		}
 		mark := Mark{
-			Cell: name, ControlPlane: m.snapshot().ControlPlanes[name], Epoch: c.settled,
+			Cell: name, ControlPlane: m.snapshot().ControlPlanes[name], Time: now, Epoch: c.settled,
 			Resources: map[schema.GroupResource]int64{}, Unprotected: unprotected[name],
-			Unnamed: unnamed[name],
+			Unnamed: unnamed[name], Pending: map[schema.GroupResource]time.Time{}, Envelopes: envelopes[name],
 		}
 		for key, s := range c.streams {
+			of := schema.GroupResource{Group: key.group, Resource: key.resource}
 			if at := s.progress.reached(); s.listed && at > 0 && m.backedUp() {
-				mark.Resources[schema.GroupResource{Group: key.group, Resource: key.resource}] = at
+				mark.Resources[of] = at
+			}
+			if since := s.waits(now); !since.IsZero() {
+				mark.Pending[of] = since.UTC().Round(0)
 			}
 		}
 		out = append(out, mark)
@@ -118,10 +131,12 @@ func (m *Mirror) backedUp() bool {
 	return ring != nil && len(ring.Members()) > 1
 }
 
-// unprotected names the objects without a use in a failover, by the cells that have them, once for each cell that would not take
-// what it has of them. Those that are named hold up their marks no longer. Of the others those that have an envelope are counted.
-func (m *Mirror) unprotected() (named map[string][]Unprotected, unnamed map[string]int64) {
+// nameUnprotected lists the objects that a failover would lose, or not make again, by the cells that have them: listLimit of a
+// cell by name, once for each cell that would not take them, and of the others how many have an envelope. From then on those
+// that are named hold up no mark. What was published before counts as well.
+func (m *Mirror) nameUnprotected() (named map[string][]Unprotected, unnamed map[string]int64) {
 	m.inherit()
+	m.dropRefusals()
 	named, unnamed = map[string][]Unprotected{}, map[string]int64{}
 	for name, c := range m.cells {
 		if c.carried > 0 {
@@ -133,7 +148,7 @@ func (m *Mirror) unprotected() (named map[string][]Unprotected, unnamed map[stri
 		primary, _ := m.primary(it)
 		cell := primary.stream.cell.name
 		if len(named[cell]) == listLimit {
-			if f.stored {
+			if f.stored || f.reason == Unreadable { // which marks had passed before
 				unnamed[cell]++
 			}
 			continue
@@ -166,22 +181,32 @@ func (m *Mirror) unprotected() (named map[string][]Unprotected, unnamed map[stri
 	return named, unnamed
 }
 
-// refused are the items with a refusal that still stands, in order.
+// dropRefusals forgets refusals of what is another object by now, or has its envelopes elsewhere. One of which the cell has
+// nothing just now may only have to be listed again.
+func (m *Mirror) dropRefusals() {
+	for it := range m.suspects {
+		primary, unit := m.primary(it)
+		f := it.refusal
+		if f != nil && (primary == nil || f.uid == primary.uid && !m.movedFrom(f, primary, unit)) {
+			continue
+		}
+		it.refusal = nil
+		delete(m.suspects, it)
+	}
+}
+
+// movedFrom says whether the envelope that was refused is no longer that of its object.
+func (m *Mirror) movedFrom(f *refusal, primary *record, unit string) bool {
+	return f.stored && unit != "" && !slices.Contains(m.snapshot().Homes(primary.stream.cell.name, unit), f.cell)
+}
+
+// refused are the items with a refusal that stands, in order.
 func (m *Mirror) refused() []*item {
 	var out []*item
 	for it := range m.suspects {
-		primary, unit := m.primary(it)
-		moved := primary != nil && it.refusal != nil && it.refusal.stored && unit != "" &&
-			!slices.Contains(m.snapshot().Homes(primary.stream.cell.name, unit), it.refusal.cell)
-		if primary == nil || moved || !it.refusal.standsFor(primary) && !it.refusal.holds(primary) {
-			// Where its cell has nothing of it just now it may only have to be listed again.
-			if moved || it.refusal == nil || primary != nil && it.refusal.uid != primary.uid {
-				it.refusal = nil
-				delete(m.suspects, it)
-			}
-			continue
+		if primary, _ := m.primary(it); primary != nil && (it.refusal.standsFor(primary) || it.refusal.holds(primary)) {
+			out = append(out, it)
 		}
-		out = append(out, it)
 	}
 	slices.SortFunc(out, func(a, b *item) int { return strings.Compare(a.id.String(), b.id.String()) })
 	return out

@@ -103,8 +103,6 @@ type record struct {
 	since time.Time
 }
 
-func (r *record) latest() int64 { return r.version }
-
 // shows says whether the object counts, as far as its label tells.
 func (r *record) shows() bool {
 	return !r.gone && (r.status == "" || r.status == v1alpha1.Migrating)

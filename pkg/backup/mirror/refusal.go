@@ -12,6 +12,8 @@ const (
 	TooLarge = "TooLarge"
 	// Refused: the backup cell would not take it. There is an envelope, which could not be promoted now.
 	Refused = "Refused"
+	// Unreadable: its envelope is gone, or does not have its newest state, and its cell cannot be read to make another one.
+	Unreadable = "Unreadable"
 )
 
 // refusal says why an object is unprotected.
@@ -41,6 +43,10 @@ func (f *refusal) holds(r *record) bool { return f != nil && f.listed && f.uid =
 func (m *Mirror) refuse(it *item, f *refusal) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.note(it, f)
+}
+
+func (m *Mirror) note(it *item, f *refusal) {
 	if old := it.refusal; old != nil && old.uid == f.uid && old.reason == f.reason {
 		f.since, f.listed = old.since, old.listed
 	} else {

@@ -2,12 +2,10 @@ package mirror
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -31,7 +29,7 @@ const (
 	roundLength = 100
 	// wantedLimit is how many objects that are new or have changed wait for their rehearsals; others are found by rounds.
 	wantedLimit = 1000
-	// lookEvery is in how many times between two rehearsals it is looked once for what is to be rehearsed in turn.
+	// lookEvery is how many intervals between rehearsals lie between two searches for what to rehearse in turn.
 	lookEvery = 10
 	// reconnectEvery bounds how often a cell is asked what it serves.
 	reconnectEvery = 30 * time.Second
@@ -178,19 +176,13 @@ func (r *rehearsals) stale() []*item {
 // prove reads an envelope and asks the cell whether it would take the object in it.
 func (r *rehearsals) prove(ctx context.Context, it *item) error {
 	c := r.cell
-	if err := c.pace.wait(ctx); err != nil {
+	secret, err := c.read(ctx, it)
+	if secret == nil {
 		return err
-	}
-	secret, err := c.secrets.Get(ctx, it.name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("read the envelope: %w", err)
 	}
 	opened, err := envelope.Open(secret)
 	if err != nil {
-		c.m.found(c, it, secret, err.Error())
+		c.m.spoiled(c, it, secret, err.Error())
 		return nil
 	}
 	why, err := r.ask(ctx, opened)
@@ -285,8 +277,8 @@ func (r *rehearsals) judge(it *item, opened *envelope.Envelope, why *migration.R
 	})
 }
 
-// found takes an envelope that does not hold what it says.
-func (m *Mirror) found(c *cell, it *item, secret *corev1.Secret, problem string) {
+// spoiled takes an envelope that does not hold what it says.
+func (m *Mirror) spoiled(c *cell, it *item, secret *corev1.Secret, problem string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e := entryOf(secret)
@@ -295,7 +287,7 @@ func (m *Mirror) found(c *cell, it *item, secret *corev1.Secret, problem string)
 		return // it was written since
 	}
 	e.problem = problem
-	c.index[it.name] = e
+	c.put(it.name, e)
 	m.unsettle(it, e)
 	m.schedule(it, true)
 }

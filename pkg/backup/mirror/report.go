@@ -83,7 +83,7 @@ func (m *Mirror) reports() []Report {
 	}
 	unproven, early := m.unrehearsed()
 	m.carry(early)
-	unprotected, unnamed := m.unprotected()
+	unprotected, unnamed := m.nameUnprotected()
 	unread := m.unindexed()
 	var out []Report
 	for name, c := range m.cells {

@@ -44,7 +44,9 @@ type stream struct {
 	// What follows is guarded by the mirror's lock.
 
 	// listed is set once everything that there is was told.
-	listed   bool
+	listed bool
+	// deaf is since when nobody was told what happens, zero while the watch is open.
+	deaf     time.Time
 	progress progress
 	// records are those of the cell for this resource.
 	records map[name]*holder
@@ -109,29 +111,21 @@ func (s *stream) list(ctx context.Context) error {
 	}
 }
 
-// path is that of the resource over all namespaces.
-func (s *stream) path() string {
+// path is that of the resource: in one namespace, or in all of them and outside where it is "".
+func (s *stream) path(namespace string) string {
+	path := "/apis/" + s.resource.Group + "/" + s.resource.Version
 	if s.resource.Group == "" {
-		return "/api/" + s.resource.Version + "/" + s.resource.Resource
+		path = "/api/" + s.resource.Version
 	}
-	return "/apis/" + s.resource.Group + "/" + s.resource.Version + "/" + s.resource.Resource
-}
-
-// objectPath is that of one object.
-func (s *stream) objectPath(namespace, name string) string {
-	base := "/apis/" + s.resource.Group + "/" + s.resource.Version
-	if s.resource.Group == "" {
-		base = "/api/" + s.resource.Version
+	if namespace != "" {
+		path += "/namespaces/" + namespace
 	}
-	if s.namespaced {
-		base += "/namespaces/" + namespace
-	}
-	return base + "/" + s.resource.Resource + "/" + name
+	return path + "/" + s.resource.Resource
 }
 
 // watch tells what happens, until the watch ends. nil means that it can go on where it was.
 func (s *stream) watch(ctx context.Context) error {
-	body, err := s.cell.long.Get().AbsPath(s.path()).
+	body, err := s.cell.long.Get().AbsPath(s.path("")).
 		Param("watch", "1").Param("allowWatchBookmarks", "true").Param("fieldSelector", s.selector()).
 		Param("resourceVersion", strconv.FormatInt(s.cell.m.position(s), 10)).
 		Param("timeoutSeconds", strconv.Itoa(watchSeconds+rand.Intn(watchSeconds))).
@@ -143,6 +137,8 @@ func (s *stream) watch(ctx context.Context) error {
 		return fmt.Errorf("watch %s: %w", s.resource.GroupResource(), err)
 	}
 	defer body.Close()
+	s.cell.m.listens(s, true)
+	defer s.cell.m.listens(s, false)
 	decoder := json.NewDecoder(body)
 	for events := 0; ; events++ {
 		var e struct {

@@ -13,7 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubecell/kubectl-cell/pkg/envelope"
 	"github.com/kubecell/kubectl-cell/pkg/pause"
@@ -284,16 +283,10 @@ func (m *Mirror) read(ctx context.Context, sample int, count *Verified) ([]Findi
 
 // examine reads one envelope. gone says that there is none any more.
 func (c *cell) examine(ctx context.Context, it *item) (f Finding, gone bool, err error) {
-	if err := c.pace.wait(ctx); err != nil {
-		return f, false, err
-	}
 	f = Finding{Object: it.id.String(), Cell: c.name, Envelope: it.name}
-	secret, err := c.secrets.Get(ctx, it.name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return f, true, nil
-	}
-	if err != nil {
-		return f, false, fmt.Errorf("read envelope %s: %w", it.name, err)
+	secret, err := c.read(ctx, it)
+	if secret == nil {
+		return f, err == nil, err
 	}
 	opened, err := envelope.Open(secret)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 // errAgain says that what was to be done is out of date: it is judged anew.
 var errAgain = errors.New("it was changed meanwhile")
 
-// errLater says that a cell is not yet where its watch will tell more.
+// errLater says that the attempt has come too early: an event will tell more, and it is made again in any case.
 var errLater = errors.New("it may go on its own")
 
 // errUnfit says that no envelope can be made of the object, which is noted.
@@ -125,8 +125,8 @@ func (c *cell) task(it *item) task {
 	return t
 }
 
-// done takes what became of a task. found is the envelope as the cell has answered, nil where there is none. After an
-// attempt that is made again in any case it is left to the worker when.
+// done notes what has become of a task: how it has ended, and the envelope as the cell has answered, nil where there is none.
+// What was unsent or unanswered is not judged anew here: its worker tries again.
 func (c *cell) done(it *item, found *entry, how ending) {
 	m := c.m
 	m.mu.Lock()
@@ -137,9 +137,9 @@ func (c *cell) done(it *item, found *entry, how ending) {
 	case answered:
 		delete(c.unsure, it.name)
 		if found == nil {
-			delete(c.index, it.name)
+			c.drop(it.name)
 		} else {
-			c.index[it.name] = found
+			c.put(it.name, found)
 			m.unsettle(it, found)
 		}
 	case unanswered:
@@ -157,6 +157,8 @@ func (c *cell) done(it *item, found *entry, how ending) {
 	}
 	if how == answered || how == unfit {
 		m.schedule(it, it.urgent.Load())
+	} else if d := m.judge(it); d.stored && d.unsaved {
+		m.settle(it, &d) // it is named
 	}
 }
 
@@ -183,20 +185,8 @@ func (c *cell) do(ctx context.Context, it *item) error {
 	return err
 }
 
-// read asks for an envelope's metadata, nil where there is none.
-func (c *cell) read(ctx context.Context, it *item) (*entry, error) {
-	secret, err := c.envelope.Get(ctx, it.name, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		return nil, nil //nolint:nilnil // absence is an answer
-	case err != nil:
-		return nil, fmt.Errorf("read the envelope: %w", err)
-	}
-	return entryOf(secret), nil
-}
-
-// verify reads an envelope that somebody else has written.
-func (c *cell) verify(ctx context.Context, it *item, t *task) (*entry, error) {
+// read reads an envelope, nil where there is none.
+func (c *cell) read(ctx context.Context, it *item) (*corev1.Secret, error) {
 	if err := c.pace.wait(ctx); err != nil {
 		return nil, err
 	}
@@ -205,7 +195,28 @@ func (c *cell) verify(ctx context.Context, it *item, t *task) (*entry, error) {
 	case apierrors.IsNotFound(err):
 		return nil, nil //nolint:nilnil // absence is an answer
 	case err != nil:
-		return nil, fmt.Errorf("read the envelope: %w", err)
+		return nil, fmt.Errorf("read envelope %s: %w", it.name, err)
+	}
+	return secret, nil
+}
+
+// readMetadata reads what there is of an envelope beside its content, nil where there is none.
+func (c *cell) readMetadata(ctx context.Context, it *item) (*entry, error) {
+	secret, err := c.envelope.Get(ctx, it.name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil //nolint:nilnil // absence is an answer
+	case err != nil:
+		return nil, fmt.Errorf("read envelope %s: %w", it.name, err)
+	}
+	return entryOf(secret), nil
+}
+
+// verify reads an envelope that somebody else has written.
+func (c *cell) verify(ctx context.Context, it *item, t *task) (*entry, error) {
+	secret, err := c.read(ctx, it)
+	if secret == nil {
+		return nil, err
 	}
 	found := entryOf(secret)
 	problem := ""
@@ -240,24 +251,12 @@ func (c *cell) contradicts(ctx context.Context, it *item, t *task, found *entry)
 
 // get reads an object as its cell serves it.
 func (s *stream) get(ctx context.Context, id identity) ([]byte, *metadata, error) {
-	if err := s.cell.pace.wait(ctx); err != nil {
-		return nil, nil, err
-	}
-	began := s.cell.m.config.Now()
-	body, err := s.cell.raw.Get().AbsPath(s.objectPath(id.namespace, id.name)).Do(ctx).Raw()
-	s.cell.pace.observe(s.cell.m.config.Now().Sub(began), notOnly404(err))
+	body, err := s.cell.readObject(ctx, s.path(id.namespace)+"/"+id.name)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read it in cell %s: %w", s.cell.name, err)
+		return nil, nil, err
 	}
 	meta, err := parseMetadata(body)
 	return body, meta, err
-}
-
-func notOnly404(err error) error {
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	return err
 }
 
 // write makes an envelope of what the primary is now.
@@ -271,6 +270,7 @@ func (c *cell) write(ctx context.Context, it *item, t *task) (*entry, error) {
 		case apierrors.IsNotFound(err):
 			return nil, errLater // the watch will tell
 		case err != nil:
+			c.m.unreadable(c, it, t, err)
 			return nil, err
 		case meta.status() != t.record.status:
 			return nil, errLater
@@ -291,10 +291,10 @@ func (c *cell) write(ctx context.Context, it *item, t *task) (*entry, error) {
 	}
 	began := c.m.config.Now()
 	stored, err := c.store(ctx, secret, t.entry)
-	c.pace.observe(c.m.config.Now().Sub(began), notOnlyConflict(err))
+	c.pace.observe(c.m.config.Now().Sub(began), err)
 	switch {
 	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), apierrors.IsNotFound(err) && t.entry != nil:
-		found, readErr := c.read(ctx, it)
+		found, readErr := c.readMetadata(ctx, it)
 		if readErr != nil {
 			return nil, unansweredError{readErr}
 		}
@@ -323,13 +323,6 @@ func (c *cell) write(ctx context.Context, it *item, t *task) (*entry, error) {
 	return entryOf(stored), nil
 }
 
-func notOnlyConflict(err error) error {
-	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) || apierrors.IsInvalid(err) {
-		return nil
-	}
-	return err
-}
-
 func (c *cell) store(ctx context.Context, secret *corev1.Secret, known *entry) (*corev1.Secret, error) {
 	if known == nil {
 		return c.secrets.Create(ctx, secret, metav1.CreateOptions{FieldManager: v1alpha1.FieldManager})
@@ -338,7 +331,7 @@ func (c *cell) store(ctx context.Context, secret *corev1.Secret, known *entry) (
 	return c.secrets.Update(ctx, secret, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})
 }
 
-// discard deletes an envelope as it was seen.
+// discard deletes an envelope as it was seen. The error wraps errAgain where it is another one by now.
 func (c *cell) discard(ctx context.Context, it *item, seen *entry) error {
 	err := c.envelope.Delete(ctx, it.name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{
 		UID: &seen.secret, ResourceVersion: &seen.secretVersion,
@@ -347,7 +340,7 @@ func (c *cell) discard(ctx context.Context, it *item, seen *entry) error {
 	case apierrors.IsNotFound(err):
 		return nil
 	case apierrors.IsConflict(err):
-		return errAgain
+		return fmt.Errorf("%w: %w", errAgain, err)
 	case err != nil:
 		return unansweredError{fmt.Errorf("delete the envelope: %w", err)}
 	}
@@ -369,10 +362,10 @@ func (c *cell) remove(ctx context.Context, it *item, t *task) (*entry, error) {
 	}
 	began := c.m.config.Now()
 	err := c.discard(ctx, it, t.entry)
-	c.pace.observe(c.m.config.Now().Sub(began), notOnlyAgain(err))
+	c.pace.observe(c.m.config.Now().Sub(began), err)
 	switch {
 	case errors.Is(err, errAgain):
-		found, readErr := c.read(ctx, it)
+		found, readErr := c.readMetadata(ctx, it)
 		if readErr != nil {
 			return nil, unansweredError{readErr}
 		}
@@ -382,11 +375,4 @@ func (c *cell) remove(ctx context.Context, it *item, t *task) (*entry, error) {
 	}
 	c.m.config.Metrics.deleted.WithLabelValues(t.entry.source, c.name).Inc()
 	return nil, nil //nolint:nilnil // it is gone
-}
-
-func notOnlyAgain(err error) error {
-	if errors.Is(err, errAgain) {
-		return nil
-	}
-	return err
 }

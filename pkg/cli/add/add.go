@@ -3,6 +3,7 @@ package add
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -42,10 +43,13 @@ func NewCommand(env *command.Env) *cobra.Command {
 			"moves before a rebalance accepts the wanted ring.\n\n" +
 			"In this command --kubeconfig is the kubeconfig of the new cell. The router control plane is found as\n" +
 			"kubectl finds it without that flag: by the environment variable KUBECONFIG, or ~/.kube/config, and\n" +
-			"--context. The file is stored with its certificates and keys in it; credentials that a program makes\n" +
-			"(exec) are refused, since routers have no such program.\n\n" +
+			"--context. Of two --kubeconfig the first one is that of the router control plane.\n\n" +
+			"The file is stored with its certificates and keys in it; credentials that a program makes (exec) are\n" +
+			"refused, since routers have no such program.\n\n" +
 			"The same cell may be added again: that completes what was cut off and repairs the fence, and another\n" +
-			"kubeconfig for the same control plane replaces the stored one.",
+			"kubeconfig for the same control plane replaces the stored one. A cell that was drained stays out of the\n" +
+			"wanted ring, unless --weight is given; `undrain` takes it back. Of a cell that was failed over\n" +
+			"nothing but the credentials, endpoints and labels is renewed; `failback` brings it back.",
 		Example: "  # The sixth cell\n  " + env.Program + " add cell-6 --kubeconfig c6.yaml\n\n" +
 			"  # One twice as large as others, in another zone; only say what would be done\n  " + env.Program +
 			" add cell-7 --kubeconfig c7.yaml --weight 200 --label topology.kubernetes.io/zone=b --dry-run",
@@ -53,7 +57,8 @@ func NewCommand(env *command.Env) *cobra.Command {
 		RunE: command.RunE(o),
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "Kubeconfig of the new cell (not of the router control plane)")
+	flags.Var(&kubeconfigs{file: &o.kubeconfig, outer: func(file string) error { return cmd.Root().PersistentFlags().Set("kubeconfig", file) }},
+		"kubeconfig", "Kubeconfig of the new cell (not of the router control plane)")
 	flags.StringVar(&o.cellContext, "cell-context", "", "Context to use in the cell's kubeconfig; its current one by default")
 	flags.Int32Var(&o.weight, "weight", placement.DefaultWeight, "Share of the ring relative to other cells, 1 to 1000")
 	flags.StringArrayVar(&o.labels, "label", nil, "Label of the cell as KEY=VALUE; may be repeated")
@@ -83,7 +88,7 @@ func (o *options) Complete(args []string) (err error) {
 		return err
 	}
 	if o.kubeconfig == "" {
-		return exit.Usagef("--kubeconfig is missing: the file with the credentials of the new cell").
+		return exit.Required("kubeconfig").
 			WithHint("%s add %s --kubeconfig FILE", o.env.Program, args[0])
 	}
 	o.cell.Kubeconfig, err = kubeconfig.Read(o.kubeconfig, o.cellContext)
@@ -95,7 +100,7 @@ func parseLabels(pairs []string) (map[string]string, error) {
 	for _, pair := range pairs {
 		key, value, found := strings.Cut(pair, "=")
 		if !found || key == "" {
-			return nil, exit.Usagef("--label %q is not KEY=VALUE", printers.Clip(pair)).
+			return nil, exit.Flagf("label", printers.Clip(pair), "be KEY=VALUE").
 				WithHint("--label topology.kubernetes.io/zone=a")
 		}
 		out[key] = value
@@ -113,11 +118,18 @@ func (o *options) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	report, err := ringchange.New(ctx, fed, added.Change, ringchange.Report{
+	described := ringchange.Report{
 		Cell: added.Name, Result: result(added), Changed: !added.Already(), DryRun: o.dryRun, Checks: added.Checks,
 		Next: ringchange.Next(o.env.Program, added.Change.After),
 		Undo: undo(o.env, added),
-	})
+	}
+	switch {
+	case added.FailedOver:
+		described.Aside = o.env.Program + " failback " + added.Name
+	case added.Drained:
+		described.Aside = fmt.Sprintf("%s undrain %s   # or: %s remove %s", o.env.Program, added.Name, o.env.Program, added.Name)
+	}
+	report, err := ringchange.New(ctx, fed, added.Change, described)
 	if err != nil {
 		return err
 	}
@@ -125,7 +137,18 @@ func (o *options) Run(ctx context.Context) error {
 }
 
 func result(added federation.AddReport) string {
+	stored := " updated"
 	switch {
+	case added.Created:
+		stored = " is stored"
+	case added.Already():
+		stored = " is stored as it was"
+	}
+	switch {
+	case added.FailedOver:
+		return "cell " + added.Name + stored + "; it was failed over, and does not join before its failback"
+	case added.Drained:
+		return "cell " + added.Name + stored + "; it was drained, and stays out of the wanted ring"
 	case added.Already():
 		return "cell " + added.Name + " is already a member of the wanted ring; nothing to do"
 	case added.Change.Changed:

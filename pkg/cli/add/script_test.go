@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -61,6 +62,7 @@ func TestScripts(t *testing.T) {
 					"hold":     func(ts *testscript.TestScript, _ bool, args []string) { hold(ts, configs[0], args[0]) },
 					"workload": func(ts *testscript.TestScript, _ bool, args []string) { workload(ts, configs[1], args[0]) },
 					"down":     func(ts *testscript.TestScript, _ bool, args []string) { down(ts, configs[0], args[0]) },
+					"failed":   func(ts *testscript.TestScript, _ bool, args []string) { failed(ts, configs[0], args[0]) },
 				},
 			})
 		})
@@ -114,6 +116,24 @@ func down(ts *testscript.TestScript, rcp *rest.Config, name string) {
 	ts.Check(err)
 	cell.Spec.Endpoints = []string{"https://127.0.0.1:1"}
 	_, err = c.Cells().Update(context.Background(), cell, metav1.UpdateOptions{})
+	ts.Check(err)
+}
+
+// failed is the command of scripts after which a cell was failed over, which had no workloads:
+//
+//	failed CELL
+func failed(ts *testscript.TestScript, rcp *rest.Config, name string) {
+	c, err := client.New(rcp)
+	ts.Check(err)
+	ring, err := c.Rings().Get(context.Background(), v1alpha1.RingName, metav1.GetOptions{})
+	ts.Check(err)
+	out := func(m v1alpha1.RingMember) bool { return m.Cell == name }
+	ring.Spec.Members = slices.DeleteFunc(ring.Spec.Members, out)
+	ring, err = c.Rings().Update(context.Background(), ring, metav1.UpdateOptions{})
+	ts.Check(err)
+	ring.Status.Current.Members = slices.DeleteFunc(ring.Status.Current.Members, out)
+	ring.Status.Unavailable, ring.Status.Epoch = []string{name}, ring.Status.Epoch+1
+	_, err = c.Rings().UpdateStatus(context.Background(), ring, metav1.UpdateOptions{})
 	ts.Check(err)
 }
 

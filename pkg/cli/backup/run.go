@@ -19,6 +19,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/cli/launch"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/printers"
 )
 
 // podPort of health and metrics in a pod, where nobody else listens on loopback.
@@ -77,9 +78,9 @@ type runOptions struct {
 // newOptions are the options of "run", whose flags are added to a set.
 func newOptions(env *command.Env, flags *pflag.FlagSet) *runOptions {
 	o := &runOptions{Daemon: command.Daemon{Env: env, Command: "backup", Another: "backup daemon", Each: "daemon"}}
-	o.AddFlags(flags, "directory for the lock")
+	o.AddFlags(flags, "Directory for the lock")
 	flags.StringVar(&o.listen, "listen", defaultListen,
-		"host:port of /healthz, /livez, /readyz, /metrics and /debug/pprof over plain HTTP, without authentication:"+
+		"Address (host:port) of /healthz, /livez, /readyz, /metrics and /debug/pprof over plain HTTP, without authentication:"+
 			" whoever reaches it may read them all, so keep it on loopback; port 0: a free one")
 	return o
 }
@@ -114,7 +115,7 @@ func (o *runOptions) Complete([]string) error {
 		return err
 	}
 	if _, _, err := net.SplitHostPort(o.listen); err != nil {
-		return exit.Usagef("--listen is %q; it must be host:port", o.listen).
+		return exit.Flagf("listen", printers.Clip(o.listen), "be host:port").
 			WithHint("%s backup run --listen %s", o.Env.Program, defaultListen)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,11 +32,13 @@ const (
 )
 
 type verifyOptions struct {
-	env     *command.Env
-	sample  int
-	full    bool
-	output  printers.Output
-	printer *printers.Printer
+	env    *command.Env
+	sample int
+	// sampleChosen says whether --sample is on the command line.
+	sampleChosen func() bool
+	full         bool
+	output       printers.Output
+	printer      *printers.Printer
 }
 
 func newVerify(env *command.Env) *cobra.Command {
@@ -61,14 +64,17 @@ Ask the router control plane: the credentials of all cells are read there.`,
 	flags.IntVar(&o.sample, "sample", defaultSample, "How many envelopes to read, chosen by chance")
 	flags.BoolVar(&o.full, "full", false, "Read all envelopes")
 	o.output.AddFlags(flags)
-	cmd.MarkFlagsMutuallyExclusive("sample", "full")
+	o.sampleChosen = func() bool { return flags.Changed("sample") }
 	return cmd
 }
 
 // Complete checks the flags.
 func (o *verifyOptions) Complete([]string) (err error) {
+	if o.full && o.sampleChosen() {
+		return exit.Exclusive("full", "sample").WithHint("%s backup verify --full", o.env.Program)
+	}
 	if o.sample < 0 {
-		return exit.Usagef("--sample is %d; it must not be negative", o.sample).WithHint("%s backup verify --full", o.env.Program)
+		return exit.Flagf("sample", o.sample, "not be negative").WithHint("%s backup verify --full", o.env.Program)
 	}
 	if o.full {
 		o.sample = -1
@@ -85,7 +91,7 @@ func (o *verifyOptions) Run(ctx context.Context) error {
 	}
 	ring, err := fed.Cell.Rings().Get(ctx, v1alpha1.RingName, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return command.NotInitialised(o.env.Program)
+		return federation.NotInitialised()
 	}
 	if err != nil {
 		return fmt.Errorf("read ring: %w", err)
@@ -144,7 +150,7 @@ func (o *verifyOptions) text(w io.Writer, layout printers.Layout, v *mirror.Veri
 	if len(v.Findings) > 0 {
 		table := layout.Table("PROBLEM", "OBJECT", "FROM", "IN", "MESSAGE")
 		for _, f := range v.Findings[:min(len(v.Findings), shownFindings)] {
-			table.Rows = append(table.Rows, []string{string(f.Problem), orDash(f.Object), orDash(f.Source), orDash(f.Cell), orDash(printers.Clip(f.Message))})
+			table.Rows = append(table.Rows, []string{string(f.Problem), cmp.Or(f.Object, "-"), cmp.Or(f.Source, "-"), cmp.Or(f.Cell, "-"), cmp.Or(printers.Clip(f.Message), "-")})
 		}
 		if err := table.Write(w); err != nil {
 			return err
@@ -156,11 +162,4 @@ func (o *verifyOptions) text(w io.Writer, layout printers.Layout, v *mirror.Veri
 	_, err := fmt.Fprintf(w, "%s objects, %s envelopes, %s read; %s findings\n", printers.Count(int64(v.Objects)),
 		printers.Count(int64(v.Envelopes)), printers.Count(int64(v.Read)), strconv.Itoa(len(v.Findings)))
 	return err
-}
-
-func orDash(text string) string {
-	if text == "" {
-		return "-"
-	}
-	return text
 }

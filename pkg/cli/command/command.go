@@ -20,7 +20,6 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 
-	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/client"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/lease"
@@ -36,8 +35,11 @@ type Env struct {
 	Getenv func(string) string
 	// Interactive is true when standard input and standard output are terminals.
 	Interactive bool
-	// Program is what the user typed to get here, such as "kubectl cell"; hints begin with it.
+	// Program is what the user typed to get here, such as "kubectl cell", and from [Env.Aim] on what is to be typed to get
+	// to the same control plane; hints begin with it.
 	Program string
+	// bare is Program before Aim; empty until then.
+	bare string
 	// Args are what the user typed behind Program.
 	Args []string
 	// Hangup has SIGHUP call a function instead of ending the command, for daemons; nil where there are no
@@ -152,10 +154,4 @@ func RunE(o Options) func(*cobra.Command, []string) error {
 		}
 		return o.Run(cmd.Context())
 	}
-}
-
-// NotInitialised is the error of every command that needs a Ring where there is none.
-func NotInitialised(program string) error {
-	return exit.Errorf(exit.Failure, "this control plane has no Ring %q: it is not a router control plane, or not initialised", v1alpha1.RingName).
-		WithHint("%s init", program)
 }

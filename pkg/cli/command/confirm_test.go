@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/pflag"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/kubecell/kubectl-cell/pkg/exit"
@@ -61,6 +62,12 @@ func TestTheCommandThatAsksNothing(t *testing.T) {
 		{nil, "the same command with --yes"},
 	} {
 		env := &Env{Program: "kubectl cell", Args: test.args}
+		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+		flags.String("context", "", "")
+		if err := flags.Set("context", "a b"); err != nil {
+			t.Fatal(err)
+		}
+		env.Aim(flags) // which says nothing twice
 		if got := exit.HintOf(env.Confirm(t.Context(), "Go on?"), env.Program); got != test.want {
 			t.Errorf("%q: hint %s; want %s", test.args, got, test.want)
 		}

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/rest"
@@ -17,8 +16,8 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/daemon"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/home"
 	"github.com/kubecell/kubectl-cell/pkg/printers"
-	"github.com/kubecell/kubectl-cell/pkg/sandbox"
 	"github.com/kubecell/kubectl-cell/pkg/version"
 )
 
@@ -56,21 +55,21 @@ type Daemon struct {
 
 // AddFlags adds the flags of all daemons. stateDir says what the state directory holds.
 func (d *Daemon) AddFlags(flags *pflag.FlagSet, stateDir string) {
-	flags.StringVar(&d.kubeconfig, "rcp-kubeconfig", "", "kubeconfig of the router control plane (required)")
-	flags.StringVar(&d.context, "rcp-context", "", "context in that kubeconfig; its current one where empty")
+	flags.StringVar(&d.kubeconfig, "rcp-kubeconfig", "", "Kubeconfig of the router control plane (required)")
+	flags.StringVar(&d.context, "rcp-context", "", "Context in that kubeconfig; its current one where empty")
 	flags.StringVar(&d.StateDir, "state-dir", "",
-		stateDir+fmt.Sprintf("; where empty, %s below $%s, else below $XDG_STATE_HOME/kubectl-cell", d.Command, sandbox.HomeEnv))
-	flags.StringVar(&d.logFile, "log-file", "", "file to append the log to, opened anew at SIGHUP; standard error where empty")
+		stateDir+fmt.Sprintf("; where empty, %s below $%s, else below $XDG_STATE_HOME/kubectl-cell", d.Command, home.Env))
+	flags.StringVar(&d.logFile, "log-file", "", "File to append the log to, opened anew at SIGHUP; standard error where empty")
 	flags.IntVar(&d.logSize, LogSizeFlag, defaultLogSize,
-		"size in MiB at which that file is put aside under its name and "+daemon.PreviousLog+", replacing the one before")
+		"Size in MiB at which that file is put aside under its name and "+daemon.PreviousLog+", replacing the one before")
 }
 
 // PathFlags are those of the flags of all daemons whose values are paths.
 func PathFlags() []string { return []string{"rcp-kubeconfig", "state-dir", "log-file"} }
 
-// Usagef is an error in how the command was called.
-func (d *Daemon) Usagef(format string, args ...any) error {
-	return exit.Usagef(format, args...).WithHint("%s %s run --help", d.Env.Program, d.Command)
+// Hinted is an error in how the command was called, with where to read more.
+func (d *Daemon) Hinted(err *exit.Error) error {
+	return err.WithHint("%s %s run --help", d.Env.Program, d.Command)
 }
 
 // Require refuses required flags that were not given, and chooses the state directory where none was. The
@@ -78,11 +77,11 @@ func (d *Daemon) Usagef(format string, args ...any) error {
 func (d *Daemon) Require(others ...[2]string) (err error) {
 	for _, r := range append([][2]string{{"rcp-kubeconfig", d.kubeconfig}}, others...) {
 		if r[1] == "" {
-			return d.Usagef("--%s is required", r[0])
+			return d.Hinted(exit.Required(r[0]))
 		}
 	}
 	if d.logSize < 1 {
-		return d.Usagef("--%s must be 1 or more", LogSizeFlag)
+		return d.Hinted(exit.Flagf(LogSizeFlag, d.logSize, "be 1 or more"))
 	}
 	d.StateDir, err = DaemonDir(d.Env, d.Command, d.StateDir)
 	return err
@@ -93,8 +92,8 @@ func DaemonDir(env *Env, name, given string) (string, error) {
 	if given != "" {
 		return filepath.Abs(given)
 	}
-	home, err := sandbox.StateDir(env.Getenv)
-	return filepath.Join(home, name), err
+	state, err := home.State(env.Getenv)
+	return filepath.Join(state, name), err
 }
 
 // Directory is the state directory, once it is known.
@@ -181,14 +180,8 @@ func (d *Daemon) lock() (*daemon.Lock, error) {
 	return lock, nil
 }
 
-// Unusable is the error of a state directory that cannot be written to.
-func Unusable(dir string, err error) error {
-	failed := exit.Errorf(exit.Failure, "state directory %s cannot be used: %w", dir, err)
-	if errors.Is(err, syscall.ENOSPC) {
-		return failed.WithHint("free some space (df -h %s), or choose another directory with --state-dir", dir)
-	}
-	return failed.WithHint("choose a directory that you own with --state-dir, or: export %s=$HOME/kubectl-cell", sandbox.HomeEnv)
-}
+// Unusable is the error of a daemon's state directory that cannot be written to.
+func Unusable(dir string, err error) error { return home.Unusable(dir, err, "--state-dir") }
 
 // openLog returns where the log goes. From then on SIGHUP does not end the daemon, unless a person looks at it: then
 // it ends with the terminal.

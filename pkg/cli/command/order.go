@@ -12,6 +12,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/printers"
 )
 
 // longestReason is how many characters the API takes.
@@ -29,7 +30,7 @@ func (r *Reason) AddFlag(flags *pflag.FlagSet) {
 func (r *Reason) Check() error {
 	r.text = strings.TrimSpace(r.text)
 	if n := utf8.RuneCountInString(r.text); n > longestReason {
-		return exit.Usagef("--reason has %d characters; it may have %d", n, longestReason).WithHint("name a ticket: --reason INC-1234")
+		return exit.Flagf("reason", printers.Clip(r.text), "have at most %d characters, not %d", longestReason, n).WithHint("name a ticket: --reason INC-1234")
 	}
 	return nil
 }

@@ -33,10 +33,10 @@ func Completes(argv0 string) bool { return strings.HasPrefix(baseName(argv0), co
 
 func baseName(argv0 string) string { return strings.TrimSuffix(filepath.Base(argv0), ".exe") }
 
-// Plugin is what people type to get here by way of kubectl: Program, unless that is called directly.
+// Plugin is what people type to get here by way of kubectl: Program, without flags, unless that is called directly.
 func (e *Env) Plugin() string {
-	if strings.HasPrefix(e.Program, typedPrefix) {
-		return e.Program
+	if name := e.name(); strings.HasPrefix(name, typedPrefix) {
+		return name
 	}
 	return exit.Plugin
 }

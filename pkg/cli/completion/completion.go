@@ -50,10 +50,14 @@ func shells(program string) []shell {
 		{"fish", program + " completion fish | source", func(env *command.Env, root *cobra.Command) error {
 			return root.GenFishCompletion(env.Out, true)
 		}},
-		{"powershell", program + " completion powershell | Out-String | Invoke-Expression", func(env *command.Env, root *cobra.Command) error {
+		{"powershell", powershell(program), func(env *command.Env, root *cobra.Command) error {
 			return root.GenPowerShellCompletionWithDesc(env.Out)
 		}},
 	}
+}
+
+func powershell(program string) string {
+	return program + " completion powershell | Out-String | Invoke-Expression"
 }
 
 func newShellCommand(env *command.Env, s shell) *cobra.Command {

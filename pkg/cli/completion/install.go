@@ -7,13 +7,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/kubecell/kubectl-cell/pkg/atomicfile"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/printers"
 )
 
 // Script is the content of the file that kubectl runs to complete the command line of the plugin.
@@ -28,18 +31,20 @@ func call(env *command.Env) string { return env.PluginFile() + " __complete" }
 
 type installOptions struct {
 	env    *command.Env
+	system string // as in GOOS
 	dir    string
 	dryRun bool
 }
 
 func newInstallCommand(env *command.Env) *cobra.Command {
-	o := &installOptions{env: env}
+	o := &installOptions{env: env, system: runtime.GOOS}
 	plugin, file := env.Plugin(), env.PluginFile()
 	cmd := &cobra.Command{
 		Use:   "install",
 		Short: "Let kubectl complete `" + plugin + "`",
 		Long: "Let kubectl complete `" + plugin + "`: put the program " + env.CompletionFile() + ", which kubectl asks, beside\n" +
-			file + " or into another folder of your PATH. It changes no other file.",
+			file + " or into another folder of your PATH. It changes no other file. Not on Windows: the program is a\n" +
+			"script of sh.",
 		Example: "  # Beside " + file + "\n  " + env.Program + " completion install\n\n" +
 			"  # Elsewhere\n  " + env.Program + " completion install --dir ~/.local/bin",
 		Args: cobra.NoArgs,
@@ -52,15 +57,19 @@ func newInstallCommand(env *command.Env) *cobra.Command {
 
 // Complete chooses the folder.
 func (o *installOptions) Complete([]string) error {
+	if o.system == "windows" {
+		return exit.Refusedf("on Windows kubectl cannot complete `%s`: what it asks is a script of sh", o.env.Plugin()).
+			WithHint("%s   # completes `%s`, which is the same", powershell(o.env.PluginFile()), o.env.PluginFile())
+	}
 	if o.dir != "" {
 		info, err := os.Stat(o.dir)
 		if err != nil || !info.IsDir() {
-			return exit.Usagef("--dir %s: no such folder", o.dir).WithHint("mkdir -p %s", o.dir)
+			return exit.Flagf("dir", printers.Clip(o.dir), "be a folder that is there").WithHint("mkdir -p %s", o.dir)
 		}
 		return nil
 	}
 	for _, dir := range o.candidates() {
-		if writable(dir) {
+		if atomicfile.Try(dir) == nil {
 			o.dir = dir
 			return nil
 		}
@@ -88,7 +97,7 @@ func (o *installOptions) Run(context.Context) error {
 		fmt.Fprintf(o.env.Out, "would write %s (dry run)\n", path)
 		return nil
 	}
-	if err := replace(path, []byte(script)); err != nil {
+	if err := atomicfile.WriteBytes(path, 0o755, []byte(script)); err != nil {
 		return exit.Errorf(exit.Failure, "install %s: %w", name, err).
 			WithHint("%s completion install --dir DIR, a folder of your PATH with room that you may write to", o.env.Program)
 	}
@@ -98,23 +107,6 @@ func (o *installOptions) Run(context.Context) error {
 	}
 	fmt.Fprintf(o.env.ErrOut, "try: %s <TAB> (kubectl's own completion must be loaded: kubectl completion --help)\nundo: rm %s\n",
 		o.env.Plugin(), path)
-	return nil
-}
-
-// replace writes an executable file whole or not at all.
-func replace(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(0o755), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
 	return nil
 }
 
@@ -141,12 +133,4 @@ func (o *installOptions) candidates() []string {
 		}
 	}
 	return append(beside, own...)
-}
-
-func writable(dir string) bool {
-	f, err := os.CreateTemp(dir, ".kubectl_complete-*")
-	if err != nil {
-		return false
-	}
-	return errors.Join(f.Close(), os.Remove(f.Name())) == nil
 }

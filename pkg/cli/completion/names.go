@@ -22,10 +22,14 @@ import (
 const timeLimit = 500 * time.Millisecond
 
 // Register gives every command below cmd the completions that follow from its usage line and its
-// flags: names of cells where the usage line says CELL, and the values of -o, -n and --context.
+// flags: names of cells where the usage line says CELL, one alone unless it says CELL…, and the values of -o, -n and
+// --context.
 func Register(cmd *cobra.Command, env *command.Env) {
 	if cmd.ValidArgsFunction == nil && strings.Contains(cmd.Use, "CELL") {
 		cmd.ValidArgsFunction = Cells(env)
+		if !strings.Contains(cmd.Use, "CELL…") {
+			cmd.ValidArgsFunction = first(cmd.ValidArgsFunction)
+		}
 	}
 	if flag := cmd.LocalFlags().Lookup("output"); flag != nil {
 		register(cmd, "output", cobra.FixedCompletions(printers.Formats(), cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
@@ -178,11 +182,18 @@ func matching(found []cobra.Completion, args []string, word string) []cobra.Comp
 // Matching completes one argument from what find returns with a description, as long as that takes no longer
 // than a person waits.
 func Matching(find func(ctx context.Context) ([]cobra.Completion, error)) cobra.CompletionFunc {
+	return first(func(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		found, _ := within(cmd.Context(), find)
+		return matching(found, args, word), cobra.ShellCompDirectiveNoFileComp
+	})
+}
+
+// first completes the first argument, and offers nothing for any other.
+func first(complete cobra.CompletionFunc) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		found, _ := within(cmd.Context(), find)
-		return matching(found, args, word), cobra.ShellCompDirectiveNoFileComp
+		return complete(cmd, args, word)
 	}
 }

@@ -74,7 +74,7 @@ func (o *options) Complete([]string) (err error) {
 	}
 	o.namespace = o.env.ChosenNamespace()
 	if o.summary && o.perNamespace {
-		return exit.Usagef("--summary and --per-namespace exclude each other").WithHint("%s diff --help", o.env.Program)
+		return exit.Exclusive("summary", "per-namespace").WithHint("%s diff --help", o.env.Program)
 	}
 	return nil
 }
@@ -105,7 +105,7 @@ func (o *options) Run(ctx context.Context) error {
 		Text:     o.text(r),
 	})
 	if err == nil && o.printer.Text() && r.differs() && !o.summary && r.Phase == v1alpha1.RingStable {
-		fmt.Fprintf(o.env.ErrOut, "next: %s rebalance --window 50\n", o.env.Program)
+		fmt.Fprintf(o.env.ErrOut, "next: %s rebalance --window 50%s\n", o.env.Program, o.env.Within())
 	}
 	switch {
 	case err != nil:

@@ -17,7 +17,8 @@ type Estimate struct {
 	Window int32 `json:"window"`
 }
 
-// estimate is nil where no run has moved anything yet, or nothing moves. Rests and pauses of the earlier run count.
+// estimate is nil where no run has moved anything yet, or nothing moves. Rests and pauses of the earlier run count. One that
+// ended before it began, by a clock that was put back meanwhile, says nothing.
 func estimate(runs []v1alpha1.Rebalance, moves int64) *Estimate {
 	var out *Estimate
 	var last time.Time
@@ -28,7 +29,7 @@ func estimate(runs []v1alpha1.Rebalance, moves int64) *Estimate {
 			continue
 		}
 		moved := rebalance.ProgressOf(s).Moved
-		if took := s.CompletionTime.Sub(s.StartTime.Time); moved > 0 && moves > 0 {
+		if took := s.CompletionTime.Sub(s.StartTime.Time); moved > 0 && moves > 0 && took >= 0 {
 			seconds := max(1, int64(float64(moves)/float64(moved)*took.Seconds()))
 			last, out = s.CompletionTime.Time, &Estimate{Seconds: seconds, LikeRun: run.Name, Window: run.Spec.Window}
 		}

@@ -33,6 +33,11 @@ func TestTheLastRunThatMovedSaysHowLongTheNextTakes(t *testing.T) {
 	if got := estimate(runs[1:2], 600); got == nil || got.Seconds != 60000 {
 		t.Errorf("estimate %+v; want 60000 s", got)
 	}
+	back := run("clock-put-back", v1alpha1.RebalanceSucceeded, 5*time.Hour, 100)
+	back.Status.CompletionTime = &metav1.Time{Time: back.Status.StartTime.Add(-time.Minute)}
+	if got := estimate(append(runs, back), 600); got == nil || got.LikeRun != "r-3" {
+		t.Errorf("estimate %+v; want that of r-3, not of one that took less than nothing", got)
+	}
 	for name, got := range map[string]*Estimate{"nothing to move": estimate(runs, 0), "no run has moved anything": estimate(runs[2:], 600)} {
 		if got != nil {
 			t.Errorf("%s: estimate %+v", name, got)

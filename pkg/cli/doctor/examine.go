@@ -94,7 +94,7 @@ func (e *examination) server(ctx context.Context, fed *command.Federation) (fede
 	health, err := federation.Probe(ctx, fed.Config)
 	if err != nil {
 		e.found(Failed, "server", fmt.Sprintf("%s does not answer: %v", fed.Config.Host, err),
-			"kubectl cluster-info   # the same kubeconfig and context; choose another one with --context")
+			e.env.Typed("kubectl cluster-info   # the same kubeconfig and context; choose another one with --context"))
 		return health, err
 	}
 	if off := health.Off(); off > maxSkew {
@@ -110,7 +110,7 @@ func (e *examination) cells(ctx context.Context, fed *command.Federation, here f
 	all, err := federation.Cells(ctx, fed.Config)
 	if err != nil {
 		e.found(Warning, "cells", "their credentials cannot be read: "+err.Error(),
-			"kubectl auth can-i get secrets -n "+v1alpha1.Namespace+"   # the role kubecell-admin allows it")
+			e.env.Typed("kubectl auth can-i get secrets -n "+v1alpha1.Namespace+"   # the role kubecell-admin allows it"))
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)

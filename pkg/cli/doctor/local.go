@@ -9,9 +9,11 @@ import (
 	"runtime"
 	"syscall"
 
+	"github.com/kubecell/kubectl-cell/pkg/atomicfile"
 	"github.com/kubecell/kubectl-cell/pkg/cli/backup"
 	"github.com/kubecell/kubectl-cell/pkg/cli/launch"
 	"github.com/kubecell/kubectl-cell/pkg/cli/router"
+	"github.com/kubecell/kubectl-cell/pkg/home"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox"
 	"github.com/kubecell/kubectl-cell/pkg/version"
 )
@@ -25,12 +27,15 @@ func (e *examination) programs() {
 	} else {
 		e.ok("kubectl", "%s", e.onPath("kubectl"))
 	}
-	own, err := sandbox.FindCell(e.env.Getenv)
+	own, err := home.Program(e.env.Getenv)
 	if found := e.onPath(e.env.PluginFile()); found != "" {
 		e.ok("PATH", "kubectl finds the plugin: %s", found)
 	} else if err == nil {
 		e.found(Warning, "PATH", "kubectl does not find "+e.env.PluginFile()+", which is not on PATH",
 			fmt.Sprintf(`export PATH="%s:$PATH"`, filepath.Dir(own)))
+	}
+	if runtime.GOOS == "windows" {
+		return // kubectl completes no plugin there
 	}
 	if e.onPath(e.env.CompletionFile()) == "" {
 		e.found(Warning, "completion", "kubectl cannot complete after `"+e.env.Plugin()+"`", e.env.Program+" completion install")
@@ -56,12 +61,12 @@ func (e *examination) onPath(program string) string {
 
 // stateDir must be usable, and nobody else's business.
 func (e *examination) stateDir() {
-	dir, err := sandbox.StateDir(e.env.Getenv)
+	dir, err := home.State(e.env.Getenv)
 	if err != nil {
 		e.failed("state", err)
 		return
 	}
-	another := "export " + sandbox.HomeEnv + "=$HOME/kubectl-cell"
+	another := "export " + home.Env + "=$HOME/kubectl-cell"
 	info, err := os.Stat(dir)
 	missing := os.IsNotExist(err)
 	switch {
@@ -86,21 +91,14 @@ func (e *examination) stateDir() {
 	}
 }
 
-// writable tries a file in a directory, or in the nearest one above it that exists: modes say nothing of what is mounted
-// read-only, is full, or is of no disk.
+// writable tries a file in a directory, or in the nearest one above it that exists.
 func writable(dir string) error {
 	for {
 		if _, err := os.Stat(dir); !os.IsNotExist(err) || dir == filepath.Dir(dir) {
-			break
+			return atomicfile.Try(dir)
 		}
 		dir = filepath.Dir(dir)
 	}
-	file, err := os.CreateTemp(dir, ".kubectl-cell-doctor-")
-	if err != nil {
-		return err
-	}
-	_, err = file.WriteString("x")
-	return errors.Join(err, file.Close(), os.Remove(file.Name()))
 }
 
 // daemons are those of this machine. One that does not run is no fault: it may run elsewhere.
@@ -136,7 +134,7 @@ func (e *examination) daemons(ctx context.Context) {
 
 // sandboxes are those of this machine.
 func (e *examination) sandboxes() {
-	dir, err := sandbox.StateDir(e.env.Getenv)
+	dir, err := home.State(e.env.Getenv)
 	if err != nil {
 		return // said already
 	}

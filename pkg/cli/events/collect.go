@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/kubernetes"
 	typedv1 "k8s.io/client-go/kubernetes/typed/core/v1"
@@ -43,6 +44,8 @@ type Event struct {
 	Count     int32     `json:"count"`
 	FirstSeen time.Time `json:"firstSeen"`
 	LastSeen  time.Time `json:"lastSeen"`
+	// group is that of the object's API; empty where its event does not say it.
+	group string
 }
 
 func newEvent(cell string, e *corev1.Event) Event {
@@ -51,6 +54,9 @@ func newEvent(cell string, e *corev1.Event) Event {
 		Object:  e.InvolvedObject.Kind + "/" + e.InvolvedObject.Name,
 		Message: strings.TrimSpace(e.Message), Count: max(1, e.Count),
 		FirstSeen: e.FirstTimestamp.Time, LastSeen: e.LastTimestamp.Time,
+	}
+	if of, err := schema.ParseGroupVersion(e.InvolvedObject.APIVersion); err == nil {
+		out.group = of.Group
 	}
 	// The newer API writes when it was first seen elsewhere, and counts in a series.
 	if out.FirstSeen.IsZero() {

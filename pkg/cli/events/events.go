@@ -15,8 +15,10 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
+	"github.com/kubecell/kubectl-cell/pkg/cli/kinds"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/printers"
 )
@@ -32,13 +34,15 @@ type options struct {
 
 	printer   *printers.Printer
 	namespace string
-	kind      string
-	name      string
+	// kind and name are the object that --for names, its kind as people write it, which known makes sense of.
+	kind  string
+	name  string
+	known kinds.Table
 }
 
 // NewCommand returns `events`.
 func NewCommand(env *command.Env) *cobra.Command {
-	o := &options{env: env}
+	o := &options{env: env, known: kinds.Builtin()}
 	cmd := &cobra.Command{
 		Use:   "events",
 		Short: "Show the events of all cells, by time",
@@ -66,20 +70,20 @@ func (o *options) Complete([]string) (err error) {
 		return err
 	}
 	if o.watch && !o.printer.Text() && o.output.Format != "json" {
-		return exit.Usagef("-w prints lines, or with -o json a JSON object for each event").WithHint("%s events -w -o json", o.env.Program)
+		return exit.Usagef("-w prints lines, or with -o json a JSON object for each event").WithHint("%s events -w -o json%s", o.env.Program, o.env.Within())
 	}
 	for _, kind := range o.types {
 		if kind != corev1.EventTypeNormal && kind != corev1.EventTypeWarning {
-			return exit.Usagef("--types %q is unknown", printers.Clip(kind)).WithHint("--types Normal,Warning")
+			return exit.Flagf("types", printers.Clip(kind), "be Normal or Warning").WithHint("--types Normal,Warning")
 		}
 	}
 	if o.since < 0 {
-		return exit.Usagef("--since must not be negative").WithHint("--since 1h")
+		return exit.Flagf("since", o.since, "not be negative").WithHint("--since 1h")
 	}
 	if o.of != "" {
 		kind, name, ok := strings.Cut(o.of, "/")
 		if !ok || kind == "" || name == "" {
-			return exit.Usagef("--for %q is not KIND/NAME", printers.Clip(o.of)).WithHint("--for deployment/checkout")
+			return exit.Flagf("for", printers.Clip(o.of), "be KIND/NAME").WithHint("--for deployment/checkout")
 		}
 		o.kind, o.name = kind, name
 	}
@@ -138,18 +142,8 @@ func (o *options) wanted(e Event) bool {
 		return false
 	case o.since > 0 && o.env.Clock.Since(e.LastSeen) > o.since:
 		return false
-	case o.name != "" && (name != o.name || !sameKind(kind, o.kind)):
+	case o.name != "" && (name != o.name || !o.known.Same(schema.GroupKind{Group: e.group, Kind: kind}, o.kind)):
 		return false
 	}
 	return true
-}
-
-// sameKind takes the kind as people write it: deployment, deployments or deploy.
-func sameKind(kind, written string) bool {
-	kind, written = strings.ToLower(kind), strings.ToLower(strings.SplitN(written, ".", 2)[0])
-	short := map[string]string{
-		"deploy": "deployment", "sts": "statefulset", "ds": "daemonset", "rs": "replicaset", "po": "pod", "svc": "service",
-		"cm": "configmap", "cj": "cronjob", "ns": "namespace", "no": "node", "pvc": "persistentvolumeclaim", "hpa": "horizontalpodautoscaler",
-	}
-	return kind == written || kind+"s" == written || kind == short[written]
 }

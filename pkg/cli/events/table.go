@@ -32,7 +32,7 @@ func (o *options) table(found []Event, layout printers.Layout) printers.Table {
 	for _, e := range found {
 		row := []string{printers.Age(o.env.Clock.Since(e.LastSeen)), e.Cell, e.Type, e.Reason, e.object(), e.text()}
 		if !layout.Wide {
-			row[5] = clip(row[5])
+			row[5] = printers.ClipTo(row[5], 119) // -o wide shows all
 		}
 		if o.allNamespaces {
 			row = append([]string{e.Namespace}, row...)
@@ -40,13 +40,4 @@ func (o *options) table(found []Event, layout printers.Layout) printers.Table {
 		t.Rows = append(t.Rows, row)
 	}
 	return t
-}
-
-// clip keeps a table readable; -o wide shows all.
-func clip(text string) string {
-	const most = 120
-	if runes := []rune(text); len(runes) > most {
-		return string(runes[:most-1]) + "…"
-	}
-	return text
 }

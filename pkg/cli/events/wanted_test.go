@@ -9,11 +9,12 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
+	"github.com/kubecell/kubectl-cell/pkg/cli/kinds"
 )
 
 func TestWanted(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	e := Event{Type: "Warning", Object: "Deployment/checkout", LastSeen: now.Add(-time.Hour)}
+	e := Event{Type: "Warning", group: "apps", Object: "Deployment/checkout", LastSeen: now.Add(-time.Hour)}
 	for name, test := range map[string]struct {
 		options options
 		want    bool
@@ -28,9 +29,11 @@ func TestWanted(t *testing.T) {
 		"plural, group": {options{kind: "deployments.apps", name: "checkout"}, true},
 		"other kind":    {options{kind: "job", name: "checkout"}, false},
 		"other name":    {options{kind: "deploy", name: "check"}, false},
+		"other group":   {options{kind: "deployments.example.com", name: "checkout"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.options.env = &command.Env{Clock: clocktesting.NewFakePassiveClock(now)}
+			test.options.known = kinds.Builtin()
 			if got := test.options.wanted(e); got != test.want {
 				t.Errorf("wanted: %v", got)
 			}

@@ -5,8 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/charmbracelet/x/ansi"
-
+	"github.com/kubecell/kubectl-cell/pkg/printers"
 	"github.com/kubecell/kubectl-cell/pkg/verify"
 )
 
@@ -204,6 +203,5 @@ func classes() string {
 
 // hanging breaks a paragraph into lines that fit on a terminal, all but the first one further in.
 func hanging(indent, text string) string {
-	const width = 94
-	return indent + strings.ReplaceAll(ansi.Wordwrap(text, width, ""), "\n", "\n"+indent+"  ") + "\n"
+	return indent + printers.Fold(text, 94, indent+"  ") + "\n"
 }

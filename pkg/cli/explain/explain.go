@@ -46,10 +46,12 @@ func NewCommand(env *command.Env) *cobra.Command {
 		RunE: command.RunE(o),
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			var out []cobra.Completion
-			for _, c := range concepts() {
-				out = append(out, cobra.CompletionWithDesc(c.name, c.summary))
+			if len(args) == 0 {
+				for _, c := range concepts() {
+					out = append(out, cobra.CompletionWithDesc(c.name, c.summary))
+				}
 			}
-			return out[:len(out)*(1-min(len(args), 1))], cobra.ShellCompDirectiveNoFileComp
+			return out, cobra.ShellCompDirectiveNoFileComp
 		},
 	}
 	o.output.AddFlags(cmd.Flags())

@@ -53,7 +53,7 @@ rebalance. Run the command again to go on with a run that was cut off.`,
 	flags.BoolVar(&o.yes, "yes", false, "Do not ask for the cell's name")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "Compare, and do nothing")
 	o.reason.AddFlag(flags)
-	flags.StringVar(&o.tui, "tui", "auto", "Show progress in place on a terminal: auto or never")
+	o.tui.AddFlag(flags, "Show progress in place on a terminal")
 	o.output.AddFlags(flags)
 	return cmd
 }
@@ -61,8 +61,8 @@ rebalance. Run the command again to go on with a run that was cut off.`,
 // Complete checks the flags.
 func (o *backOptions) Complete(args []string) (err error) {
 	o.cell = args[0]
-	if o.tui != "auto" && o.tui != "never" {
-		return exit.Usagef("--tui is %q; allowed are auto and never", o.tui).WithHint("leave --tui out")
+	if err := o.tui.Check(); err != nil {
+		return err
 	}
 	if err := o.reason.Check(); err != nil {
 		return err
@@ -83,14 +83,21 @@ func (o *backOptions) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !o.dryRun && !o.yes {
-		if err := o.env.ConfirmName(ctx, "Everything in "+o.cell+" that the federation has, or saves to "+o.dir+", is deleted there, and the cell joins the ring again.", o.cell); err != nil {
-			return err
-		}
-	}
 	f := &failover.Failback{
 		RCP: fed.Patient, Identity: o.env.Identity(), Cell: o.cell, Dir: o.dir, Host: o.env.Host(), DryRun: o.dryRun,
 		Order: o.reason.Order(ctx, fed), Logger: slog.New(slog.DiscardHandler),
+	}
+	if !o.dryRun && !o.yes {
+		pending, err := (&failover.Failback{RCP: fed.Config, Cell: o.cell}).Pending(ctx)
+		if err != nil {
+			return err
+		}
+		if !pending {
+			return o.nothing()
+		}
+		if err := o.env.ConfirmName(ctx, "Everything in "+o.cell+" that the federation has, or saves to "+o.dir+", is deleted there, and the cell joins the ring again.", o.cell); err != nil {
+			return err
+		}
 	}
 	var run *v1alpha1.Failover
 	err = o.show("failback of "+o.cell, func(tell func(steps.Event)) error {
@@ -110,10 +117,14 @@ func (o *backOptions) Run(ctx context.Context) error {
 		return err
 	}
 	if run == nil {
-		fmt.Fprintf(o.env.Out, "cell %s is in the ring; nothing to do\n", o.cell)
-		return nil
+		return o.nothing()
 	}
 	return o.conclude(run)
+}
+
+func (o *backOptions) nothing() error {
+	_, err := fmt.Fprintf(o.env.Out, "cell %s is in the ring; nothing to do\n", o.cell)
+	return err
 }
 
 func (o *backOptions) conclude(run *v1alpha1.Failover) error {

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -39,7 +38,7 @@ type options struct {
 	confirm string
 	reason  command.Reason
 	dryRun  bool
-	tui     string
+	tui     command.TUI
 	output  printers.Output
 	printer *printers.Printer
 }
@@ -76,7 +75,7 @@ command again to go on with a run that was cut off; a backup daemon goes on with
 	flags.BoolVar(&o.spec.Drill, "drill", false, "Rehearse every step that writes nothing on the ring, and time it")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "Say what would be done, and do nothing")
 	o.reason.AddFlag(flags)
-	flags.StringVar(&o.tui, "tui", "auto", "Show progress in place on a terminal: auto or never")
+	o.tui.AddFlag(flags, "Show progress in place on a terminal")
 	o.output.AddFlags(flags)
 	return cmd
 }
@@ -84,8 +83,8 @@ command again to go on with a run that was cut off; a backup daemon goes on with
 // Complete checks what can be checked without the network.
 func (o *options) Complete(args []string) (err error) {
 	o.spec.Cell = args[0]
-	if o.tui != "auto" && o.tui != "never" {
-		return exit.Usagef("--tui is %q; allowed are auto and never", o.tui).WithHint("leave --tui out")
+	if err := o.tui.Check(); err != nil {
+		return err
 	}
 	if err := o.reason.Check(); err != nil {
 		return err
@@ -98,10 +97,10 @@ func (o *options) Complete(args []string) (err error) {
 		o.spec.ConfirmEpoch, err = strconv.ParseInt(epoch, 10, 64)
 		switch {
 		case !ok || err != nil || o.spec.ConfirmEpoch < 1:
-			return exit.Usagef("--confirm is %q; it must be CELL@epochN, such as %s", o.confirm, failover.Confirmation(o.spec.Cell, 42)).
+			return exit.Flagf("confirm", printers.Clip(o.confirm), "be CELL@epochN, such as %s", failover.Confirmation(o.spec.Cell, 42)).
 				WithHint("%s failover %s --dry-run", o.env.Program, o.spec.Cell)
 		case cell != o.spec.Cell:
-			return exit.Usagef("--confirm names cell %s, and the command cell %s", cell, o.spec.Cell).
+			return exit.Flagf("confirm", printers.Clip(o.confirm), "name cell %s, as the command does", o.spec.Cell).
 				WithHint("%s failover %s --dry-run", o.env.Program, o.spec.Cell)
 		}
 	}
@@ -117,7 +116,7 @@ func (o *options) acceptance() (err error) {
 		o.spec.AcceptLoss = failover.AcceptAll
 	default:
 		if o.spec.AcceptLoss, err = strconv.ParseInt(o.accept, 10, 64); err != nil || o.spec.AcceptLoss < 0 {
-			return exit.Usagef("--accept-loss is %q; it must be a number that is not negative, or all", printers.Clip(o.accept)).
+			return exit.Flagf("accept-loss", printers.Clip(o.accept), "be a number that is not negative, or all").
 				WithHint("%s failover %s --dry-run", o.env.Program, o.spec.Cell)
 		}
 	}
@@ -307,8 +306,7 @@ func losses(run *v1alpha1.Failover) []string {
 
 // show runs do and shows what it tells: in place on a terminal, else one line per change of state.
 func (o *options) show(title string, do func(tell func(steps.Event)) error) error {
-	file, ok := o.env.ErrOut.(interface{ Fd() uintptr })
-	if o.tui == "never" || !o.env.Interactive || o.env.Getenv("TERM") == "dumb" || !ok || !term.IsTerminal(int(file.Fd())) {
+	if !o.tui.Live(o.env, o.env.ErrOut) {
 		return do(func(e steps.Event) { line(o.env.ErrOut, e) })
 	}
 	environ := []string{"TERM=" + o.env.Getenv("TERM"), "NO_COLOR=1"}

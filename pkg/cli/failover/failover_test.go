@@ -108,7 +108,7 @@ func TestFailoverOfASandboxsCell(t *testing.T) {
 	if code != exit.Usage {
 		t.Errorf("a confirmation of another cell: exit code %d", code)
 	}
-	want(t, stderr, "--confirm names cell cell-2, and the command cell cell-1")
+	want(t, stderr, `--confirm is "cell-2@epoch1"; it must name cell cell-1, as the command does`)
 	for _, amount := range []string{"-1", "many"} {
 		_, stderr, code = run(t, s, "cell-1", "--accept-loss="+amount)
 		if code != exit.Usage {
@@ -195,6 +195,11 @@ func TestFailoverOfASandboxsCell(t *testing.T) {
 	stdout, _, code = failback(t, s, "cell-1", "--yes")
 	if code != exit.OK {
 		t.Errorf("once more: exit code %d", code)
+	}
+	want(t, stdout, "cell cell-1 is in the ring; nothing to do")
+	stdout, _, code = failback(t, s, "cell-1")
+	if code != exit.OK {
+		t.Errorf("once more, with nobody to ask: exit code %d", code)
 	}
 	want(t, stdout, "cell cell-1 is in the ring; nothing to do")
 

@@ -65,7 +65,7 @@ func since(r *v1alpha1.FailoverReport) string {
 	return printers.Age(r.Time.Sub(r.LastAnswer.Time)) + " ago"
 }
 
-// agesOf is "≤5s old 20,011   5-60s 188".
+// agesOf is "≤5s old 20,011   ≤1m0s 188   older 3".
 func agesOf(r *v1alpha1.FailoverReport) string {
 	var out []string
 	for i, a := range r.Ages {
@@ -97,7 +97,7 @@ func ended(w io.Writer, run *v1alpha1.Failover, unfrozen string) {
 	s := &run.Status
 	took := "-"
 	if s.StartTime != nil && s.CompletionTime != nil {
-		took = s.CompletionTime.Sub(s.StartTime.Time).String()
+		took = printers.Took(s.StartTime.Time, s.CompletionTime.Time)
 	}
 	switch {
 	case s.Phase == v1alpha1.FailoverRefused:

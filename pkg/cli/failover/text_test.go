@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/pflag"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
@@ -60,8 +61,9 @@ func TestADryRunNamesAll(t *testing.T) {
 	for _, format := range []string{"name", "json"} {
 		t.Run("-o "+format, func(t *testing.T) {
 			var out strings.Builder
-			o := &options{env: &command.Env{IOStreams: genericiooptions.IOStreams{Out: &out, ErrOut: &out}, Program: "kubectl cell"}, dryRun: true, tui: "never"}
+			o := &options{env: &command.Env{IOStreams: genericiooptions.IOStreams{Out: &out, ErrOut: &out}, Program: "kubectl cell"}, dryRun: true}
 			o.output.Format = format
+			o.tui.AddFlag(pflag.NewFlagSet("failover", pflag.ContinueOnError), "")
 			if err := o.Complete([]string{"cell-1"}); err != nil {
 				t.Fatal(err)
 			}

@@ -71,7 +71,7 @@ func watchable(env *command.Env, command string, printer *printers.Printer, outp
 	if printer.Text() || output.Format == "json" || output.Format == "name" {
 		return nil
 	}
-	return exit.Usagef("-w prints lines, or with -o json a JSON object for each change").WithHint("%s %s -w -o json", env.Program, command)
+	return exit.Usagef("-w prints lines, or with -o json a JSON object for each change").WithHint("%s %s -w -o json%s", env.Program, command, env.Within())
 }
 
 // follow looks until ctx ends. Only a first look that fails ends it before.

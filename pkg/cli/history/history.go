@@ -16,6 +16,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
+	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/printers"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
 )
@@ -83,7 +84,7 @@ func (o *options) Run(ctx context.Context) error {
 	}
 	list, err := fed.Cell.Rebalances().List(ctx, metav1.ListOptions{})
 	if apierrors.IsNotFound(err) {
-		return command.NotInitialised(o.env.Program)
+		return federation.NotInitialised()
 	}
 	if err != nil {
 		return fmt.Errorf("list rebalances: %w", err)
@@ -169,7 +170,7 @@ func (o *options) text(w io.Writer, layout printers.Layout, entries []Entry) err
 			epoch += fmt.Sprintf(" %d", e.ToEpoch)
 		}
 		if e.Started != nil && e.Completed != nil {
-			took = e.Completed.Sub(*e.Started).Round(time.Second).String()
+			took = printers.Took(*e.Started, *e.Completed)
 		}
 		row := []string{
 			e.Name, kindOf(e), e.Phase, epoch, printers.Count(e.Moved), printers.Count(e.Failed), took,

@@ -15,7 +15,7 @@ import (
 // end, so that a path may contain commas.
 func parseFounder(text string) (federation.NewCell, error) {
 	wrong := func(problem string) error {
-		return exit.Usagef("--founder %q: %s; it must be NAME=KUBECONFIG or NAME=KUBECONFIG,weight=N", printers.Clip(text), problem).
+		return exit.Flagf("founder", printers.Clip(text), "be NAME=KUBECONFIG or NAME=KUBECONFIG,weight=N: %s", problem).
 			WithHint("--founder cell-1=c1.yaml,weight=100")
 	}
 	var cell federation.NewCell

@@ -63,7 +63,7 @@ func (o *options) Complete([]string) (err error) {
 	}
 	if o.pointsChosen() {
 		if o.points < 1 || o.points > placement.MaxPointsPerWeight {
-			return exit.Usagef("--points-per-weight is %d; it must be 1 to %d", o.points, placement.MaxPointsPerWeight).
+			return exit.Flagf("points-per-weight", o.points, "be 1 to %d", placement.MaxPointsPerWeight).
 				WithHint("%s init --points-per-weight %d", o.env.Program, placement.DefaultPointsPerWeight)
 		}
 		o.plan.PointsPerWeight = o.points
@@ -137,8 +137,8 @@ func (o *options) print(result federation.InitResult) error {
 	switch {
 	case result.Founded && o.dryRun:
 	case result.Founded:
-		fmt.Fprintf(o.env.ErrOut, "undo: kubectl delete ring.kubecell.io %s ; %s init ; %[2]s remove CELL   # each founder, as long as it holds no workloads\n",
-			v1alpha1.RingName, o.env.Program)
+		fmt.Fprintln(o.env.ErrOut, o.env.Typed("undo: kubectl delete ring.kubecell.io "+v1alpha1.RingName+
+			" ; kubectl cell init ; kubectl cell remove CELL   # each founder, as long as it holds no workloads"))
 	case epoch == 0:
 		fmt.Fprintf(o.env.ErrOut, "next: %s init --founder cell-1=FILE   # the first cells\n", o.env.Program)
 	default:

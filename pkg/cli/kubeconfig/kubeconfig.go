@@ -14,6 +14,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/cells"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/printers"
 )
 
 // Read returns the kubeconfig in the file, cut down to one context: the named one, or the current
@@ -83,9 +84,5 @@ func selfContained(path string, data []byte) error {
 // oneLine keeps the parser from quoting half a file.
 func oneLine(err error) error {
 	line, _, _ := strings.Cut(err.Error(), "\n")
-	const most = 200
-	if runes := []rune(line); len(runes) > most {
-		line = string(runes[:most]) + "…"
-	}
-	return errors.New(line)
+	return errors.New(printers.ClipTo(line, 200))
 }

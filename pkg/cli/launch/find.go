@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/kubecell/kubectl-cell/pkg/daemon"
-	"github.com/kubecell/kubectl-cell/pkg/sandbox"
+	"github.com/kubecell/kubectl-cell/pkg/home"
 )
 
 const (
@@ -27,7 +27,7 @@ func (p Program) Unit() string { return "kubectl-cell-" + p.Name }
 // Whoever has chosen a home for all state is not led elsewhere.
 func (p Program) find(flag string) (place, error) {
 	own, err := p.placeOf(flag)
-	if err != nil || flag != "" || p.Env.Getenv(sandbox.HomeEnv) != "" {
+	if err != nil || flag != "" || p.Env.Getenv(home.Env) != "" {
 		return own, err
 	}
 	if _, held, err := daemon.Inspect(own.lock()); held || err != nil {

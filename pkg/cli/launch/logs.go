@@ -46,11 +46,11 @@ func newLogs(p Program) *cobra.Command {
 // Complete checks the flags.
 func (o *logsOptions) Complete([]string) error {
 	if o.follow && o.previous {
-		return exit.Usagef("--follow and --previous exclude each other: nothing is added to the previous log").
+		return exit.Exclusive("follow", "previous").
 			WithHint("%s %s logs --previous", o.program.Env.Program, o.program.Name)
 	}
 	if o.tail < -1 {
-		return exit.Usagef("--tail must be -1 or more").WithHint("--tail 20")
+		return exit.Flagf("tail", o.tail, "be -1 or more").WithHint("--tail 20")
 	}
 	return nil
 }

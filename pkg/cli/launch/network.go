@@ -1,7 +1,6 @@
 package launch
 
 import (
-	"fmt"
 	"net/netip"
 	"strings"
 
@@ -12,27 +11,30 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/utils/ptr"
+
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/printers"
 )
 
 // adminFrom is the flag that names who, beside the pods of the namespace, reaches the admin port.
 const adminFrom = "admin-from"
 
 // peer is what a value of --admin-from stands for: the pods of a namespace, or the addresses of a CIDR.
-func peer(value string) (networkingv1.NetworkPolicyPeer, error) {
+func peer(value string) (networkingv1.NetworkPolicyPeer, *exit.Error) {
 	var out networkingv1.NetworkPolicyPeer
 	if !strings.Contains(value, "/") {
 		if problems := validation.IsDNS1123Label(value); len(problems) > 0 {
-			return out, fmt.Errorf("%q is neither a namespace nor a CIDR such as 10.0.0.7/32", value)
+			return out, exit.Flagf(adminFrom, printers.Clip(value), "be a namespace, or a CIDR such as 10.0.0.7/32")
 		}
 		out.NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: value}}
 		return out, nil
 	}
 	prefix, err := netip.ParsePrefix(value)
 	if err != nil {
-		return out, fmt.Errorf("%q is no CIDR such as 10.0.0.7/32", value)
+		return out, exit.Flagf(adminFrom, printers.Clip(value), "be a CIDR such as 10.0.0.7/32")
 	}
 	if prefix != prefix.Masked() {
-		return out, fmt.Errorf("%q has bits behind its mask: %s", value, prefix.Masked())
+		return out, exit.Flagf(adminFrom, printers.Clip(value), "have no bits behind its mask: %s", prefix.Masked())
 	}
 	out.IPBlock = &networkingv1.IPBlock{CIDR: value}
 	return out, nil

@@ -52,10 +52,7 @@ func (o *deploymentOptions) pod() corev1.PodSpec {
 			StartupProbe:   o.probe("/livez", 2, 30),
 			LivenessProbe:  o.probe("/livez", 10, 6),
 			ReadinessProbe: o.probe("/readyz", 5, 2),
-			Resources: corev1.ResourceRequirements{
-				Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("250m"), corev1.ResourceMemory: resource.MustParse("256Mi")},
-				Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("2Gi")},
-			},
+			Resources:      o.resources(),
 			SecurityContext: &corev1.SecurityContext{
 				AllowPrivilegeEscalation: ptr.To(false), ReadOnlyRootFilesystem: ptr.To(true),
 				Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
@@ -63,6 +60,20 @@ func (o *deploymentOptions) pod() corev1.PodSpec {
 			VolumeMounts: mounts,
 		}},
 		Volumes: volumes,
+	}
+}
+
+// resources are what --memory allows, and of that an eighth for certain: pods of a large federation come to nodes that
+// have room for them.
+func (o *deploymentOptions) resources() corev1.ResourceRequirements {
+	const part = 8
+	request := resource.MustParse(minMemory)
+	if share := resource.NewQuantity(o.limit.Value()/part, resource.BinarySI); share.Cmp(request) > 0 {
+		request = *share
+	}
+	return corev1.ResourceRequirements{
+		Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("250m"), corev1.ResourceMemory: request},
+		Limits:   corev1.ResourceList{corev1.ResourceMemory: o.limit},
 	}
 }
 

@@ -33,7 +33,7 @@ func newRestart(p Program) *cobra.Command {
 		RunE:    command.RunE(o),
 	}
 	o.addFlags(cmd.Flags())
-	cmd.Flags().DurationVar(&o.grace, graceFlag, defaultGrace, "how long it gets to end by itself")
+	cmd.Flags().DurationVar(&o.grace, graceFlag, defaultGrace, "How long it gets to end by itself")
 	return cmd
 }
 

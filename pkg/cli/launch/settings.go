@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/kubecell/kubectl-cell/pkg/atomicfile"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 )
@@ -112,19 +113,7 @@ func (s settings) write(dir string) error {
 	if err != nil {
 		return fmt.Errorf("keep the flags: %w", err)
 	}
-	file, err := os.CreateTemp(dir, "."+FlagsFile+"-") // with mode 0600
-	if err != nil {
-		return command.Unusable(dir, err)
-	}
-	defer func() { _ = os.Remove(file.Name()) }() // fails once it has been renamed
-	_, err = file.Write(append(data, '\n'))
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = errors.Join(err, file.Close()); err == nil {
-		err = os.Rename(file.Name(), filepath.Join(dir, FlagsFile))
-	}
-	if err != nil {
+	if err := atomicfile.WriteBytes(filepath.Join(dir, FlagsFile), 0o600, append(data, '\n')); err != nil {
 		return command.Unusable(dir, err)
 	}
 	return nil

@@ -14,7 +14,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/daemon"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
-	"github.com/kubecell/kubectl-cell/pkg/sandbox"
+	"github.com/kubecell/kubectl-cell/pkg/home"
 )
 
 // defaultTimeout is for a router whose control plane is slow, or gone: it waits some seconds before it begins with
@@ -32,7 +32,7 @@ type starter struct {
 func (s *starter) addFlags(flags *pflag.FlagSet) {
 	s.flags, s.runner = flags, s.program.Flags(flags)
 	flags.DurationVar(&s.timeout, "timeout", defaultTimeout,
-		"how long to wait until the "+s.program.Noun+" is ready; then it is ended again")
+		"How long to wait until the "+s.program.Noun+" is ready; then it is ended again")
 }
 
 func newStart(p Program) *cobra.Command {
@@ -57,7 +57,7 @@ func newStart(p Program) *cobra.Command {
 // Complete checks the flags.
 func (s *starter) Complete([]string) error {
 	if s.timeout <= 0 {
-		return exit.Usagef("--timeout must be positive").WithHint("--timeout %s", defaultTimeout)
+		return exit.Flagf("timeout", s.timeout, "be positive").WithHint("--timeout %s", defaultTimeout)
 	}
 	return s.runner.Complete(nil)
 }
@@ -117,7 +117,7 @@ func (s *starter) start(ctx context.Context, at place, done string) error {
 // spec says how the daemon is started, and with which of the flags of `run`.
 func (s *starter) spec(at place) (daemon.Spec, settings, error) {
 	p := s.program
-	executable, err := sandbox.FindCell(p.Env.Getenv)
+	executable, err := home.Program(p.Env.Getenv)
 	if err != nil {
 		return daemon.Spec{}, nil, err
 	}

@@ -45,7 +45,7 @@ func (o *stopOptions) Complete([]string) error { return checkGrace(o.grace) }
 
 func checkGrace(grace time.Duration) error {
 	if grace < 0 {
-		return exit.Usagef("--%s must not be negative", graceFlag).WithHint("--%s %s", graceFlag, defaultGrace)
+		return exit.Flagf(graceFlag, grace, "not be negative").WithHint("--%s %s", graceFlag, defaultGrace)
 	}
 	return nil
 }

@@ -11,7 +11,8 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
-	"github.com/kubecell/kubectl-cell/pkg/sandbox"
+	"github.com/kubecell/kubectl-cell/pkg/home"
+	"github.com/kubecell/kubectl-cell/pkg/printers"
 )
 
 const (
@@ -49,8 +50,9 @@ func newExportSystemd(p Program) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	o.flags, o.runner = flags, p.Flags(flags)
-	flags.StringVar(&o.user, "user", defaultUser, "user that the "+p.Noun+" runs as")
-	flags.StringVar(&o.executable, "executable", "", "path of kubectl-cell on that machine; this program's own where empty")
+	flags.Lookup("state-dir").Usage = "Directory for the state of the " + p.Noun + "; where empty, " + unitsHome + "/" + p.Name
+	flags.StringVar(&o.user, "user", defaultUser, "User that the "+p.Noun+" runs as")
+	flags.StringVar(&o.executable, "executable", "", "Path of kubectl-cell on that machine; this program's own where empty")
 	return cmd
 }
 
@@ -62,17 +64,17 @@ func (o *unitOptions) Complete([]string) error {
 		}
 	}
 	if o.executable == "" {
-		own, err := sandbox.FindCell(o.program.Env.Getenv)
+		own, err := home.Program(o.program.Env.Getenv)
 		if err != nil {
 			return err
 		}
 		o.executable = own
 	}
 	if !filepath.IsAbs(o.executable) {
-		return exit.Usagef("--executable must be an absolute path, not %q", o.executable).WithHint("--executable /usr/local/bin/kubectl-cell")
+		return exit.Flagf("executable", printers.Clip(o.executable), "be an absolute path").WithHint("--executable /usr/local/bin/kubectl-cell")
 	}
 	if o.user == "" || strings.ContainsAny(o.user, " \t\n%$:") {
-		return exit.Usagef("--user %q is no name of a user", o.user).WithHint("--user %s", defaultUser)
+		return exit.Flagf("user", printers.Clip(o.user), "be the name of a user").WithHint("--user %s", defaultUser)
 	}
 	return o.runner.Complete(nil)
 }

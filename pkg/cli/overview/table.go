@@ -1,6 +1,7 @@
 package overview
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"time"
@@ -21,7 +22,7 @@ func Table(cells []Cell, now time.Time, layout printers.Layout) printers.Table {
 			c.latency(), age(c.Created, now),
 		}
 		if layout.Wide {
-			row = append(row, orDash(c.Version), orDash(c.Server), orDash(c.Problem))
+			row = append(row, cmp.Or(c.Version, "-"), cmp.Or(c.Server, "-"), cmp.Or(c.Problem, "-"))
 		}
 		table.Rows = append(table.Rows, row)
 	}
@@ -52,13 +53,6 @@ func optional[T any](value *T, format func(T) string) string {
 		return "-"
 	}
 	return format(*value)
-}
-
-func orDash(text string) string {
-	if text == "" {
-		return "-"
-	}
-	return text
 }
 
 func age(created, now time.Time) string {

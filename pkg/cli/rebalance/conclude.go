@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -57,8 +56,8 @@ func (s *session) conclude(ctx context.Context, run *v1alpha1.Rebalance, err err
 func (s *session) ended(ctx context.Context, run *v1alpha1.Rebalance) error {
 	again := fmt.Sprintf("%s rebalance --window %d", s.env.Program, run.Spec.Window)
 	if run.Status.Phase != v1alpha1.RebalanceSucceeded {
-		return exit.Errorf(exit.Failure, "rebalance %s is %s: %s", run.Name, run.Status.Phase, "the current ring is the one before it; the wanted ring still differs").
-			WithHint("%s diff ; %s", s.env.Program, again)
+		return exit.Errorf(exit.Failure, "rebalance %s is %s: the current ring is the one before it; the wanted ring still differs", run.Name, run.Status.Phase).
+			WithHint("%s diff ; %s%s", s.env.Program, again, limitFlags(run.Spec.Limit))
 	}
 	if s.output.Format != "json" {
 		fmt.Fprintln(s.env.Out, summary(run))
@@ -80,7 +79,7 @@ func summary(run *v1alpha1.Rebalance) string {
 	p := rebalance.ProgressOf(&run.Status)
 	text := fmt.Sprintf("rebalance %s %s: %s units moved", run.Name, run.Status.Phase, printers.Count(p.Moved))
 	if run.Status.StartTime != nil && run.Status.CompletionTime != nil {
-		text += " in " + run.Status.CompletionTime.Sub(run.Status.StartTime.Time).Round(time.Second).String()
+		text += " in " + printers.Took(run.Status.StartTime.Time, run.Status.CompletionTime.Time)
 	}
 	text += fmt.Sprintf(", epoch %d → %d", run.Status.FromEpoch, run.Status.ToEpoch)
 	if b := p.WriteBlock; b != nil {

@@ -33,16 +33,31 @@ func (l *limiting) limit() (*v1alpha1.RebalanceLimit, error) {
 	if l.flags.Changed("namespace") {
 		namespace := strings.TrimSpace(*l.env.Flags.Namespace)
 		if namespace == "" {
-			return nil, exit.Usagef("-n names no namespace").WithHint("leave -n out to move everything")
+			return nil, exit.Flagf("namespace", "", "name a namespace").WithHint("leave -n out to move everything")
 		}
 		limit.Namespaces = []string{namespace}
 	}
 	if l.flags.Changed("selector") {
 		selector, err := labels.Parse(l.selector)
 		if err != nil || selector.Empty() {
-			return nil, exit.Usagef("-l %q is not a selector of labels", printers.Clip(l.selector)).WithHint("-l tier=canary   # or: -l 'tier in (canary, test)'")
+			return nil, exit.Flagf("selector", printers.Clip(l.selector), "be a selector of labels").WithHint("-l tier=canary   # or: -l 'tier in (canary, test)'")
 		}
 		limit.Selector = selector.String()
 	}
 	return limit, nil
+}
+
+// limitFlags are the flags that choose what a limit chooses, for a line that is printed to be typed next.
+func limitFlags(limit *v1alpha1.RebalanceLimit) string {
+	if limit == nil {
+		return ""
+	}
+	text := ""
+	if len(limit.Namespaces) == 1 { // -n takes no more
+		text = " -n " + command.Quoted(limit.Namespaces[0])
+	}
+	if limit.Selector != "" {
+		text += " -l " + command.Quoted(limit.Selector)
+	}
+	return text
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/cli/ringchange"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/placement"
 	"github.com/kubecell/kubectl-cell/pkg/printers"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
@@ -70,7 +71,7 @@ func (o *options) plan(ctx context.Context, fed *command.Federation) error {
 		Text: func(w io.Writer, layout printers.Layout) error { return p.text(w, layout, started) },
 	})
 	if err == nil && o.printer.Text() && len(p.Units) > 0 {
-		fmt.Fprintf(o.env.ErrOut, "next: %s rebalance --window %d\n", o.env.Program, o.window)
+		fmt.Fprintf(o.env.ErrOut, "next: %s rebalance --window %d%s\n", o.env.Program, o.window, limitFlags(o.limit))
 	}
 	return err
 }
@@ -158,7 +159,7 @@ func fromServer(env *command.Env, fed *command.Federation, err error) error {
 	case errors.As(err, &known):
 		return err
 	case apierrors.IsNotFound(err):
-		return command.NotInitialised(env.Program)
+		return federation.NotInitialised()
 	case apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err):
 		return exit.Errorf(exit.Failure, "%w", err).
 			WithHint("kubectl auth can-i list rebalances.kubecell.io ; the cluster role kubecell-admin allows it")

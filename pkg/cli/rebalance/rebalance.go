@@ -37,7 +37,7 @@ type options struct {
 	attach      bool
 	yes         bool
 	dryRun      bool
-	tui         string
+	tui         command.TUI
 	reason      command.Reason
 	limiting    limiting
 	limit       *v1alpha1.RebalanceLimit
@@ -83,7 +83,7 @@ func NewCommand(env *command.Env) *cobra.Command {
 	flags.BoolVar(&o.dryRun, "dry-run", false, "Do all checks, list the units that would move in their order, and do nothing")
 	o.reason.AddFlag(flags)
 	o.limiting.addFlags(env, flags)
-	flags.StringVar(&o.tui, "tui", "auto", "Show the run on a screen where there is a terminal: auto or never")
+	o.tui.AddFlag(flags, "Show the run on a screen where there is a terminal")
 	o.output.AddFlags(flags)
 	o.chosen = flags.Changed
 	cmd.AddCommand(newPause(env), newResume(env), newStep(env), newAbort(env), newStatus(env))
@@ -96,18 +96,18 @@ func (o *options) Complete([]string) (err error) {
 		return err
 	}
 	help := o.env.Program + " rebalance --help"
-	if o.tui != "auto" && o.tui != "never" {
-		return exit.Usagef("--tui is %q; allowed are auto and never", printers.Clip(o.tui)).WithHint("leave --tui out")
+	if err := o.tui.Check(); err != nil {
+		return err
 	}
 	if err := o.reason.Check(); err != nil {
 		return err
 	}
 	if o.timeout < 0 {
-		return exit.Usagef("--timeout is %s; it must not be negative", o.timeout).WithHint("%s", help)
+		return exit.Flagf("timeout", o.timeout, "not be negative").WithHint("%s", help)
 	}
 	for _, pair := range [][2]string{{"attach", "detach"}, {"attach", "dry-run"}, {"detach", "dry-run"}} {
 		if o.chosen(pair[0]) && o.chosen(pair[1]) {
-			return exit.Usagef("--%s and --%s exclude each other", pair[0], pair[1]).WithHint("%s", help)
+			return exit.Exclusive(pair[0], pair[1]).WithHint("%s", help)
 		}
 	}
 	if o.limit, err = o.limiting.limit(); err != nil {
@@ -116,7 +116,7 @@ func (o *options) Complete([]string) (err error) {
 	if o.attach {
 		for _, flag := range []string{"window", "rate", "max-failures", "grace", "namespace", "selector", "reason"} {
 			if o.chosen(flag) {
-				return exit.Usagef("--attach looks on; it does not go together with --%s", flag).
+				return exit.Exclusive("attach", flag).
 					WithHint("%s rebalance --%s … goes on with the run and changes it", o.env.Program, flag)
 			}
 		}

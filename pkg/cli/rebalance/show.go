@@ -1,13 +1,12 @@
 package rebalance
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"time"
-
-	"golang.org/x/term"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
@@ -37,14 +36,8 @@ func (s *session) onScreenOrNot() (*v1alpha1.Rebalance, error) {
 	})
 }
 
-// live says whether there is a terminal that a screen can be drawn on.
-func (s *session) live() bool {
-	if s.tui == "never" || s.output.Format == "json" || !s.env.Interactive || s.env.Getenv("TERM") == "dumb" {
-		return false
-	}
-	file, ok := s.env.Out.(interface{ Fd() uintptr })
-	return ok && term.IsTerminal(int(file.Fd()))
-}
+// live says whether the run is shown on a screen.
+func (s *session) live() bool { return s.output.Format != "json" && s.tui.Live(s.env, s.env.Out) }
 
 func (s *session) onScreen() (run *v1alpha1.Rebalance, err error) {
 	terminal := screen.Terminal{
@@ -117,7 +110,7 @@ func newWriter(out io.Writer, format string, lost func()) func(rebalance.Event) 
 	var told time.Time
 	return func(e rebalance.Event) {
 		if e.Type == rebalance.EventProgress {
-			if e.Time.Sub(told) < progressEvery {
+			if since := e.Time.Sub(told); 0 <= since && since < progressEvery { // less, where the clock was put back
 				return
 			}
 			told = e.Time
@@ -137,7 +130,7 @@ func line(e rebalance.Event) string {
 		return fmt.Sprintf("rebalance %s is %s", e.Run, e.Phase)
 	case rebalance.EventDriver:
 		if e.Driver == "" {
-			return orElse(e.Message, "nobody drives")
+			return cmp.Or(e.Message, "nobody drives")
 		}
 		return e.Driver + " drives"
 	case rebalance.EventMoved:
@@ -159,24 +152,17 @@ func line(e rebalance.Event) string {
 		}
 		return text
 	case rebalance.EventBlocked:
-		return orElse(e.Message, "all routers have acknowledged")
+		return cmp.Or(e.Message, "all routers have acknowledged")
 	case rebalance.EventCells:
-		return orElse(e.Message, "all cells can be used")
+		return cmp.Or(e.Message, "all cells can be used")
 	case rebalance.EventStopped:
-		return orElse(e.Message, "failures count anew")
+		return cmp.Or(e.Message, "failures count anew")
 	case rebalance.EventLimited:
-		return orElse(e.Message, "all units may begin")
+		return cmp.Or(e.Message, "all units may begin")
 	case rebalance.EventProgress:
 		return far(*e.Progress, e.Time)
 	}
 	return ""
-}
-
-func orElse(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
 }
 
 // far says how far a run is.

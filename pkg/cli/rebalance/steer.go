@@ -32,6 +32,7 @@ type steering struct {
 	change  func(ctx context.Context, fed *command.Federation, run string, how ...rebalance.Option) error
 	// done is what was asked for, in words.
 	done func(*v1alpha1.Rebalance) string
+	// undo is the command that takes it back; empty where none does at once.
 	undo string
 }
 
@@ -48,7 +49,7 @@ func (s *steering) command(use, short, long string) *cobra.Command {
 }
 
 func newPause(env *command.Env) *cobra.Command {
-	s := &steering{env: env, verb: "pause", undo: env.Program + " rebalance resume"}
+	s := &steering{env: env, verb: "pause", undo: "rebalance resume"}
 	s.already = func(run *v1alpha1.Rebalance) string {
 		if run.Spec.Paused {
 			return "is paused already"
@@ -67,13 +68,17 @@ func newPause(env *command.Env) *cobra.Command {
 }
 
 func newResume(env *command.Env) *cobra.Command {
-	s := &steering{env: env, verb: "resume", undo: env.Program + " rebalance pause"}
+	s := &steering{env: env, verb: "resume", undo: "rebalance pause"}
 	var limits limiting
 	var options rebalance.ResumeOptions
 	s.prepare = func() (err error) {
 		options.Limit, err = limits.limit()
 		if err == nil && options.Limit != nil && options.All {
-			return exit.Usagef("--all takes the limit off that -n and -l set: they exclude each other").WithHint("%s rebalance resume --help", env.Program)
+			flag := "selector"
+			if len(options.Limit.Namespaces) > 0 {
+				flag = "namespace"
+			}
+			return exit.Exclusive("all", flag).WithHint("%s rebalance resume --help", env.Program)
 		}
 		return err
 	}
@@ -103,7 +108,7 @@ func newResume(env *command.Env) *cobra.Command {
 }
 
 func newStep(env *command.Env) *cobra.Command {
-	s := &steering{env: env, verb: "step", windows: 1, undo: env.Program + " rebalance pause"}
+	s := &steering{env: env, verb: "step", windows: 1, undo: "rebalance pause"}
 	s.already = func(*v1alpha1.Rebalance) string { return "" }
 	s.change = func(ctx context.Context, fed *command.Federation, run string, how ...rebalance.Option) error {
 		return rebalance.Step(ctx, fed.Cell, run, s.windows, how...)
@@ -213,9 +218,9 @@ func (s *steering) Run(ctx context.Context) error {
 
 // hints say how to undo it, and whether anybody drives.
 func (s *steering) hints(ctx context.Context, fed *command.Federation, run *v1alpha1.Rebalance) {
-	undo := s.undo
-	if undo == "" {
-		undo = fmt.Sprintf("when it has ended, %s rebalance --window %d", s.env.Program, run.Spec.Window)
+	undo := s.env.Program + " " + s.undo
+	if s.undo == "" {
+		undo = fmt.Sprintf("when it has ended, %s rebalance --window %d%s", s.env.Program, run.Spec.Window, limitFlags(run.Spec.Limit))
 	}
 	fmt.Fprintf(s.env.ErrOut, "undo: %s\n", undo)
 	if s.verb == "pause" {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/yaml"
@@ -24,6 +25,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/cli/launch"
 	"github.com/kubecell/kubectl-cell/pkg/cli/router"
 	"github.com/kubecell/kubectl-cell/pkg/daemon"
+	"github.com/kubecell/kubectl-cell/pkg/home"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox"
 	"github.com/kubecell/kubectl-cell/pkg/version"
 )
@@ -106,6 +108,11 @@ func (c *collection) federation(ctx context.Context, env *command.Env) {
 	c.asked("federation/events.yaml", func() (any, error) {
 		return fed.Kube.CoreV1().Events(v1alpha1.Namespace).List(ctx, metav1.ListOptions{})
 	})
+	// Those of runs and cells, which are cluster-scoped, are in the namespace for such; what else is there is not ours.
+	ours := fields.OneTermEqualSelector("involvedObject.apiVersion", v1alpha1.GroupVersion().String()).String()
+	c.asked("federation/events-default.yaml", func() (any, error) {
+		return fed.Kube.CoreV1().Events(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{FieldSelector: ours})
+	})
 }
 
 func (c *collection) asked(path string, ask func() (any, error)) {
@@ -157,7 +164,7 @@ func (c *collection) daemon(ctx context.Context, program launch.Program) {
 
 // sandboxes are their parts and logs.
 func (c *collection) sandboxes(env *command.Env) {
-	dir, err := sandbox.StateDir(env.Getenv)
+	dir, err := home.State(env.Getenv)
 	if err != nil {
 		c.lacks("sandboxes", err)
 		return

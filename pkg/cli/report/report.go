@@ -13,16 +13,15 @@ package report
 import (
 	"archive/zip"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/kubecell/kubectl-cell/pkg/atomicfile"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 )
@@ -40,8 +39,8 @@ func NewCommand(env *command.Env) *cobra.Command {
 		Use:   "report -f FILE.zip",
 		Short: "Write what helps to find a fault into one file, without secrets",
 		Long: "Write what helps somebody else to find a fault into one zip file: versions, what `doctor` finds, Ring,\n" +
-			"Cells, runs and Leases, the kubeconfig without its credentials, and of the daemons and sandboxes of this\n" +
-			"machine their state, flags, metrics and the last megabyte of each log.\n\n" +
+			"Cells, runs, their Events, and Leases, the kubeconfig without its credentials, and of the daemons and\n" +
+			"sandboxes of this machine their state, flags, metrics and the last megabyte of each log.\n\n" +
 			"Secrets are never read; tokens, passwords, keys and certificates are taken out of everything else. Names\n" +
 			"of objects, users and servers stay. Look at the file before you send it to anybody.",
 		Example: "  " + env.Program + " report -f report.zip && unzip -l report.zip",
@@ -56,7 +55,7 @@ func NewCommand(env *command.Env) *cobra.Command {
 // Complete checks the flags.
 func (o *options) Complete([]string) error {
 	if o.file == "" {
-		return exit.Usagef("--file is required").WithHint("%s report -f report.zip", o.env.Program)
+		return exit.Required("file").WithHint("%s report -f report.zip", o.env.Program)
 	}
 	if _, err := os.Stat(o.file); err == nil && !o.force {
 		return exit.Usagef("%s exists", o.file).WithHint("choose another name, or: --force")
@@ -70,7 +69,7 @@ func (o *options) Run(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := o.write(collected); err != nil {
+	if err := atomicfile.Write(o.file, 0o600, collected.zip); err != nil {
 		return exit.Errorf(exit.Failure, "write report: %w", err).WithHint("choose a place with room that you may write to: -f FILE")
 	}
 	fmt.Fprintf(o.env.Out, "wrote %s: %d files\n", o.file, len(collected.files))
@@ -82,19 +81,6 @@ func (o *options) Run(ctx context.Context) error {
 		return exit.Silent(exit.Partial)
 	}
 	return nil
-}
-
-// write makes the file whole or not at all, for its owner alone.
-func (o *options) write(c *collection) error {
-	tmp, err := os.CreateTemp(filepath.Dir(o.file), "."+filepath.Base(o.file)+"-") // with mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(tmp.Name()) }() // fails once it has been renamed
-	if err := errors.Join(c.zip(tmp), tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), o.file)
 }
 
 // collection is what was collected, by the path in the zip file.

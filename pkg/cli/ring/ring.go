@@ -22,6 +22,8 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/home"
 	"github.com/kubecell/kubectl-cell/pkg/printers"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
@@ -31,20 +33,20 @@ const freshFor = time.Minute
 
 // Read returns the Ring that the server of the federation has, and keeps a copy. Its errors are
 // for people.
-func Read(ctx context.Context, env *command.Env, federation *command.Federation) (*v1alpha1.Ring, error) {
-	ring, err := federation.Cell.Rings().Get(ctx, v1alpha1.RingName, metav1.GetOptions{})
+func Read(ctx context.Context, env *command.Env, fed *command.Federation) (*v1alpha1.Ring, error) {
+	ring, err := fed.Cell.Rings().Get(ctx, v1alpha1.RingName, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		return nil, command.NotInitialised(env.Program)
+		return nil, federation.NotInitialised()
 	case apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err):
 		return nil, exit.Errorf(exit.Failure, "read ring: %w", err).
 			WithHint("kubectl auth can-i get rings.kubecell.io ; the cluster role kubecell-viewer allows it")
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("read ring: %w", context.Cause(ctx))
 	case err != nil:
-		return nil, unreachable(env, federation.Config.Host, err)
+		return nil, unreachable(env, fed.Config.Host, err)
 	}
-	if err := keep(env, federation.Config.Host, ring); err != nil {
+	if err := keep(env, fed.Config.Host, ring); err != nil {
 		klog.FromContext(ctx).V(2).Info("Ring not kept for offline use", "reason", err.Error())
 	}
 	return ring, nil
@@ -114,20 +116,13 @@ func ReadSaved(env *command.Env) (*routing.Saved, error) {
 	return saved, nil
 }
 
-// copyPath is $KUBECTL_CELL_HOME/rings/<hash>.json, or below the state folder of XDG. The hash is
-// of the server's URL, so that contexts that share a server share the copy.
+// copyPath is rings/<hash>.json below the state directory. The hash is of the server's URL, so that contexts that share a
+// server share the copy.
 func copyPath(env *command.Env, server string) (string, error) {
+	state, err := home.State(env.Getenv)
+	if err != nil {
+		return "", err
+	}
 	sum := sha256.Sum256([]byte(server))
-	name := filepath.Join("rings", hex.EncodeToString(sum[:8])+".json")
-	if home := env.Getenv("KUBECTL_CELL_HOME"); home != "" {
-		return filepath.Join(home, name), nil
-	}
-	if state := env.Getenv("XDG_STATE_HOME"); filepath.IsAbs(state) {
-		return filepath.Join(state, "kubectl-cell", name), nil
-	}
-	home := env.Getenv("HOME")
-	if home == "" {
-		return "", errors.New("no place to keep the ring: neither KUBECTL_CELL_HOME nor HOME is set")
-	}
-	return filepath.Join(home, ".local", "state", "kubectl-cell", name), nil
+	return filepath.Join(state, "rings", hex.EncodeToString(sum[:8])+".json"), nil
 }

@@ -35,6 +35,8 @@ type Report struct {
 	Preview *plan.Preview `json:"preview,omitempty"`
 	Next    string        `json:"next,omitempty"`
 	Undo    string        `json:"undo,omitempty"`
+	// Aside takes the place of Next where the cell is left out of the wanted ring: it is printed whether that differs or not.
+	Aside string `json:"-"`
 
 	epoch    int64
 	warnings []string
@@ -46,6 +48,9 @@ func New(ctx context.Context, fed *command.Federation, change federation.RingCha
 	ring := change.After
 	r.epoch, r.Wanted, r.Differs = ring.Status.Epoch, ring.Spec.Members, Differences(ring)
 	r.Changed = r.Changed || change.Changed
+	if r.Aside != "" {
+		r.Next = r.Aside
+	}
 	if ring.Status.Current != nil {
 		counted, err := federation.Preview(ctx, fed.Config, ring, federation.CensusOptions{}, plan.DiffOptions{})
 		if err != nil {
@@ -141,7 +146,7 @@ func (r *Report) wanted() string {
 
 func (r *Report) hints(w io.Writer) {
 	var parts []string
-	if r.Next != "" && len(r.Differs) > 0 {
+	if r.Next != "" && (len(r.Differs) > 0 || r.Aside != "") {
 		parts = append(parts, "next: "+r.Next)
 	}
 	if r.Undo != "" && r.Changed && !r.DryRun {

@@ -18,7 +18,9 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/cli/launch"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/printers"
 	"github.com/kubecell/kubectl-cell/pkg/router"
 )
 
@@ -124,21 +126,21 @@ func newOptions(env *command.Env, flags *pflag.FlagSet) *runOptions {
 	}
 	o.serving.ServerCert.PairName = "router"
 	o.serving.BindPort = defaultPort
-	o.AddFlags(flags, "directory for the lock and the last good configuration")
+	o.AddFlags(flags, "Directory for the lock and the last good configuration")
 	flags.StringVar(&o.clientCA, "client-ca-file", "", "CA bundle of client certificates, followed when it changes (required)")
 	flags.StringVar(&o.authn, "authentication-config", "",
 		"AuthenticationConfiguration (apiserver.config.k8s.io): issuers whose JWTs are accepted; followed when it changes")
 	flags.StringVar(&o.tracing, "tracing-config-file", "",
 		"TracingConfiguration (apiserver.config.k8s.io): the OTLP collector that gets spans, and of how many requests")
 	flags.StringVar(&o.admin, "admin-listen", defaultAdmin,
-		"host:port of /healthz, /livez, /readyz, /metrics, /cells, /ledger and /debug/pprof over plain HTTP, without authentication:"+
+		"Address (host:port) of /healthz, /livez, /readyz, /metrics, /cells, /ledger and /debug/pprof over plain HTTP, without authentication:"+
 			" whoever reaches it may read them all, so keep it on loopback; port 0: a free one; empty: none")
 	flags.StringVar(&o.adminURL, "admin-url", "",
-		"base URL at which others reach that port, for the registration of the router; where empty, that of --admin-listen")
+		"Base URL at which others reach that port, for the registration of the router; where empty, that of --admin-listen")
 	flags.IntVar(&o.limits.Reading, "max-requests-inflight", o.limits.Reading,
-		"reading requests in flight for one cell, from which on more are answered with 429; 0 for no limit")
+		"Reading requests in flight for one cell, from which on more are answered with 429; 0 for no limit")
 	flags.IntVar(&o.limits.Mutating, "max-mutating-requests-inflight", o.limits.Mutating,
-		"writing requests in flight for one cell, from which on more are answered with 429; 0 for no limit")
+		"Writing requests in flight for one cell, from which on more are answered with 429; 0 for no limit")
 	addServingFlags(flags, o.serving)
 	addAuditFlags(flags, o.audit)
 	return o
@@ -178,12 +180,12 @@ func addServingFlags(flags *pflag.FlagSet, serving *genericoptions.SecureServing
 	all := pflag.NewFlagSet("serving", pflag.ContinueOnError)
 	serving.AddFlags(all)
 	takeOver(flags, all, []flag{
-		{"bind-address", "address to listen on"},
-		{"secure-port", "port to listen on"},
-		{"tls-cert-file", "serving certificate, followed when it changes; where empty, one is made and kept in the state directory"},
-		{"tls-private-key-file", "key of that certificate"},
-		{"tls-min-version", "lowest TLS version: VersionTLS12 or VersionTLS13"},
-		{"tls-cipher-suites", "cipher suites below TLS 1.3; Go's where empty"},
+		{"bind-address", "Address to listen on"},
+		{"secure-port", "Port to listen on"},
+		{"tls-cert-file", "Serving certificate, followed when it changes; where empty, one is made and kept in the state directory"},
+		{"tls-private-key-file", "Key of that certificate"},
+		{"tls-min-version", "Lowest TLS version: VersionTLS12 or VersionTLS13"},
+		{"tls-cipher-suites", "Cipher suites below TLS 1.3; Go's where empty"},
 	})
 }
 
@@ -192,12 +194,12 @@ func addAuditFlags(flags *pflag.FlagSet, audit *genericoptions.AuditOptions) {
 	all := pflag.NewFlagSet("audit", pflag.ContinueOnError)
 	audit.AddFlags(all)
 	takeOver(flags, all, []flag{
-		{"audit-policy-file", "audit policy (audit.k8s.io): which requests are written down, and how much of them"},
-		{"audit-log-path", "file of the audit log, or - for standard output; where empty, nothing is written down"},
-		{"audit-log-maxage", "days for which rotated audit logs are kept; 0 for no limit"},
-		{"audit-log-maxbackup", "how many rotated audit logs are kept; 0 for no limit"},
-		{"audit-log-maxsize", "size in megabytes at which the audit log is rotated; 0 for never"},
-		{"audit-log-mode", "whether answers wait for the audit log: blocking, blocking-strict or batch"},
+		{"audit-policy-file", "Audit policy (audit.k8s.io): which requests are written down, and how much of them"},
+		{"audit-log-path", "File of the audit log, or - for standard output; where empty, nothing is written down"},
+		{"audit-log-maxage", "Days for which rotated audit logs are kept; 0 for no limit"},
+		{"audit-log-maxbackup", "How many rotated audit logs are kept; 0 for no limit"},
+		{"audit-log-maxsize", "Size in megabytes at which the audit log is rotated; 0 for never"},
+		{"audit-log-mode", "Whether answers wait for the audit log: blocking, blocking-strict or batch"},
 	})
 }
 
@@ -215,16 +217,19 @@ func (o *runOptions) Complete([]string) error {
 		return err
 	}
 	if (o.audit.PolicyFile == "") != (o.audit.LogOptions.Path == "") {
-		return o.Usagef("--audit-policy-file and --audit-log-path belong together")
+		return o.Hinted(exit.Usagef("--audit-policy-file and --audit-log-path belong together"))
 	}
 	if err := errors.Join(o.audit.Validate()...); err != nil {
-		return o.Usagef("%w", err)
+		return o.Hinted(exit.Usagef("%w", err))
 	}
 	if _, _, err := net.SplitHostPort(o.admin); err != nil && o.admin != "" {
-		return o.Usagef("--admin-listen is %q; it must be host:port, or empty", o.admin)
+		return o.Hinted(exit.Flagf("admin-listen", printers.Clip(o.admin), "be host:port, or empty"))
 	}
-	if o.limits.Reading < 0 || o.limits.Mutating < 0 {
-		return o.Usagef("--max-requests-inflight and --max-mutating-requests-inflight must not be negative")
+	if n := o.limits.Reading; n < 0 {
+		return o.Hinted(exit.Flagf("max-requests-inflight", n, "not be negative"))
+	}
+	if n := o.limits.Mutating; n < 0 {
+		return o.Hinted(exit.Flagf("max-mutating-requests-inflight", n, "not be negative"))
 	}
 	if o.serving.ServerCert.CertKey.CertFile == "" {
 		// A certificate that the router signs for itself is kept, so that a restart does not change it.

@@ -42,7 +42,7 @@ func (o *downOptions) Complete([]string) error {
 		return err
 	}
 	if o.all && o.cmd.Flags().Changed("name") {
-		return exit.Usagef("--all and --name exclude each other").WithHint("%s sandbox down --all", o.env.Program)
+		return exit.Exclusive("all", "name").WithHint("%s sandbox down --all", o.env.Program)
 	}
 	return nil
 }

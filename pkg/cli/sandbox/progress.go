@@ -6,10 +6,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
-	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox"
 	"github.com/kubecell/kubectl-cell/pkg/tui/steps"
 )
@@ -17,39 +15,24 @@ import (
 // progress shows what an operation tells: in place on a terminal, else one line per change of state.
 type progress struct {
 	env *command.Env
-	// tui is "auto" or "never".
-	tui string
+	tui command.TUI
 }
 
 func (p *progress) addFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&p.tui, "tui", "auto", "Show progress in place on a terminal: auto or never")
+	p.tui.AddFlag(cmd.Flags(), "Show progress in place on a terminal")
 }
 
-func (p *progress) check() error {
-	if p.tui != "auto" && p.tui != "never" {
-		return exit.Usagef("--tui is %q; allowed are auto and never", p.tui).WithHint("leave --tui out")
-	}
-	return nil
-}
+func (p *progress) check() error { return p.tui.Check() }
 
 // show runs do and shows what it tells.
 func (p *progress) show(title string, do func(tell func(sandbox.Event)) error) error {
-	if !p.live() {
+	if !p.tui.Live(p.env, p.env.ErrOut) { // which progress goes to
 		return do(func(e sandbox.Event) { printEvent(p.env.ErrOut, e) })
 	}
 	environ := []string{"TERM=" + p.env.Getenv("TERM"), "NO_COLOR=1"}
 	return steps.Run(p.env.ErrOut, environ, title, p.env.Clock.Now(), func(tell func(steps.Event)) error {
 		return do(func(e sandbox.Event) { tell(step(e)) })
 	})
-}
-
-// live says whether standard error, which progress goes to, is a terminal that can draw in place.
-func (p *progress) live() bool {
-	if p.tui == "never" || !p.env.Interactive || p.env.Getenv("TERM") == "dumb" {
-		return false
-	}
-	file, ok := p.env.ErrOut.(interface{ Fd() uintptr })
-	return ok && term.IsTerminal(int(file.Fd()))
 }
 
 func step(e sandbox.Event) steps.Event {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
+	"github.com/kubecell/kubectl-cell/pkg/home"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox"
 )
 
@@ -19,7 +20,7 @@ func NewCommand(env *command.Env) *cobra.Command {
 		Long: "Run a federation on this machine: a router control plane, cells, a router and a backup daemon as\n" +
 			"ordinary processes, without root, containers or network. Each control plane takes about 2 seconds\n" +
 			"to start and 400 MiB, each daemon 100 MiB.\n\n" +
-			"State is kept below $" + sandbox.HomeEnv + ", else $XDG_STATE_HOME/kubectl-cell, else\n" +
+			"State is kept below $" + home.Env + ", else $XDG_STATE_HOME/kubectl-cell, else\n" +
 			"~/.local/state/kubectl-cell.",
 		Example: "  # Three cells, and a deployment in one of them\n" +
 			"  " + env.Program + " sandbox up --cells 3\n" +
@@ -45,11 +46,11 @@ func nameFlag(cmd *cobra.Command, name *string) {
 
 // manager returns the sandboxes of the user; progress may be nil.
 func manager(env *command.Env, progress func(sandbox.Event)) (*sandbox.Manager, error) {
-	dir, err := sandbox.StateDir(env.Getenv)
+	dir, err := home.State(env.Getenv)
 	if err != nil {
 		return nil, err
 	}
-	executable, err := sandbox.FindCell(env.Getenv)
+	executable, err := home.Program(env.Getenv)
 	if err != nil {
 		return nil, err
 	}

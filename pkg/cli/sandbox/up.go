@@ -46,7 +46,7 @@ func (o *upOptions) Complete([]string) (err error) {
 	}
 	if o.cmd.Flags().Changed("cells") {
 		if o.Cells < 1 {
-			return exit.Usagef("--cells is %d; a sandbox has 1 cell or more", o.Cells).
+			return exit.Flagf("cells", o.Cells, "be 1 or more").
 				WithHint("%s sandbox up --cells %d", o.env.Program, sandbox.DefaultCells)
 		}
 	} else {
@@ -81,7 +81,11 @@ func (o *upOptions) Run(ctx context.Context) error {
 	}
 	fmt.Fprintf(o.env.Out, "sandbox %s is up: %s, router %s, %s\n", status.Name, cellCount(status),
 		status.Router.Address, seconds(o.env.Clock.Since(begin)))
-	fmt.Fprintf(o.env.ErrOut, "next: kubectl get deployments   # context %s is current\n", status.Context)
+	in := ""
+	if o.cmd.Flags().Changed("kubeconfig") {
+		in = " --kubeconfig " + command.Quoted(*o.env.Flags.KubeConfig)
+	}
+	fmt.Fprintf(o.env.ErrOut, "next: kubectl%s get deployments   # context %s is current\n", in, status.Context)
 	undo(o.env, "sandbox down%s", named(o.Name))
 	return nil
 }

@@ -25,11 +25,11 @@ func parseCount(s string) (int, error) {
 	value *= factor
 	switch {
 	case err != nil || strings.Trim(number, "0123456789.") != "":
-		return 0, exit.Usagef("--workloads %q is no number", printers.Clip(s)).WithHint("--workloads 250000, 250k or 10M")
+		return 0, exit.Flagf("workloads", printers.Clip(s), "be a number").WithHint("--workloads 250000, 250k or 10M")
 	case value < 1 || value > plan.MaxWorkloads:
-		return 0, exit.Usagef("--workloads %s: it must be between 1 and %d", printers.Clip(s), plan.MaxWorkloads).WithHint("--workloads 10M")
+		return 0, exit.Flagf("workloads", printers.Clip(s), "be between 1 and %d", plan.MaxWorkloads).WithHint("--workloads 10M")
 	case value != math.Trunc(value):
-		return 0, exit.Usagef("--workloads %s is no whole number", printers.Clip(s)).WithHint("--workloads 10M")
+		return 0, exit.Flagf("workloads", printers.Clip(s), "be a whole number").WithHint("--workloads 10M")
 	}
 	return int(value), nil
 }
@@ -41,11 +41,11 @@ func parseWeights(pairs []string) ([]placement.Member, error) {
 		cell, number, _ := strings.Cut(pair, "=")
 		weight, err := strconv.Atoi(number)
 		if err != nil || cell == "" {
-			return nil, exit.Usagef("--weight %q is not CELL=WEIGHT", printers.Clip(pair)).WithHint("--weight cell-5=120")
+			return nil, exit.Flagf("weight", printers.Clip(pair), "be CELL=WEIGHT").WithHint("--weight cell-5=120")
 		}
 		for _, other := range out {
 			if other.Cell == cell {
-				return nil, exit.Usagef("--weight names cell %s twice", printers.Clip(cell)).WithHint("--weight %s=%d", printers.Clip(cell), weight)
+				return nil, exit.Flagf("weight", printers.Clip(strings.Join(pairs, ",")), "name each cell once").WithHint("--weight %s=%d", printers.Clip(cell), weight)
 			}
 		}
 		out = append(out, placement.Member{Cell: cell, Weight: weight})
@@ -63,7 +63,7 @@ func parseKills(sets []string) ([][]string, error) {
 		for cell := range strings.SplitSeq(strings.ReplaceAll(set, "+", ","), ",") {
 			cell = strings.TrimSpace(cell)
 			if cell == "" {
-				return nil, exit.Usagef("--kill %q names an empty cell", printers.Clip(set)).WithHint("--kill cell-3,cell-1")
+				return nil, exit.Flagf("kill", printers.Clip(set), "name a cell, or several with commas between them").WithHint("--kill cell-3,cell-1")
 			}
 			if !seen[cell] {
 				cells = append(cells, cell)

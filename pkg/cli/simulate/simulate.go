@@ -84,7 +84,7 @@ func (o *options) Complete([]string) (err error) {
 		return err
 	}
 	if o.add < 0 {
-		return exit.Usagef("--add %d: it must not be negative", o.add).WithHint("--drain CELL takes a cell out")
+		return exit.Flagf("add", o.add, "not be negative").WithHint("--drain CELL takes a cell out")
 	}
 	weights, err := parseWeights(o.weights)
 	if err != nil {

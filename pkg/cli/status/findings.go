@@ -35,7 +35,7 @@ func find(program string, seen *overview.Overview) []Finding {
 		out = append(out, Finding{Message: "the wanted ring differs from the current one: " + strings.Join(differs, " "), Next: ringchange.Next(program, ring)})
 	}
 	for _, cell := range ring.Status.Unavailable {
-		out = append(out, Finding{Cell: cell, Message: "cell " + cell + " was failed over and is fenced", Next: program + " failback " + cell + "   # once it answers again"})
+		out = append(out, failedOver(program, seen, cell))
 	}
 	for _, cell := range seen.Cells {
 		if slices.Contains(ring.Status.Unavailable, cell.Name) {
@@ -72,6 +72,21 @@ func conditionFindings(program string, cell overview.Cell) []Finding {
 		}
 	}
 	return append(out, fenceFindings(program, cell)...)
+}
+
+// failedOver is what becomes of a cell that was failed over: it comes back, or it is given up.
+func failedOver(program string, seen *overview.Overview, cell string) Finding {
+	known := slices.ContainsFunc(seen.Cells, func(c overview.Cell) bool { return c.Name == cell && c.Object != nil })
+	if !known {
+		return Finding{
+			Cell: cell, Message: "cell " + cell + " was failed over, and there is no such Cell any more",
+			Next: fmt.Sprintf("%s remove %s --force   # gives it up; or, if it can come back: %s add %s --kubeconfig FILE", program, cell, program, cell),
+		}
+	}
+	return Finding{
+		Cell: cell, Message: "cell " + cell + " was failed over and is fenced",
+		Next: fmt.Sprintf("%s failback %s   # once it answers again; one that is lost for good: %s remove %s --force", program, cell, program, cell),
+	}
 }
 
 // afterFailover is what is to be said of a cell that was failed over: nobody counts on it, but it has to be frozen.

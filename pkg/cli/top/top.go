@@ -25,7 +25,7 @@ const fastest = 500 * time.Millisecond
 type options struct {
 	env   *command.Env
 	every time.Duration
-	tui   string
+	tui   command.TUI
 }
 
 // NewCommand returns `top`.
@@ -42,19 +42,16 @@ func NewCommand(env *command.Env) *cobra.Command {
 		RunE:    command.RunE(o),
 	}
 	cmd.Flags().DurationVar(&o.every, "every", 2*time.Second, "How often to look")
-	cmd.Flags().StringVar(&o.tui, "tui", "auto", "auto: on the screen, where there is one; never: print once")
+	o.tui.AddFlag(cmd.Flags(), "Show it on a screen where there is a terminal, else once as text")
 	return cmd
 }
 
 // Complete checks the flags.
 func (o *options) Complete([]string) error {
 	if o.every < fastest {
-		return exit.Usagef("--every must be %s or more", fastest).WithHint("--every 2s")
+		return exit.Flagf("every", o.every, "be %s or more", fastest).WithHint("--every 2s")
 	}
-	if o.tui != "auto" && o.tui != "never" {
-		return exit.Usagef("--tui is %q; allowed are auto and never", printers.Clip(o.tui)).WithHint("--tui=never")
-	}
-	return nil
+	return o.tui.Check()
 }
 
 // Run looks until the user leaves.
@@ -63,7 +60,7 @@ func (o *options) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !o.env.Interactive || o.tui == "never" || o.env.Getenv("TERM") == "dumb" {
+	if !o.tui.Live(o.env, o.env.Out) {
 		return text(o.env.Out, first)
 	}
 	var environ []string

@@ -5,9 +5,6 @@ import (
 	"io"
 	"strings"
 
-	"golang.org/x/term"
-
-	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/printers"
 	"github.com/kubecell/kubectl-cell/pkg/verify"
 )
@@ -123,7 +120,7 @@ func (o *options) summary(w io.Writer, r *verify.Result) error {
 	case repaired > 0:
 		fmt.Fprintf(w, "%s findings, %d repaired\n", printers.Count(found), repaired)
 	case safe > 0:
-		fmt.Fprintf(w, "%s findings, of which %s verify --repair mends %d\n", printers.Count(found), o.env.Program, safe)
+		fmt.Fprintf(w, "%s findings, of which %s verify --repair%s mends %d\n", printers.Count(found), o.env.Program, o.env.Within(), safe)
 	default:
 		fmt.Fprintf(w, "%s findings\n", printers.Count(found))
 	}
@@ -140,12 +137,6 @@ type line struct {
 	live bool
 	// drawn is set while something is on it.
 	drawn bool
-}
-
-// live says whether standard error is a terminal.
-func live(env *command.Env) bool {
-	file, ok := env.ErrOut.(interface{ Fd() uintptr })
-	return ok && env.Getenv("TERM") != "dumb" && term.IsTerminal(int(file.Fd()))
 }
 
 func (l *line) show(p verify.Progress) {

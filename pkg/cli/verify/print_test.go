@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
@@ -54,7 +55,9 @@ func TestHowItEnds(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out strings.Builder
-			o := &options{env: &command.Env{IOStreams: genericiooptions.IOStreams{Out: &out, ErrOut: &out}, Program: "kubectl cell"}}
+			o := &options{env: &command.Env{
+				IOStreams: genericiooptions.IOStreams{Out: &out, ErrOut: &out}, Program: "kubectl cell", Flags: genericclioptions.NewConfigFlags(false),
+			}}
 			if err := o.Complete(nil); err != nil {
 				t.Fatal(err)
 			}

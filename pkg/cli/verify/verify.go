@@ -54,8 +54,9 @@ with the envelopes. What looks wrong is read again, twice, before it is called a
 on its way is none. Without --repair nothing is written; -n looks at one namespace only.
 
 `)
+	const width, indent = 96, "               " // of the whole text, and up to what is said of a class
 	for _, class := range verify.Classes() {
-		fmt.Fprintf(&b, "  %-12s %s\n", class, fold(class.Explain().Meaning, "               "))
+		fmt.Fprintf(&b, "  %-12s %s\n", class, printers.Fold(class.Explain().Meaning, width-len(indent), indent))
 	}
 	b.WriteString(`
 --repair mends what is marked safe, one after the other, each in the version that was judged, while
@@ -63,26 +64,6 @@ no rebalance and no failover runs. It can be cut off and run again. For what is 
 for a person is printed. A cell that does not answer is named, and the others are checked.
 
 Ask the router control plane, or a router: the credentials of all cells are read there.`)
-	return b.String()
-}
-
-// width of a help text.
-const width = 96
-
-// fold breaks a text into lines that begin with an indent, but for the first.
-func fold(text, indent string) string {
-	var b strings.Builder
-	column := len(indent)
-	for i, word := range strings.Fields(text) {
-		if column+len(word) > width {
-			b.WriteString("\n" + indent)
-			column = len(indent)
-		} else if i > 0 {
-			b.WriteString(" ")
-		}
-		b.WriteString(word)
-		column += len(word) + 1
-	}
 	return b.String()
 }
 
@@ -101,7 +82,7 @@ func (o *options) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	line := &line{out: o.env.ErrOut, live: live(o.env)}
+	line := &line{out: o.env.ErrOut, live: o.env.Draws(o.env.ErrOut)}
 	look := verify.Options{RCP: fed.Config, Full: o.full, Progress: line.show, Now: o.env.Clock.Now}
 	if o.env.Flags.Namespace != nil {
 		look.Namespace = strings.TrimSpace(*o.env.Flags.Namespace)
@@ -138,14 +119,14 @@ func (o *options) verdict(r *verify.Result) error {
 	}
 	switch {
 	case failed > 0:
-		return exit.Errorf(exit.Partial, "%d findings could not be mended", failed).WithHint("%s verify --repair   # again; each says why", o.env.Program)
+		return exit.Errorf(exit.Partial, "%d findings could not be mended", failed).WithHint("%s verify --repair%s   # again; each says why", o.env.Program, o.env.Within())
 	case left > 0:
 		return exit.Silent(exit.Findings)
 	case r.Unread():
 		return exit.Errorf(exit.Partial, "nothing was found, and not all cells could be checked").WithHint("%s get cells", o.env.Program)
 	case r.Uncompared:
 		return exit.Errorf(exit.Partial, "nothing was found, and not all envelopes could be compared").
-			WithHint("%s verify   # again; where the backup does not catch up: %s backup status", o.env.Program, o.env.Program)
+			WithHint("%s verify%s   # again; where the backup does not catch up: %s backup status", o.env.Program, o.env.Within(), o.env.Program)
 	}
 	return nil
 }

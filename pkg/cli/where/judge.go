@@ -29,13 +29,13 @@ type Live struct {
 // labelOf is the state of the unit in its old cell, after the states of its objects there: one that
 // is migrating decides, then one that has not begun. arrived says whether the new cell has one that
 // counts.
-func labelOf(found []Found, old, new string) (status string, present, arrived bool) {
+func labelOf(found []Found, oldCell, newCell string) (status string, present, arrived bool) {
 	status = string(v1alpha1.Migrated)
 	for _, f := range found {
 		switch {
-		case f.Cell == new && f.Status == "":
+		case f.Cell == newCell && f.Status == "":
 			arrived = true
-		case f.Cell != old:
+		case f.Cell != oldCell:
 		case f.Status == v1alpha1.Migrating:
 			return string(v1alpha1.Migrating), true, arrived
 		case f.Status == "":

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/cli/kinds"
 	"github.com/kubecell/kubectl-cell/pkg/placement"
 )
 
@@ -33,7 +34,7 @@ func TestLabelOf(t *testing.T) {
 }
 
 func TestJudgeSharded(t *testing.T) {
-	withKind := target{kind: &kind{}, namespace: "ns", name: "x"}
+	withKind := target{kind: &kinds.Kind{}, namespace: "ns", name: "x"}
 	all := []string{"c1", "c2", "c3"}
 	tests := []struct {
 		name     string
@@ -82,7 +83,7 @@ func TestWhatEachCellMakesForItselfIsNoDrift(t *testing.T) {
 	} {
 		a := Answer{
 			Class: placement.Sharded, Namespace: test.namespace, Name: test.name, Cell: "c1", OldCell: "c1", NewCell: "c1",
-			target: target{kind: &kind{}, namespace: test.namespace, name: test.name},
+			target: target{kind: &kinds.Kind{}, namespace: test.namespace, name: test.name},
 		}
 		a.judge([]Found{{"c1", test.resource, ""}, {"c2", test.resource, ""}}, []string{"c1", "c2"})
 		if a.Live.Drift != test.drift {

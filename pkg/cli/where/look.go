@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
+	"github.com/kubecell/kubectl-cell/pkg/cli/kinds"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/placement"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
@@ -27,11 +28,10 @@ func look(ctx context.Context, env *command.Env, server *command.Federation, sna
 	if err != nil {
 		return nil, err
 	}
-	planes := map[string]*rest.Config{}
-	o := &observation{failed: map[string]error{}}
+	planes, broken := map[string]*rest.Config{}, map[string]error{}
 	for name, a := range access {
 		if a.Err != nil {
-			o.failed[name] = a.Err
+			broken[name] = a.Err
 			continue
 		}
 		planes[name] = a.Config
@@ -43,8 +43,7 @@ func look(ctx context.Context, env *command.Env, server *command.Federation, sna
 	if err != nil {
 		return nil, err
 	}
-	broken := o.failed
-	o = observe(ctx, questions, answers)
+	o := observe(ctx, questions, answers)
 	if err := context.Cause(ctx); err != nil {
 		return nil, fmt.Errorf("look into the cells: %w", err)
 	}
@@ -124,7 +123,7 @@ func ask(env *command.Env, server *command.Federation, snapshot *routing.Snapsho
 // name without kind, all Sharded ones with the default key.
 func resourcesOf(env *command.Env, server *command.Federation, snapshot *routing.Snapshot, answers []Answer) (map[schema.GroupVersionResource][]int, error) {
 	out := map[schema.GroupVersionResource][]int{}
-	byKind := map[kind]schema.GroupVersionResource{}
+	byKind := map[kinds.Kind]schema.GroupVersionResource{}
 	var sharded []federation.Resource
 	for i, a := range answers {
 		if a.target.kind == nil {

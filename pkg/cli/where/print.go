@@ -1,6 +1,7 @@
 package where
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -46,9 +47,9 @@ func (o *options) row(a *Answer, layout printers.Layout) []string {
 	case writes != writesOK:
 		state, writes = o.style.Warn(state), o.style.Warn(writes)
 	}
-	row := []string{a.title(), place(a), orNone(a.BackupCell), state, writes}
+	row := []string{a.title(), place(a), cmp.Or(a.BackupCell, none), state, writes}
 	if layout.Wide {
-		row = append(row, a.Class.String(), orNone(a.Key), orNone(a.Point), orNone(a.OldCell), orNone(a.NewCell))
+		row = append(row, a.Class.String(), cmp.Or(a.Key, none), cmp.Or(a.Point, none), cmp.Or(a.OldCell, none), cmp.Or(a.NewCell, none))
 	}
 	if o.live {
 		row = append(row, o.liveColumn(a))
@@ -160,11 +161,4 @@ func writesWord(a *Answer) string {
 		return "503"
 	}
 	return "unknown"
-}
-
-func orNone(s string) string {
-	if s == "" {
-		return none
-	}
-	return s
 }

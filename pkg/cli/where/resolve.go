@@ -7,13 +7,14 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/cli/kinds"
 	"github.com/kubecell/kubectl-cell/pkg/printers"
 )
 
 // resolver finds kinds: in the table of those that are always there, then in the rules of the
 // ring, then by asking the server, and there only for words that are no namespaces.
 type resolver struct {
-	known kinds
+	known kinds.Table
 	// mapper asks the server; nil where none may be asked.
 	mapper func() (meta.RESTMapper, error)
 	// noNamespace says whether a word surely is no namespace; nil where nobody may be asked.
@@ -29,16 +30,16 @@ func (r *resolver) addRules(ring *v1alpha1.Ring) {
 		return
 	}
 	for _, rule := range layout.Resources {
-		if _, exists := r.known.find(rule.Resource + "." + rule.Group); !exists && rule.Resource != "*" {
-			r.known.add(rule.Group, false, rule.Resource)
+		if _, exists := r.known.Find(rule.Resource + "." + rule.Group); !exists && rule.Resource != "*" {
+			r.known.Add(rule.Group, false, rule.Resource)
 		}
 	}
 }
 
 // find returns nil without an error for a word that is no known kind and may be a namespace. Discovery takes a while, and
 // most such words are namespaces: it is asked where there is no namespace of that name.
-func (r *resolver) find(word string, sure bool) (*kind, error) {
-	if found, ok := r.known.find(word); ok {
+func (r *resolver) find(word string, sure bool) (*kinds.Kind, error) {
+	if found, ok := r.known.Find(word); ok {
 		return &found, nil
 	}
 	if sure {
@@ -60,7 +61,7 @@ func (r *resolver) find(word string, sure bool) (*kind, error) {
 }
 
 // discover asks the server for a kind, by any of its names.
-func (r *resolver) discover(word string) (*kind, error) {
+func (r *resolver) discover(word string) (*kinds.Kind, error) {
 	unknown := fmt.Errorf("unknown kind %q", printers.Clip(word))
 	if r.mapper == nil {
 		return nil, unknown
@@ -78,19 +79,19 @@ func (r *resolver) discover(word string) (*kind, error) {
 	if err != nil {
 		return nil, unknown
 	}
-	found := kind{GroupResource: mapping.Resource.GroupResource(), clusterScoped: mapping.Scope.Name() == meta.RESTScopeNameRoot}
+	found := kinds.Kind{GroupResource: mapping.Resource.GroupResource(), ClusterScoped: mapping.Scope.Name() == meta.RESTScopeNameRoot}
 	r.known[word] = found // the next line of a file asks no server
 	return &found, nil
 }
 
 // assume is find for when the ring is not read yet: whatever can only be a kind is taken for one,
 // so that the rest of a name can be checked.
-func (r *resolver) assume(word string, sure bool) (*kind, error) {
-	if found, ok := r.known.find(word); ok {
+func (r *resolver) assume(word string, sure bool) (*kinds.Kind, error) {
+	if found, ok := r.known.Find(word); ok {
 		return &found, nil
 	}
 	if sure {
-		return &kind{}, nil
+		return &kinds.Kind{}, nil
 	}
 	return nil, nil
 }

@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/kubecell/kubectl-cell/pkg/cli/kinds"
 	"github.com/kubecell/kubectl-cell/pkg/printers"
 )
 
@@ -16,7 +17,7 @@ const maxName = 1024
 // target is one name that the user asks for.
 type target struct {
 	// kind is nil for a name without kind.
-	kind      *kind
+	kind      *kinds.Kind
 	namespace string
 	name      string
 }
@@ -37,7 +38,7 @@ type parser struct {
 	explicit  bool
 	// find looks up a kind. sure says that the word cannot be a namespace: an unknown kind is an
 	// error then. Where the error is not nil, the word may be a kind but none is known.
-	find func(word string, sure bool) (*kind, error)
+	find func(word string, sure bool) (*kinds.Kind, error)
 }
 
 // parse reads NAME, KIND/NAME, NAMESPACE/NAME or KIND/NAMESPACE/NAME. The first of two parts is a
@@ -63,7 +64,7 @@ func (p parser) parse(text string) (target, error) {
 	if err != nil {
 		return target{}, err
 	}
-	if out.kind != nil && out.kind.clusterScoped {
+	if out.kind != nil && out.kind.ClusterScoped {
 		if len(parts) == 3 {
 			return target{}, fmt.Errorf("%q: %s have no namespace", printers.Clip(text), out.kind.Resource)
 		}
@@ -73,7 +74,7 @@ func (p parser) parse(text string) (target, error) {
 }
 
 // prefix reads the first of two parts, a kind or a namespace.
-func (p parser) prefix(word string) (*kind, string, error) {
+func (p parser) prefix(word string) (*kinds.Kind, string, error) {
 	_, contradiction := p.inNamespace(word)
 	// A namespace has no dots, so that "deployments.apps" can only be a kind; so can any word but that of -n.
 	dotted := strings.Contains(word, ".")
@@ -97,7 +98,7 @@ func (p parser) inNamespace(namespace string) (string, error) {
 
 // validate checks what an apiserver would check of the name and namespace of any object.
 func (t target) validate(text string) error {
-	if t.namespace != "" || t.kind == nil || !t.kind.clusterScoped {
+	if t.namespace != "" || t.kind == nil || !t.kind.ClusterScoped {
 		if problems := validation.IsDNS1123Label(t.namespace); len(problems) > 0 {
 			return fmt.Errorf("%q: the namespace %q is not a DNS label (a-z, 0-9 and '-', at most 63)", printers.Clip(text), printers.Clip(t.namespace))
 		}

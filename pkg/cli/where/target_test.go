@@ -3,10 +3,12 @@ package where
 import (
 	"strings"
 	"testing"
+
+	"github.com/kubecell/kubectl-cell/pkg/cli/kinds"
 )
 
 func TestParse(t *testing.T) {
-	r := &resolver{known: builtinKinds()}
+	r := &resolver{known: kinds.Builtin()}
 	p := parser{namespace: "current", find: r.find}
 	tests := []struct{ text, resource, namespace, name string }{
 		{"checkout", "", "current", "checkout"},
@@ -54,7 +56,7 @@ func FuzzParse(f *testing.F) {
 	for _, seed := range []string{"checkout", "payments/checkout", "deploy/x", "cm/payments/x", "ns/x", "a//b", "\xff"} {
 		f.Add(seed)
 	}
-	r := &resolver{known: builtinKinds()}
+	r := &resolver{known: kinds.Builtin()}
 	f.Fuzz(func(t *testing.T, text string) {
 		p := parser{namespace: "current", find: r.find}
 		first, err := p.parse(text)
@@ -63,7 +65,7 @@ func FuzzParse(f *testing.F) {
 		}
 		a := Answer{target: first}
 		if first.kind == nil {
-			if _, isKind := r.known.find(first.namespace); isKind {
+			if _, isKind := r.known.Find(first.namespace); isKind {
 				return // a namespace that is called like a kind
 			}
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/cli/completion"
+	"github.com/kubecell/kubectl-cell/pkg/cli/kinds"
 	"github.com/kubecell/kubectl-cell/pkg/cli/ring"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/printers"
@@ -88,7 +89,7 @@ func (o *options) Complete(args []string) (err error) {
 	case len(args) == 0 && o.filename == "":
 		return exit.Usagef("name a workload, or a file of names with -f").WithHint("%s where NAME", o.env.Program)
 	case o.live && o.offline:
-		return exit.Usagef("--live asks the cells and --offline asks nobody; choose one").WithHint("%s where --help", o.env.Program)
+		return exit.Exclusive("live", "offline").WithHint("%s where --help", o.env.Program)
 	}
 	o.style = printers.NewStyle(o.env.Interactive && o.printer.Text(), o.env.Getenv)
 	namespace, err := o.env.Namespace()
@@ -96,7 +97,7 @@ func (o *options) Complete(args []string) (err error) {
 		return exit.Errorf(exit.Failure, "%w", err).WithHint("kubectl config get-contexts ; choose one with --context")
 	}
 	explicit := o.env.ChosenNamespace() != ""
-	o.resolver = &resolver{known: builtinKinds()}
+	o.resolver = &resolver{known: kinds.Builtin()}
 	o.parser = parser{namespace: namespace, explicit: explicit, find: o.resolver.assume}
 	for _, name := range args {
 		if _, err := o.parser.parse(name); err != nil {

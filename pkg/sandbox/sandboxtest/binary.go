@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/kubecell/kubectl-cell/pkg/home"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox"
 )
 
@@ -22,7 +23,7 @@ func controlPlaneBinary() (string, error) {
 	return binary(sandbox.ControlPlaneEnv, sandbox.ControlPlaneBinary)
 }
 
-func cellBinary() (string, error) { return binary(sandbox.CellEnv, "kubectl-cell") }
+func cellBinary() (string, error) { return binary(home.ProgramEnv, "kubectl-cell") }
 
 // binary is the path that the environment names, else the program in bin/ of this module.
 func binary(env, name string) (string, error) {

@@ -13,6 +13,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/kubecell/kubectl-cell/pkg/daemon"
+	"github.com/kubecell/kubectl-cell/pkg/home"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox"
 )
 
@@ -96,7 +97,7 @@ func (s *Sandbox) start(cells int) error {
 }
 
 // NewManager returns a Manager with the binaries of this module, whose processes die with the test.
-func NewManager(home string) (*sandbox.Manager, error) {
+func NewManager(state string) (*sandbox.Manager, error) {
 	plane, err := controlPlaneBinary()
 	if err != nil {
 		return nil, err
@@ -105,9 +106,9 @@ func NewManager(home string) (*sandbox.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	env := map[string]string{sandbox.ControlPlaneEnv: plane, sandbox.HomeEnv: home}
+	env := map[string]string{sandbox.ControlPlaneEnv: plane, home.Env: state}
 	return &sandbox.Manager{
-		StateDir: home, Executable: cell, Clock: clock.RealClock{}, DieWithParent: true,
+		StateDir: state, Executable: cell, Clock: clock.RealClock{}, DieWithParent: true,
 		Getenv: func(name string) string { return env[name] },
 	}, nil
 }

@@ -108,9 +108,12 @@ func (m Model) Apply(e rebalance.Event) Model {
 	return m
 }
 
-// At returns the model at a later time.
+// putBack is by how much a clock is behind the events that it has told the time of when it was put back meanwhile.
+const putBack = 5 * time.Second
+
+// At returns the model at a later time, which is an earlier one where the clock was put back.
 func (m Model) At(now time.Time) Model {
-	if now.After(m.Now) {
+	if now.After(m.Now) || m.Now.Sub(now) > putBack {
 		m.Now = now
 	}
 	return m

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/charmbracelet/x/ansi"
+
+	"github.com/kubecell/kubectl-cell/pkg/printers"
 )
 
 // row is one cell of the run.
@@ -47,7 +49,7 @@ func dash(n int64) string {
 	if n == 0 {
 		return "-"
 	}
-	return count(n)
+	return printers.Count(n)
 }
 
 func rowsOf(m Model) []row {
@@ -205,7 +207,7 @@ func quitText(m Model) []string {
 func abortText(m Model) []string {
 	return []string{
 		"Abort the run? It cannot be taken back.",
-		fmt.Sprintf("  %s units that have moved walk back; the wanted ring stays as it is.", count(m.progress.Moved)),
+		fmt.Sprintf("  %s units that have moved walk back; the wanted ring stays as it is.", printers.Count(m.progress.Moved)),
 		"  y  abort",
 	}
 }
@@ -216,7 +218,7 @@ func compact(m Model) string {
 	out := []string{
 		fmt.Sprintf("%s  %s  %s", m.Run, right(m), state(m)),
 		fmt.Sprintf("%s %s/%s failed %s window %d/%d", gauge(p.Moved, p.Total, max(1, min(20, m.Width/4))),
-			count(p.Moved), count(p.Total), count(p.Failed), m.window.Now, m.window.Wanted),
+			printers.Count(p.Moved), printers.Count(p.Total), printers.Count(p.Failed), m.window.Now, m.window.Wanted),
 	}
 	out = append(out, troubles(m)...)
 	room := m.Height - len(out) - 1

@@ -9,6 +9,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/printers"
 )
 
 const (
@@ -145,7 +146,7 @@ func percent(m Model) int {
 // bar is the progress with its numbers behind.
 func bar(m Model, width int) string {
 	p := m.progress
-	numbers := fmt.Sprintf("  %s / %s    failed %s    window %d/%d", count(p.Moved), count(p.Total), count(p.Failed), m.window.Now, m.window.Wanted)
+	numbers := fmt.Sprintf("  %s / %s    failed %s    window %d/%d", printers.Count(p.Moved), printers.Count(p.Total), printers.Count(p.Failed), m.window.Now, m.window.Wanted)
 	room := max(10, width-ansi.StringWidth(numbers))
 	return gauge(p.Moved, p.Total, room) + numbers
 }
@@ -177,7 +178,7 @@ func state(m Model) string {
 		parts[0] += ", leaving: units in flight finish"
 	}
 	if p := m.progress; p.InFlight > 0 || p.UnitsPerMinute > 0 {
-		parts = append(parts, fmt.Sprintf("%s in flight", count(p.InFlight)), fmt.Sprintf("%s/min", count(p.UnitsPerMinute)))
+		parts = append(parts, fmt.Sprintf("%s in flight", printers.Count(p.InFlight)), fmt.Sprintf("%s/min", printers.Count(p.UnitsPerMinute)))
 	}
 	if b := m.progress.WriteBlock; b != nil {
 		parts = append(parts, fmt.Sprintf("write-block p50 %s  p99 %s  max %s", seconds(b.P50.Duration), seconds(b.P99.Duration), seconds(b.Max.Duration)))
@@ -220,12 +221,3 @@ func keys(m Model) string {
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.2fs", d.Seconds()) }
-
-// count writes a number with a comma between thousands.
-func count(n int64) string {
-	digits := strconv.FormatInt(n, 10)
-	for i := len(digits) - 3; i > 0 && digits[i-1] != '-'; i -= 3 {
-		digits = digits[:i] + "," + digits[i:]
-	}
-	return digits
-}

@@ -284,3 +284,15 @@ func TestFailuresEnd(t *testing.T) {
 		t.Errorf("after all have moved:\n%s", got)
 	}
 }
+
+// A clock that is put back does not stop that of the screen: the time that is left is counted from what it is now.
+func TestScreenFollowsAClockThatIsPutBack(t *testing.T) {
+	end := at(-3000)
+	m := model(nil, 80, 24).Apply(rebalance.Event{Time: at(-3600), Type: rebalance.EventProgress, Progress: progress(10, 9, end)})
+	if text := screen.Render(m.At(at(130))); strings.Contains(text, "ETA") {
+		t.Errorf("a second behind an event is no clock that was put back:\n%s", text)
+	}
+	if text := screen.Render(m.At(at(-3600))); !strings.Contains(text, "ETA 10m0s") {
+		t.Errorf("after the clock was put back by an hour the screen says:\n%s", text)
+	}
+}

@@ -1,9 +1,9 @@
-// Package lategc has the garbage collector begin when a process is larger than most commands ever are. It does so while
-// packages are initialised, which is half of the life of a short command: the libraries for Kubernetes make some MiB then,
-// and three collections of them were a quarter of the time of `where`.
+// Package lategc puts off the first garbage collection until the heap is larger than that of most commands ever is. Half of
+// the life of a short command is the initialisation of packages, in which the libraries for Kubernetes make some MiB: three
+// collections of them were a quarter of the time of `where`.
 //
-// From the first collection on the collector works as it is set otherwise, by GOGC or by a daemon: what lasts takes no
-// more memory than ever.
+// From the first collection on the collector works as it is set otherwise, by GOGC or by a daemon: a process that lasts takes
+// no more memory than without this package.
 //
 // It is imported for this alone. Go initialises packages by their paths, as far as their imports allow: this one, which
 // imports nothing but the runtime, comes before those below k8s.io.

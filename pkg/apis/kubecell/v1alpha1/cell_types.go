@@ -94,7 +94,7 @@ type UnprotectedObject struct {
 	Object string `json:"object"`
 	// Cell that would have to take it.
 	Cell string `json:"cell"`
-	// Reason is one word: TooLarge or Refused.
+	// Reason is one word: TooLarge, Refused or Unreadable.
 	Reason string `json:"reason"`
 	// +optional
 	Message string `json:"message,omitempty"`

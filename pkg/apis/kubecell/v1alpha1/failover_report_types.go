@@ -95,6 +95,10 @@ type FailoverRouter struct {
 	Epoch int64 `json:"epoch,omitempty"`
 	// Answered says that the router could be asked.
 	Answered bool `json:"answered"`
+	// Started is since when the router remembers what it acknowledged; of one that was restarted, or has left, since the run
+	// asked it first, since when the first one did.
+	// +optional
+	Started *metav1.Time `json:"started,omitempty"`
 	// SeesCell says that the cell answers this router.
 	// +optional
 	SeesCell bool `json:"seesCell,omitempty"`

@@ -148,6 +148,11 @@ type RingSlot struct {
 	// ControlPlane is the UID of the cell's namespace kube-system. Another control plane of the same
 	// name counts its versions anew, and so needs another slot.
 	ControlPlane string `json:"controlPlane"`
+
+	// GivenUp says that the control plane was failed over, and then removed for good: the federation has gone on without what
+	// it holds. Should it come back it has to be empty, and needs another slot.
+	// +optional
+	GivenUp bool `json:"givenUp,omitempty"`
 }
 
 // RingStatus is where data lives.

@@ -1,6 +1,6 @@
-//go:build !linux
+//go:build unix && !linux
 
-package sandbox
+package daemon
 
 import (
 	"context"
@@ -10,8 +10,11 @@ import (
 	"time"
 )
 
-// paused says whether a process is stopped by a signal.
-func paused(pid int) bool {
+// ended says whether pid is only what is left of a process, where that is known: not here.
+func ended(int) bool { return false }
+
+// Suspended says whether a process is stopped by a signal, as by [Suspend].
+func Suspended(pid int) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	state, err := exec.CommandContext(ctx, "ps", "-o", "state=", "-p", strconv.Itoa(pid)).Output()

@@ -1,0 +1,281 @@
+package failover
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/retry"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/fence"
+	"github.com/kubecell/kubectl-cell/pkg/lease"
+)
+
+// The steps of giving up a cell that was failed over, in the order in which they are taken.
+//
+//	step     what is written
+//	settle   files, for copies of its objects that were never brought back; then, in the other cells, their deletion
+//	remove   the deletion of the Cell and of its credentials
+//	release  Ring: its name is off the unavailable ones, and its control plane is given up, epoch +1; then the record of a
+//	         failback of it that was cut off: it has failed
+//
+// The Cell goes before its name does: one that is there and not unavailable can be taken into the ring, with what its control
+// plane has. A name without a Cell keeps nobody from anything but from being used again.
+const (
+	StepSettle  StepName = "settle"
+	StepRemove  StepName = "remove"
+	StepRelease StepName = "release"
+)
+
+// Forget gives up a cell that was failed over and will not come back. It keeps nothing between two calls of Run: what is left to
+// do is in the cells and in the Ring.
+//
+// What its control plane holds alone is lost to the federation, and nobody freezes it should it be started again. No router has
+// a way to it then, and it is taken for a cell again only when nothing is left in it.
+type Forget struct {
+	RCP      *rest.Config
+	Identity string
+	// LeaseDuration is how long others wait for one that is silent; 15 s where zero.
+	LeaseDuration time.Duration
+	Cell          string
+	// Dir is where copies are saved that were never brought back.
+	Dir string
+	// Force agrees to it. Without it a cell that was failed over is refused.
+	Force bool
+	// DryRun does all checks and looks for copies, and neither saves nor deletes any.
+	DryRun bool
+	// Step is told of each step once it is done; nil for nobody.
+	Step func(StepName)
+	// WrapCell changes the way to a cell; nil for not.
+	WrapCell func(name string, config *rest.Config)
+}
+
+// Forgotten is what was found and done.
+type Forgotten struct {
+	// Epoch of the ring in which the cell is given up; 0 in a dry run.
+	Epoch int64 `json:"epoch,omitempty"`
+	// Failback is the name of one that was cut off, and is ended by this.
+	Failback string `json:"failback,omitempty"`
+	// KeptObjects are the copies that were never brought back, and Kept the first of them; Dir has what could be read of them.
+	KeptObjects int64                   `json:"keptObjects"`
+	Kept        []v1alpha1.FailoverKept `json:"kept,omitempty"`
+	Dir         string                  `json:"dir,omitempty"`
+}
+
+// Run gives the cell up, from wherever an earlier call has left it. Errors that a person has to do something about are
+// *exit.Error. The result is nil where the cell was not failed over: then it is for [federation.RemoveCell].
+func (f *Forget) Run(ctx context.Context) (*Forgotten, error) {
+	if f.LeaseDuration == 0 {
+		f.LeaseDuration = lease.DefaultDuration
+	}
+	c, err := connect(f.RCP)
+	if err != nil {
+		return nil, err
+	}
+	g := &forgetting{Forget: f, c: c}
+	if needed, err := g.look(ctx); err != nil || !needed {
+		return nil, err
+	}
+	if f.DryRun {
+		return &g.done, g.settle(ctx)
+	}
+	switch holder, err := lease.Holder(ctx, c.kube, v1alpha1.FailoverLease, c.clock.Now); {
+	case err != nil:
+		return nil, err
+	case holder != "" && holder != f.Identity:
+		return nil, exit.Refusedf("%s holds the Lease %s, and may be at this cell", holder, v1alpha1.FailoverLease).
+			WithHint("kubectl cell status   # and try again in %s, should nobody be there any more", f.LeaseDuration)
+	}
+	err = lease.Hold(ctx, lease.Config{Kube: c.kube, Name: v1alpha1.FailoverLease, Identity: f.Identity, Duration: f.LeaseDuration}, g.attended)
+	return &g.done, err
+}
+
+// forgetting is one such call.
+type forgetting struct {
+	*Forget
+	c    *connection
+	done Forgotten
+	// failback of the cell that was cut off, nil for none.
+	failback *v1alpha1.Failover
+}
+
+// look says whether there is anything to give up, and refuses where that cannot be.
+func (g *forgetting) look(ctx context.Context) (needed bool, err error) {
+	ring, err := g.c.readRing(ctx)
+	if err != nil {
+		return false, err
+	}
+	g.failback, err = unfinished(ctx, g.c.client, func(run *v1alpha1.Failover) bool {
+		return run.Spec.Direction == v1alpha1.DirectionFailback && run.Spec.Cell == g.Cell
+	})
+	switch s := &ring.Status; {
+	case err != nil:
+		return false, err
+	case !contains(s.Unavailable, g.Cell) && g.failback == nil:
+		return false, nil
+	case contains(cellsOf(s), g.Cell), wanted(ring, g.Cell):
+		return false, nil // it is a member, or is to be one
+	case !g.Force:
+		return false, federation.FailedOver(g.Cell)
+	}
+	if g.failback != nil {
+		g.done.Failback = g.failback.Name
+	}
+	return true, g.refuse(ctx, ring)
+}
+
+// refuse refuses while something is under way for which the name may count.
+func (g *forgetting) refuse(ctx context.Context, ring *v1alpha1.Ring) error {
+	run, err := Unfinished(ctx, g.c.client)
+	switch s := &ring.Status; {
+	case err != nil:
+		return err
+	case run != nil && !run.Spec.Drill:
+		return notEnded(run)
+	case s.Failover != "" || len(s.Promoting) > 0:
+		return exit.Refusedf("failover %s has not ended", s.Failover).WithHint("kubectl cell status")
+	case s.Phase != v1alpha1.RingStable:
+		return exit.Refusedf("rebalance %s has not ended, and objects are on their way between cells", s.Rebalance).
+			WithHint("kubectl cell rebalance --attach")
+	}
+	return nil
+}
+
+// attended takes one step after the other while the Lease is held.
+func (g *forgetting) attended(ctx context.Context) error {
+	needed, err := g.look(ctx)
+	switch {
+	case err != nil:
+		return err
+	case !needed:
+		return exit.Refusedf("cell %s is not one any more that was failed over", g.Cell).WithHint("kubectl cell status %s", g.Cell)
+	}
+	if err := g.settle(ctx); err != nil {
+		return err
+	}
+	g.took(StepSettle)
+	if _, err := federation.RemoveCell(ctx, g.c.rcp, g.Cell, federation.RemoveOptions{FailedOver: true}); err != nil {
+		return err
+	}
+	g.took(StepRemove)
+	if err := g.release(ctx); err != nil {
+		return err
+	}
+	if err := g.endFailback(ctx); err != nil {
+		return err
+	}
+	g.took(StepRelease)
+	return nil
+}
+
+func (g *forgetting) took(step StepName) {
+	if g.Step != nil {
+		g.Step(step)
+	}
+}
+
+// settle saves and deletes the copies of the cell's objects in all others, as its failback would have done: without the name
+// the backup takes them for its own.
+func (g *forgetting) settle(ctx context.Context) error {
+	ring, err := g.c.readRing(ctx)
+	if err != nil {
+		return err
+	}
+	access, err := federation.Cells(ctx, g.c.rcp)
+	if err != nil {
+		return err
+	}
+	g.done.Kept, g.done.KeptObjects, g.done.Dir = nil, 0, ""
+	s := &sweep{files: quarantine{g.Dir, g.Cell}, note: g.note, dryRun: g.DryRun}
+	for _, cell := range slices.Sorted(maps.Keys(access)) {
+		if cell == g.Cell || contains(ring.Status.Unavailable, cell) {
+			continue // what that one has is for its own failback, or is lost as well
+		}
+		config, err := configOf(access, cell)
+		if err == nil {
+			err = s.copiesOf(ctx, g.Cell, cell, within(wrapped(fence.AsMover(config), cell, g.WrapCell), listTimeout))
+		}
+		if known := exit.Find(err); known != nil {
+			return exit.Errorf(known.Code, "%w", err).
+				WithHint("make room, or choose a folder that can be written; then: kubectl cell remove %s --force --dir FOLDER", g.Cell)
+		}
+		if err != nil {
+			return exit.Refusedf("cell %s may have copies of the objects of cell %s that were never brought back: %w", cell, g.Cell, err).
+				WithHint("kubectl cell status %s", cell)
+		}
+	}
+	return nil
+}
+
+// note takes down a copy that was never brought back.
+func (g *forgetting) note(kept v1alpha1.FailoverKept) {
+	g.done.Dir = g.Dir
+	if g.done.KeptObjects++; len(g.done.Kept) < maxKept {
+		g.done.Kept = append(g.done.Kept, kept)
+	}
+}
+
+// endFailback ends the failback that was cut off: nobody drives it while the Lease is held, and nobody can go on with it.
+func (g *forgetting) endFailback(ctx context.Context) error {
+	if g.failback == nil {
+		return nil
+	}
+	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		run, err := g.c.client.Failovers().Get(ctx, g.failback.Name, metav1.GetOptions{})
+		if err != nil || run.Status.Phase.Final() {
+			return err
+		}
+		now := metav1.Now()
+		run.Status.Phase, run.Status.CompletionTime = v1alpha1.FailoverFailed, &now
+		apimeta.SetStatusCondition(&run.Status.Conditions, metav1.Condition{
+			Type: v1alpha1.ConditionDriven, Status: metav1.ConditionFalse, Reason: "Removed", Message: "the cell was given up",
+		})
+		_, err = g.c.client.Failovers().UpdateStatus(ctx, run, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})
+		return err
+	})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("end failback %s: %w", g.failback.Name, err)
+	}
+	return nil
+}
+
+// release gives the name back, and its control plane up, in one write. A failback may have given the name back before it was cut
+// off.
+func (g *forgetting) release(ctx context.Context) error {
+	for {
+		ring, err := g.c.readRing(ctx)
+		if err != nil {
+			return err
+		}
+		was := ring.DeepCopy()
+		federation.GiveUp(&ring.Status, g.Cell)
+		if contains(ring.Status.Unavailable, g.Cell) {
+			ring.Status.Unavailable = minus(ring.Status.Unavailable, g.Cell)
+			ring.Status.Epoch++
+		}
+		if equality.Semantic.DeepEqual(was.Status, ring.Status) {
+			return nil
+		}
+		if err := g.refuse(ctx, was); err != nil {
+			return err
+		}
+		_, err = g.c.client.Rings().UpdateStatus(ctx, ring, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})
+		if err == nil {
+			g.done.Epoch = ring.Status.Epoch
+			return nil
+		}
+		if !apierrors.IsConflict(err) {
+			return fmt.Errorf("write ring: %w", err)
+		}
+	}
+}

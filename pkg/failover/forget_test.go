@@ -1,0 +1,322 @@
+package failover_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/failover"
+	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
+)
+
+// TestACellThatIsLostForGood is given up: its name is off the ring, what was never brought back is in a file, and what its
+// control plane has does not count any more, should it come back; whoever carries that out may die at each step.
+func TestACellThatIsLostForGood(t *testing.T) {
+	b := newBed(t)
+	b.returnsAfterwards("cell-1")
+	ours, others := b.fill(4)
+	lost, saved := ours[3], ours[:3]
+	b.backUp(saved...)
+	where := b.sealedAside(lost)
+	b.dies("cell-1")
+	b.carryOut(b.order(v1alpha1.FailoverSpec{Cell: "cell-1", AcceptLoss: 1}).Name, v1alpha1.FailoverSucceeded)
+	before, dir := b.ring(), filepath.Join(t.TempDir(), "kept")
+
+	without := b.forget(dir)
+	without.Force = false
+	if _, err := without.Run(t.Context()); exit.CodeOf(err) != exit.Refused || !strings.Contains(exit.HintOf(err, exit.Plugin), "remove cell-1 --force") {
+		t.Errorf("without a word for it: %v, hint %q", err, exit.HintOf(err, exit.Plugin))
+	}
+	dry := b.forget(dir)
+	dry.DryRun = true
+	seen, err := dry.Run(t.Context())
+	b.must(err)
+	want := v1alpha1.FailoverKept{Object: failover.Key("", "configmaps", b.namespace, lost), Cell: where, Reason: "NotPromoted"}
+	if _, err := os.Stat(dir); err == nil || seen == nil || seen.KeptObjects != 1 || !slices.Equal(seen.Kept, []v1alpha1.FailoverKept{want}) || seen.Epoch != 0 {
+		t.Errorf("a dry run: %+v, folder %v; want %v named, and nothing saved", seen, err, want)
+	}
+	if now := b.ring(); now.ResourceVersion != before.ResourceVersion || b.envelopes("cell-1") != 1 {
+		t.Errorf("a dry run changed the ring, or deleted copies, of which there are %d", b.envelopes("cell-1"))
+	}
+	for _, step := range []failover.StepName{failover.StepSettle, failover.StepRemove} {
+		b.killedForgetting(dir, step)
+		if step == failover.StepSettle {
+			continue
+		}
+		if _, err := b.client.Cells().Get(t.Context(), "cell-1", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			t.Errorf("the Cell: %v; want it gone", err)
+		}
+		if !slices.Contains(b.ring().Status.Unavailable, "cell-1") {
+			t.Error("the name was given back before the Cell was gone for good")
+		}
+	}
+	done, err := b.forget(dir).Run(t.Context())
+	b.must(err)
+	b.givenUpFor("cell-1", before, done)
+	if text, err := os.ReadFile(filepath.Join(dir, "configmaps", b.namespace, lost+".copy.yaml")); err != nil || !strings.Contains(string(text), "name: "+lost) {
+		t.Errorf("the copy that was never brought back: %v\n%s", err, text)
+	}
+	if again, err := b.forget(dir).Run(t.Context()); again != nil || err != nil {
+		t.Errorf("once more: %+v, %v; want nothing to give up", again, err)
+	}
+	b.comesBackInVain(lost, saved, others)
+	b.startsAnew()
+}
+
+// returnsAfterwards has a cell be one again once the test has ended, whatever has become of it: others count on it.
+func (b *bed) returnsAfterwards(name string) {
+	config := b.configs[name]
+	b.t.Cleanup(func() {
+		ctx := context.Background()
+		if _, err := b.client.Cells().Get(ctx, name, metav1.GetOptions{}); err == nil {
+			return
+		}
+		ring, err := b.client.Rings().Get(ctx, v1alpha1.RingName, metav1.GetOptions{})
+		b.must(err)
+		ring.Status.Unavailable = nil
+		for i := range ring.Status.Slots {
+			ring.Status.Slots[i].GivenUp = false
+		}
+		_, err = b.client.Rings().UpdateStatus(ctx, ring, metav1.UpdateOptions{})
+		b.must(err)
+		b.must(failover.Thaw(ctx, config))
+		_, err = federation.AddCell(ctx, b.rcp, federation.NewCell{Name: name, Kubeconfig: sandboxtest.Kubeconfig(b.t, config)}, federation.Options{})
+		b.must(err)
+	})
+}
+
+// sealedAside makes a copy of an object of cell-1 in a cell where the ring does not look for it, so that no failover brings it
+// back, and says where.
+func (b *bed) sealedAside(name string) (cell string) {
+	b.t.Helper()
+	_, backup := b.owner(name)
+	cell = cellNames[1]
+	if cell == backup {
+		cell = cellNames[2]
+	}
+	_, err := b.cells[cell].CoreV1().Secrets(v1alpha1.Namespace).Create(b.t.Context(), b.sealed(name, "cell-1", cell), metav1.CreateOptions{})
+	b.must(err)
+	return cell
+}
+
+func (b *bed) forget(dir string) *failover.Forget {
+	return &failover.Forget{
+		RCP: b.rcp, Identity: fmt.Sprint("it-", time.Now().UnixNano()), LeaseDuration: steadyLease, Cell: "cell-1", Dir: dir, Force: true,
+	}
+}
+
+// killedForgetting has whoever gives the cell up die after a step.
+func (b *bed) killedForgetting(dir string, step failover.StepName) {
+	b.t.Helper()
+	ctx, kill := context.WithTimeout(b.t.Context(), patience)
+	defer kill()
+	f := b.forget(dir)
+	f.RCP = rest.CopyConfig(b.rcp)
+	f.RCP.Wrap(sandboxtest.Lifeline(ctx))
+	f.Step = func(s failover.StepName) {
+		if s == step {
+			kill()
+		}
+	}
+	if _, err := f.Run(ctx); err == nil {
+		b.t.Fatalf("it was not killed at %s", step)
+	}
+	b.unheld()
+}
+
+// unheld deletes the Lease of one who was killed.
+func (b *bed) unheld() {
+	b.t.Helper()
+	err := b.kube.CoordinationV1().Leases(v1alpha1.Namespace).Delete(b.t.Context(), v1alpha1.FailoverLease, metav1.DeleteOptions{})
+	if !apierrors.IsNotFound(err) {
+		b.must(err)
+	}
+}
+
+// givenUpFor wants nothing to be left of a cell in the RCP but its slot, which is nobody's, and no copies of its objects.
+func (b *bed) givenUpFor(cell string, before *v1alpha1.Ring, done *failover.Forgotten) {
+	b.t.Helper()
+	s := b.ring().Status
+	if len(s.Unavailable) > 0 || done == nil || done.Epoch != s.Epoch || s.Epoch <= before.Status.Epoch {
+		b.t.Errorf("unavailable %v, epoch %d after %d; said was %+v", s.Unavailable, s.Epoch, before.Status.Epoch, done)
+	}
+	if slot := b.slot(cell); !slot.GivenUp {
+		b.t.Errorf("slot %+v; want it given up", slot)
+	}
+	if _, err := b.client.Cells().Get(b.t.Context(), cell, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		b.t.Errorf("the Cell: %v; want it gone", err)
+	}
+	if _, err := b.kube.CoreV1().Secrets(v1alpha1.Namespace).Get(b.t.Context(), "cell-"+cell, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		b.t.Errorf("its credentials: %v; want them gone", err)
+	}
+	if n := b.envelopes(cell); n != 0 {
+		b.t.Errorf("%d envelopes of the cell are left", n)
+	}
+}
+
+// slot is the one that counts of a cell's.
+func (b *bed) slot(cell string) v1alpha1.RingSlot {
+	var last v1alpha1.RingSlot
+	for _, slot := range b.ring().Status.Slots {
+		if slot.Cell == cell && slot.Slot > last.Slot {
+			last = slot
+		}
+	}
+	return last
+}
+
+// comesBackInVain starts the control plane again, with all that it had: nobody sees it, no router leads to it, and it is no cell.
+func (b *bed) comesBackInVain(lost string, saved, others []string) {
+	b.t.Helper()
+	b.gates["cell-1"].Pass()
+	b.acknowledged()
+	for _, name := range slices.Concat(saved, others) {
+		if err := b.maps().set(name, "since"); err != nil {
+			b.t.Errorf("write %s: %v", name, err)
+		}
+	}
+	if _, err := b.maps().get(lost); !apierrors.IsNotFound(err) {
+		b.t.Errorf("%s, which the old control plane alone has: %v; want it not found", lost, err)
+	}
+	b.await("the router to know of no such Cell", func() bool {
+		_, err := b.router.CoreV1().RESTClient().Get().AbsPath("/cells/cell-1/api/v1/namespaces").DoRaw(b.t.Context())
+		return apierrors.IsNotFound(err)
+	})
+	back := &failover.Failback{RCP: b.rcp, Identity: "it", Cell: "cell-1", Dir: b.t.TempDir(), Logger: quiet()}
+	if _, err := back.Run(b.t.Context()); exit.CodeOf(err) != exit.Refused || !strings.Contains(err.Error(), "was not failed over") {
+		b.t.Errorf("its failback: %v", err)
+	}
+	for _, name := range []string{"cell-1", "cell-9"} {
+		_, err := federation.AddCell(b.t.Context(), b.rcp, federation.NewCell{Name: name, Kubeconfig: sandboxtest.Kubeconfig(b.t, b.configs["cell-1"])}, federation.Options{})
+		if exit.CodeOf(err) != exit.Refused || !strings.Contains(err.Error(), "control plane of cell cell-1, which was failed over and given up, and it still holds") {
+			b.t.Errorf("with what it had, as %s: %v; want it refused", name, err)
+		}
+		if _, err := b.client.Cells().Get(b.t.Context(), name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			b.t.Errorf("Cell %s: %v; want none", name, err)
+		}
+	}
+}
+
+// startsAnew takes the control plane in once it is empty, in another slot and not frozen.
+func (b *bed) startsAnew() {
+	b.t.Helper()
+	old := b.slot("cell-1")
+	if frozen := failover.Freeze(b.t.Context(), b.configs["cell-1"]); !frozen.InForce() {
+		b.t.Fatal(frozen)
+	}
+	b.empty(b.configs["cell-1"])
+	added, err := federation.AddCell(b.t.Context(), b.rcp, federation.NewCell{Name: "cell-1", Kubeconfig: sandboxtest.Kubeconfig(b.t, b.configs["cell-1"])}, federation.Options{})
+	b.must(err)
+	if slot := b.slot("cell-1"); !added.Created || !added.Change.Changed || slot.Slot <= old.Slot || slot.GivenUp {
+		b.t.Errorf("added %+v, slot %+v after %+v", added, slot, old)
+	}
+	if _, err := (configMaps{b, b.cells["cell-1"]}).create("own", "1"); err != nil {
+		b.t.Errorf("a write in it: %v; want it thawed", err)
+	}
+}
+
+// TestAFailbackThatNeverEnds: the cell dies for good while it comes back, before or after its name was given back.
+func TestAFailbackThatNeverEnds(t *testing.T) {
+	for _, step := range []failover.StepName{failover.StepCompare, failover.StepAdmit} {
+		t.Run(string(step), func(t *testing.T) {
+			b := newBed(t)
+			b.returnsAfterwards("cell-1")
+			ours, _ := b.fill(1)
+			b.backUp(ours...)
+			b.dies("cell-1")
+			b.carryOut(b.order(v1alpha1.FailoverSpec{Cell: "cell-1"}).Name, v1alpha1.FailoverSucceeded)
+			before := b.ring()
+			b.gates["cell-1"].Pass()
+			ctx, kill := context.WithTimeout(t.Context(), patience)
+			defer kill()
+			back := &failover.Failback{
+				RCP: rest.CopyConfig(b.rcp), Identity: "back", LeaseDuration: steadyLease, Cell: "cell-1", Dir: t.TempDir(), Logger: quiet(),
+				Step: func(s failover.StepName) {
+					if s == step {
+						kill()
+					}
+				},
+			}
+			back.RCP.Wrap(sandboxtest.Lifeline(ctx))
+			if _, err := back.Run(ctx); err == nil {
+				t.Fatalf("it was not killed at %s", step)
+			}
+			b.gates["cell-1"].Vanish()
+			if _, err := b.forget(t.TempDir()).Run(t.Context()); exit.CodeOf(err) != exit.Refused || !strings.Contains(err.Error(), "back holds the Lease") {
+				t.Errorf("while somebody seems to be at it: %v; want it refused", err)
+			}
+			b.unheld()
+			without := b.forget(t.TempDir())
+			without.Force = false
+			if _, err := without.Run(t.Context()); exit.CodeOf(err) != exit.Refused {
+				t.Errorf("without a word for it: %v; want it refused", err)
+			}
+			done, err := b.forget(t.TempDir()).Run(t.Context())
+			b.must(err)
+			b.givenUpFor("cell-1", before, done)
+			run, err := b.client.Failovers().Get(t.Context(), done.Failback, metav1.GetOptions{})
+			b.must(err)
+			if run.Spec.Direction != v1alpha1.DirectionFailback || run.Status.Phase != v1alpha1.FailoverFailed {
+				t.Errorf("%s %s is %s; want the failback failed", run.Spec.Direction, run.Name, run.Status.Phase)
+			}
+		})
+	}
+}
+
+// TestNobodyIsGivenUpWhileTheNameMayCount: while something is under way, or copies may be where nobody can look.
+func TestNobodyIsGivenUpWhileTheNameMayCount(t *testing.T) {
+	b := newBed(t)
+	b.returnsAfterwards("cell-1")
+	ours, _ := b.fill(1)
+	b.backUp(ours...)
+	refused := func(while, words string) {
+		t.Helper()
+		_, err := b.forget(t.TempDir()).Run(t.Context())
+		if exit.CodeOf(err) != exit.Refused || !strings.Contains(err.Error(), words) {
+			t.Errorf("%s: %v; want it refused with %q", while, err, words)
+		}
+		if _, err := b.client.Cells().Get(t.Context(), "cell-1", metav1.GetOptions{}); err != nil {
+			t.Fatalf("%s: the Cell: %v", while, err)
+		}
+	}
+	if done, err := b.forget(t.TempDir()).Run(t.Context()); done != nil || err != nil {
+		t.Errorf("a member: %+v, %v; want nothing to give up", done, err)
+	}
+	b.dies("cell-1")
+	run := b.order(v1alpha1.FailoverSpec{Cell: "cell-1"})
+	b.carryOut(run.Name, v1alpha1.FailoverSucceeded)
+	edit := func(change func(*v1alpha1.RingStatus)) {
+		t.Helper()
+		ring := b.ring()
+		change(&ring.Status)
+		_, err := b.client.Rings().UpdateStatus(t.Context(), ring, metav1.UpdateOptions{})
+		b.must(err)
+	}
+	edit(func(s *v1alpha1.RingStatus) { s.Phase, s.Rebalance = v1alpha1.RingRebalancing, "r-x" })
+	refused("a rebalance", "rebalance r-x has not ended")
+	edit(func(s *v1alpha1.RingStatus) { s.Phase, s.Rebalance = v1alpha1.RingStable, "" })
+	other, err := b.client.Failovers().Create(t.Context(), &v1alpha1.Failover{
+		ObjectMeta: metav1.ObjectMeta{Name: "fo-other"}, Spec: v1alpha1.FailoverSpec{Cell: "cell-2", ConfirmEpoch: 1, Direction: v1alpha1.DirectionFailover},
+	}, metav1.CreateOptions{})
+	b.must(err)
+	refused("another failover", "failover fo-other of cell cell-2 has not ended")
+	b.must(b.client.Failovers().Delete(t.Context(), other.Name, metav1.DeleteOptions{}))
+	b.gates["cell-3"].Refuse()
+	refused("a cell that does not answer", "cell cell-3 may have copies of the objects of cell cell-1")
+	b.gates["cell-3"].Pass()
+	if done, err := b.forget(t.TempDir()).Run(t.Context()); err != nil || done == nil || done.Epoch == 0 {
+		t.Errorf("after all: %+v, %v", done, err)
+	}
+}
