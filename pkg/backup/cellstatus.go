@@ -3,12 +3,9 @@ package backup
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"fmt"
 	"slices"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -25,35 +22,15 @@ const (
 
 // standing writes how the backup of a cell stands on the Cell of that UID.
 func (r *reporter) standing(ctx context.Context, uid types.UID, report mirror.Report) error {
-	lag, stands := rounded(report.Oldest), backupOf(report)
-	if len(report.Unread) > 0 {
-		cell, err := r.client.Cells().Get(ctx, report.Cell, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read cell %s: %w", report.Cell, err)
-		}
+	return r.client.ApplyCellStatus(ctx, report.Cell, uid, mirrorManager, func(cell *v1alpha1.Cell) map[string]any {
+		stands := backupOf(report)
 		keepUnread(stands, cell.Status.Backup, report.Unread)
-	}
-	patch, err := json.Marshal(map[string]any{
-		"apiVersion": v1alpha1.GroupVersion().String(), "kind": "Cell",
-		"metadata": map[string]any{"name": report.Cell, "uid": uid},
-		"status": map[string]any{
-			"backupLag": lag,
+		return map[string]any{
+			"backupLag": rounded(report.Oldest),
 			"backup":    stands,
 			"counts":    v1alpha1.CellCounts{Workloads: report.Workloads, Envelopes: report.Envelopes, Tombstones: report.Tombstones},
-		},
+		}
 	})
-	if err != nil {
-		return fmt.Errorf("encode status: %w", err)
-	}
-	force := true
-	_, err = r.client.Cells().Patch(ctx, report.Cell, types.ApplyPatchType, patch, metav1.PatchOptions{FieldManager: mirrorManager, Force: &force}, "status")
-	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-		return fmt.Errorf("write status of cell %s: %w", report.Cell, err)
-	}
-	return nil
 }
 
 func backupOf(report mirror.Report) *v1alpha1.CellBackup {

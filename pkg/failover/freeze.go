@@ -2,19 +2,15 @@ package failover
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/util/retry"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/client"
@@ -158,45 +154,11 @@ func wrappedAll(configs []*rest.Config, cell string, wrap func(string, *rest.Con
 
 // sayFrozen writes the condition on the Cell, unless it is there already, or the Cell is another one by then.
 func sayFrozen(ctx context.Context, c *client.Client, cell string, state Frozen) error {
-	var uid types.UID
-	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
-		known, err := c.Cells().Get(ctx, cell, metav1.GetOptions{})
-		if err != nil || uid != "" && known.UID != uid {
-			return err
-		}
-		uid = known.UID
-		return writeFrozen(ctx, c, known, state)
-	})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("write condition of cell %s: %w", cell, err)
-	}
-	return nil
-}
-
-// writeFrozen writes the condition on a Cell as it was read. Anything else is a Conflict: for a status the server compares
-// versions alone, and no UIDs.
-func writeFrozen(ctx context.Context, c *client.Client, cell *v1alpha1.Cell, state Frozen) error {
 	condition := metav1.Condition{
 		Type: v1alpha1.ConditionFrozen, Status: metav1.ConditionFalse, Reason: state.Reason, Message: state.Message,
 	}
 	if state.InForce() {
 		condition.Status = metav1.ConditionTrue
 	}
-	conditions := cell.Status.Conditions
-	if !meta.SetStatusCondition(&conditions, condition) {
-		return nil
-	}
-	patch, err := json.Marshal(map[string]any{
-		"apiVersion": v1alpha1.GroupVersion().String(), "kind": "Cell",
-		"metadata": map[string]any{"name": cell.Name, "resourceVersion": cell.ResourceVersion},
-		"status": map[string]any{
-			"conditions": []metav1.Condition{*meta.FindStatusCondition(conditions, v1alpha1.ConditionFrozen)},
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("encode condition: %w", err)
-	}
-	force := true
-	_, err = c.Cells().Patch(ctx, cell.Name, types.ApplyPatchType, patch, metav1.PatchOptions{FieldManager: conditionManager, Force: &force}, "status")
-	return err
+	return c.ApplyCellCondition(ctx, cell, conditionManager, condition)
 }
