@@ -2,6 +2,7 @@ package migration
 
 import (
 	"context"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -32,7 +33,7 @@ func (r *run) mark(ctx context.Context, i *item) error {
 		if err != nil {
 			return err
 		}
-		marked, err := r.from.patch(ctx, &i.Object, patch)
+		marked, err := r.answered(ctx, &i.Object, patch)
 		switch {
 		case apierrors.IsNotFound(err):
 			i.gone = true
@@ -54,6 +55,25 @@ func (r *run) mark(ctx context.Context, i *item) error {
 		return nil
 	}
 	return fail(Unavailable, &i.Object, "it was changed %d times while it was to be marked", tries)
+}
+
+// markPatience is how long the answer to a mark is waited for where the move has been ended meanwhile.
+const markPatience = 5 * time.Second
+
+// answered patches the object, and does not give up with ctx at once: the cell carries out what it has received, and whoever
+// takes the unit back must not look for the mark before it is there.
+func (r *run) answered(ctx context.Context, o *Object, patch []byte) (*document, error) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(markPatience):
+			cancel()
+		case <-longer.Done():
+		}
+	})
+	defer stop()
+	return r.from.patch(longer, o, patch)
 }
 
 func (r *run) markPatch(version string) ([]byte, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -341,6 +342,52 @@ func TestACellThatDoesNotAnswer(t *testing.T) {
 	if diff := same(before, b.get(b.new, configMaps, "a")); diff != "" {
 		t.Errorf("moved (-old +new):\n%s", diff)
 	}
+}
+
+// TestAMarkThatIsOnItsWayIsWaitedFor by a move that is ended: the cell carries out what it has received, and whoever takes the
+// unit back would find nothing yet.
+func TestAMarkThatIsOnItsWayIsWaitedFor(t *testing.T) {
+	b := newBed(t)
+	before := b.make(b.old, configMaps, `{metadata: {name: a}, data: {a: b}}`)
+	ctx, cancel := context.WithCancel(t.Context())
+	arrive := make(chan struct{})
+	var late sync.WaitGroup
+	config := fence.AsMover(b.old.config)
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodPatch {
+				cancel()
+			}
+			if r.Context().Err() == nil {
+				return next.RoundTrip(r)
+			}
+			late.Go(func() {
+				<-arrive
+				answer, err := next.RoundTrip(r.WithContext(context.WithoutCancel(r.Context())))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_ = answer.Body.Close()
+			})
+			return nil, r.Context().Err()
+		})
+	})
+	cell, err := migration.Connect("old", config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.cells["old"] = cell
+	unit := b.unit(b.found(configMaps, before))
+	if result := b.mover().Move(ctx, unit); result.Outcome != migration.Unavailable || !result.Begun {
+		t.Errorf("result %+v", result)
+	}
+	if err := b.mover().Undo(t.Context(), unit); err != nil {
+		t.Error(err)
+	}
+	close(arrive)
+	late.Wait()
+	b.untouched(configMaps, before)
 }
 
 // define makes a definition with one version in both cells.
