@@ -50,7 +50,16 @@ func programs(t *testing.T) string {
 
 // TestANewcomerHasLittle: a command of README that needs anything else is not found by the shell that plays it.
 func TestANewcomerHasLittle(t *testing.T) {
-	s := newShell(t, t.TempDir(), screenWidth, 28, environment(t, t.TempDir()))
+	home := t.TempDir()
+	// With telemetry go would start a process that writes into the folder while it is deleted.
+	telemetry := filepath.Join(home, ".config", "go", "telemetry")
+	if err := os.MkdirAll(telemetry, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(telemetry, "mode"), []byte("off"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := newShell(t, t.TempDir(), screenWidth, 28, environment(t, home))
 	const notFound = 127
 	for _, name := range []string{"curl", "wget", "jq", "tmux", "python3", "perl", "gcc", "cc", "unzip", "openssl", "docker", "systemctl", "kubectl-cell"} {
 		if screen, code := s.run(name + " --version"); code != notFound {
