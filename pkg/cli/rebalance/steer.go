@@ -175,7 +175,7 @@ func (s *steering) Run(ctx context.Context) error {
 	if run == nil {
 		return exit.Refusedf("no rebalance runs: there is nothing to %s", s.verb).WithHint("%s history", s.env.Program)
 	}
-	result := s.already(run)
+	result, limit := s.already(run), run.Spec.Limit // which an abort takes away
 	changes := result == "" && !s.dryRun
 	var tried rebalance.Tried
 	switch {
@@ -211,16 +211,16 @@ func (s *steering) Run(ctx context.Context) error {
 		},
 	})
 	if err == nil && changes && s.printer.Text() {
-		s.hints(ctx, fed, run)
+		s.hints(ctx, fed, run.Spec.Window, limit)
 	}
 	return err
 }
 
 // hints say how to undo it, and whether anybody drives.
-func (s *steering) hints(ctx context.Context, fed *command.Federation, run *v1alpha1.Rebalance) {
+func (s *steering) hints(ctx context.Context, fed *command.Federation, window int32, limit *v1alpha1.RebalanceLimit) {
 	undo := s.env.Program + " " + s.undo
 	if s.undo == "" {
-		undo = fmt.Sprintf("when it has ended, %s rebalance --window %d%s", s.env.Program, run.Spec.Window, limitFlags(run.Spec.Limit))
+		undo = fmt.Sprintf("when it has ended, %s rebalance --window %d%s", s.env.Program, window, limitFlags(limit))
 	}
 	fmt.Fprintf(s.env.ErrOut, "undo: %s\n", undo)
 	if s.verb == "pause" {
