@@ -36,8 +36,9 @@ DRILL_P99 ?= 1.2
 DRILL_GAP ?= 2s
 # The race detector, which needs a C compiler. RACE= runs the same tests without it.
 RACE ?= -race
-# Real control planes share this machine: two packages at a time keep it busy, more starve each other.
-TESTFLAGS ?= -p 2 -timeout 30m
+# Real control planes share this machine: two packages at a time keep it busy, more starve each other. make lint vets the tests:
+# go test would do it again, with all that they are made of, and with -race once more.
+TESTFLAGS ?= -p 2 -timeout 30m -vet=off
 # Packages whose tests run under the race detector: those in which goroutines share memory, but for those whose tests would
 # take hours under it, as those of rebalances, failovers, sandboxes and most commands: make race-all has them. The router of
 # the soak is a process of its own, without it.
@@ -76,9 +77,9 @@ demo: build ## play the main job end to end on real cells, narrated, and clean u
 test: c-compiler build race ## run all tests, with real control planes, and short versions of the long proofs
 	go test $(TESTFLAGS) $(UNRACED)
 	cd $(CONTROL) && go test $(TESTFLAGS) ./...
-	cd test/conformance && go test $(CONFORMANCE_LIGHT)
-	cd test/monitoring && go test ./...
-	go test -short -run '^$$' -bench '^BenchmarkRouter(Get|Watch)' -benchtime 1x ./pkg/router
+	cd test/conformance && go test -vet=off $(CONFORMANCE_LIGHT)
+	cd test/monitoring && go test -vet=off ./...
+	go test -vet=off -short -run '^$$' -bench '^BenchmarkRouter(Get|Watch)' -benchtime 1x ./pkg/router
 	scripts/conformance.sh --short
 
 .PHONY: race
@@ -97,7 +98,7 @@ endif
 
 .PHONY: race-all
 race-all: RACED = ./pkg/...
-race-all: TESTFLAGS = -p 2 -timeout 60m
+race-all: TESTFLAGS = -p 2 -timeout 60m -vet=off
 race-all: race ## run the tests of all packages under the race detector: hours on two cores
 
 .PHONY: soak
@@ -125,10 +126,8 @@ conformance: build ## Kubernetes' own specs, directly and through the router: 20
 	@scripts/conformance.sh $(CONFORMANCE)
 
 .PHONY: lint
-lint: ## vet and lint all modules
-	go vet ./...
+lint: ## vet and lint all modules; go vet is one of the linters
 	go vet -tags release ./test/packaging
-	cd $(CONTROL) && go vet ./...
 	$(GOLANGCI) run ./...
 	cd $(CONTROL) && $(GOLANGCI) run --config $(CURDIR)/.golangci.yml ./...
 	cd test/conformance && $(GOLANGCI) run --config $(CURDIR)/.golangci.yml $(CONFORMANCE_LIGHT)
