@@ -184,9 +184,7 @@ func (m *Mirror) indexed(c *cell, found map[string]*entry, version int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	again := c.indexed
-	if version < c.heard {
-		m.forgetFuture(c, found)
-	}
+	m.forgetFuture(c, found, version)
 	c.heard = version
 	for secret, e := range found {
 		if again {
@@ -210,19 +208,29 @@ func (m *Mirror) indexed(c *cell, found map[string]*entry, version int64) {
 	}
 }
 
-// forgetFuture forgets what the cell had that its list has not, or in another state: the list is from before what was told of
-// it last, so that its data was restored from a copy.
-func (m *Mirror) forgetFuture(c *cell, found map[string]*entry) {
-	m.config.Logger.Warn("the envelopes of a cell are those of an earlier time: its data was restored", "cell", c.name)
-	for secret, e := range c.index {
-		_, busy := c.busy[secret]
-		switch now := found[secret]; {
-		case busy: // whoever writes it is told
-		case now == nil:
-			m.lost(c, secret, versionOf(e.secretVersion))
-		case now.secretVersion != e.secretVersion:
-			c.drop(secret)
+// forgetFuture forgets what the cell had that its list, of a version, has not, or has in an earlier state: its data was restored
+// from a copy. Where its versions go back that is all that differs. They may also have been raised above those that were told, or
+// have come as far again before anybody looked: then it is what has a version up to that of the list. What is newer was written
+// while the cell was listed.
+func (m *Mirror) forgetFuture(c *cell, found map[string]*entry, version int64) {
+	back := version < c.heard
+	restored := back
+	for secret, known := range c.index {
+		if _, busy := c.busy[secret]; busy {
+			continue // whoever writes it is told
 		}
+		switch now := found[secret]; {
+		case now == nil && back:
+			m.lost(c, secret, versionOf(known.secretVersion))
+		case now == nil: // it is gone, as any other
+		case back && now.secretVersion != known.secretVersion, known.newer(now) && versionOf(known.secretVersion) <= version:
+			c.drop(secret)
+			m.reopen(m.envelopes[secret])
+			restored = true
+		}
+	}
+	if restored {
+		m.config.Logger.Warn("the envelopes of a cell are those of an earlier time: its data was restored", "cell", c.name)
 	}
 }
 
@@ -283,8 +291,6 @@ func (m *Mirror) lost(c *cell, secret string, version int64) {
 	if d := m.judge(it); d.primary != nil && d.actions[c.name] == write && e.source == d.primary.stream.cell.name {
 		m.remade(c, it, RemadeDeleted, "somebody deleted it")
 	}
-	for _, r := range it.records {
-		m.open(r, r.version)
-	}
+	m.reopen(it)
 	m.schedule(it, true)
 }

@@ -96,7 +96,14 @@ func (m *Mirror) remade(c *cell, it *item, reason RemadeReason, message string) 
 
 // unsettle opens the records of an object whose envelope is none: marks must not pass what it should have.
 func (m *Mirror) unsettle(it *item, found *entry) {
-	if found.problem == "" {
+	if found.problem != "" {
+		m.reopen(it)
+	}
+}
+
+// reopen opens the records of an object again that has not the envelope which it had; it is nil where nobody knows any.
+func (m *Mirror) reopen(it *item) {
+	if it == nil {
 		return
 	}
 	for _, r := range it.records {
