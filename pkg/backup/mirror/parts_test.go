@@ -268,6 +268,34 @@ func TestRefusedOnesThatAreNotNamedAreCounted(t *testing.T) {
 	}
 }
 
+// TestWhatFallsOffTheListIsCounted: marks have passed what was named once, whatever is named before it since, and whatever it is
+// unprotected for by then.
+func TestWhatFallsOffTheListIsCounted(t *testing.T) {
+	m := betweenTwo(t)
+	s := &stream{cell: &cell{m: m, name: "a"}, class: placement.Sharded, rule: placement.NamespacedName, progress: newProgress()}
+	items := itemsOf(m, "a", listLimit+2)
+	unprotected := func(reason string, items ...*item) {
+		for _, it := range items {
+			it.records = records{{stream: s, uid: types.UID(it.name), version: 2}}
+			m.note(it, &refusal{uid: types.UID(it.name), version: 2, cell: "b", reason: reason})
+		}
+	}
+	want := func(want int64, when string) {
+		t.Helper()
+		if named, unnamed := m.nameUnprotected(); len(named["a"]) != listLimit || unnamed["a"] != want {
+			t.Errorf("%s: %d are named, and %d are not; want %d and %d", when, len(named["a"]), unnamed["a"], listLimit, want)
+		}
+	}
+	last := items[len(items)-1]
+	unprotected(TooLarge, items[2:len(items)-1]...)
+	unprotected(Unreadable, last)
+	want(0, "at first")
+	unprotected(TooLarge, items[:2]...)
+	want(2, "behind two more")
+	unprotected(TooLarge, last)
+	want(2, "for another reason")
+}
+
 // TestWhatBecomesOfAnEnvelopeWhileItIsWritten tells of it in any order.
 func TestWhatBecomesOfAnEnvelopeWhileItIsWritten(t *testing.T) {
 	snap, err := routing.FromRing(&v1alpha1.Ring{Status: v1alpha1.RingStatus{Epoch: 1, Current: layoutOf([]string{"a", "b"})}})

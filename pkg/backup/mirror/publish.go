@@ -12,8 +12,8 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/placement"
 )
 
-// listLimit is how many unprotected objects are named of a cell. Where there are more, no mark passes what has no envelope of
-// the others; those whose envelope could not be promoted are counted.
+// listLimit is how many unprotected objects are named of a cell. Of the others those are counted that marks have passed, since
+// they have an envelope, which could not be promoted, or were named before; no mark passes the rest.
 const listLimit = 1000
 
 // Mark says how far the backup of a cell has come.
@@ -132,7 +132,7 @@ func (m *Mirror) backedUp() bool {
 }
 
 // nameUnprotected lists the objects that a failover would lose, or not make again, by the cells that have them: listLimit of a
-// cell by name, once for each cell that would not take them, and of the others how many have an envelope. From then on those
+// cell by name, once for each cell that would not take them, and of the others how many marks have passed. From then on those
 // that are named hold up no mark. What was published before counts as well.
 func (m *Mirror) nameUnprotected() (named map[string][]Unprotected, unnamed map[string]int64) {
 	m.inherit()
@@ -148,7 +148,7 @@ func (m *Mirror) nameUnprotected() (named map[string][]Unprotected, unnamed map[
 		primary, _ := m.primary(it)
 		cell := primary.stream.cell.name
 		if len(named[cell]) == listLimit {
-			if f.stored || f.reason == Unreadable { // which marks had passed before
+			if f.stored || f.listed || f.reason == Unreadable { // which marks had passed before
 				unnamed[cell]++
 			}
 			continue

@@ -47,8 +47,12 @@ func (m *Mirror) refuse(it *item, f *refusal) {
 }
 
 func (m *Mirror) note(it *item, f *refusal) {
-	if old := it.refusal; old != nil && old.uid == f.uid && old.reason == f.reason {
-		f.since, f.listed = old.since, old.listed
+	old := it.refusal
+	if old != nil && old.uid == f.uid {
+		f.listed = old.listed // marks have passed it, for whatever reason it was named
+	}
+	if old != nil && old.uid == f.uid && old.reason == f.reason {
+		f.since = old.since
 	} else {
 		f.since = m.config.Now()
 		m.config.Logger.Warn("an object is unprotected", "object", it.id.String(), "cell", f.cell, "reason", f.reason, "message", f.message)
