@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/failover"
 	"github.com/kubecell/kubectl-cell/pkg/fence"
+	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
 
 // backedUpIn makes so many config maps of cell-1 through the router whose copies are in a cell.
@@ -62,21 +64,124 @@ func (b *bed) mended(mend func()) *v1alpha1.Failover {
 	return ended
 }
 
+// unknownIn has the test go on in a namespace that a cell was not told of, until the returned function is called.
+func (b *bed) unknownIn(cell string) (learn func()) {
+	b.t.Helper()
+	b.namespace = namespacePrefix + strconv.FormatInt(time.Now().UnixNano(), 10)
+	makeIn := func(kube kubernetes.Interface) {
+		_, err := kube.CoreV1().Namespaces().Create(b.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: b.namespace}}, metav1.CreateOptions{})
+		b.must(err)
+	}
+	makeIn(b.kube)
+	for name, kube := range b.cells {
+		if name != cell {
+			makeIn(kube)
+		}
+	}
+	return func() { makeIn(b.cells[cell]) }
+}
+
 // TestASurvivorLearnsWhatItLacks: it was away when a namespace was made, which is copied to it while copies are promoted. Nobody
 // would bring back later what the run has kept.
 func TestASurvivorLearnsWhatItLacks(t *testing.T) {
 	b := newBed(t)
-	b.namespace = namespacePrefix + strconv.FormatInt(time.Now().UnixNano(), 10)
-	makeIn := func(kube kubernetes.Interface) {
-		_, err := kube.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: b.namespace}}, metav1.CreateOptions{})
-		b.must(err)
-	}
-	for _, kube := range []kubernetes.Interface{b.kube, b.cells["cell-1"], b.cells["cell-3"]} {
-		makeIn(kube)
-	}
+	learn := b.unknownIn("cell-2")
 	names := b.backedUpIn("cell-2", 2)
-	b.mended(func() { makeIn(b.cells["cell-2"]) })
+	b.mended(learn)
 	b.usable("cell-1", "1", names...)
+}
+
+// twice makes a config map of cell-1 of which cell-2 has the copy, and while cell-3 joins that has an older one.
+func (b *bed) twice() (name string) {
+	b.t.Helper()
+	b.must(retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		ring := b.ring()
+		s := &ring.Status
+		s.Current, s.Target = ring.Spec.RingLayout.DeepCopy(), ring.Spec.RingLayout.DeepCopy()
+		s.Current.Members = layout("cell-1", "cell-2").Members
+		s.Phase, s.Epoch = v1alpha1.RingRebalancing, s.Epoch+1
+		_, err := b.client.Rings().UpdateStatus(b.t.Context(), ring, metav1.UpdateOptions{})
+		return err
+	}))
+	b.acknowledged()
+	snap, err := routing.FromRing(b.ring())
+	b.must(err)
+	for i := 0; ; i++ {
+		name = fmt.Sprintf("z-%d", i)
+		if p, _ := snap.Table.LookupKey(b.namespace + "/" + name); p.Old() == "cell-1" && p.New() == "cell-1" && p.NewBackup() == "cell-3" {
+			break
+		}
+	}
+	_, err = b.maps().create(name, "older")
+	b.must(err)
+	b.seal(name, "cell-1", "cell-3")
+	b.must(b.maps().set(name, "newer"))
+	b.seal(name, "cell-1", "cell-2")
+	return name
+}
+
+// isIn wants a config map to be in one of the cells alone, with a value, and no copy of it to be left.
+func (b *bed) isIn(cell, value, name string) {
+	b.t.Helper()
+	for _, other := range []string{"cell-2", "cell-3"} {
+		cm, err := (configMaps{b, b.cells[other]}).get(name)
+		switch {
+		case other != cell && !apierrors.IsNotFound(err):
+			b.t.Errorf("%s is in %s as well: %v, %v", name, other, cm, err)
+		case other == cell && (err != nil || cm.Data["value"] != value):
+			b.t.Errorf("%s in %s: %v, %v; want %q", name, cell, cm, err, value)
+		}
+	}
+	if n := b.envelopes("cell-1"); n != 0 {
+		b.t.Errorf("%d envelopes of the cell are left", n)
+	}
+}
+
+// TestAnOlderCopyDoesNotComeFirst while the cell of the newer one may learn what it lacks.
+func TestAnOlderCopyDoesNotComeFirst(t *testing.T) {
+	b := newBed(t)
+	learn := b.unknownIn("cell-2")
+	name := b.twice()
+	b.mended(learn)
+	b.isIn("cell-2", "newer", name)
+}
+
+// TestAnOlderCopyComesLast: the cell of the newer one has not learned what it lacks. Before the run says so no request brings the
+// older one back, either.
+func TestAnOlderCopyComesLast(t *testing.T) {
+	b := newBed(t)
+	b.unknownIn("cell-2")
+	name := b.twice()
+	b.dies("cell-1")
+	run := b.order(v1alpha1.FailoverSpec{Cell: "cell-1"})
+	d, ctx, kill := b.driver()
+	d.Step = func(s failover.StepName) {
+		if s == failover.StepRing {
+			kill()
+		}
+	}
+	if _, err := d.Run(ctx, run.Name); err == nil {
+		t.Fatal("the driver was not killed")
+	}
+	b.await("the router to know that the object cannot be brought back yet", func() bool {
+		noRetry, cancel := contextWithTimeout(t, 5*time.Second)
+		defer cancel()
+		err := b.router.CoreV1().RESTClient().Get().Namespace(b.namespace).Resource("configmaps").Name(name).MaxRetries(0).Do(noRetry).Error()
+		if err == nil {
+			t.Fatalf("an older state of %s is brought back for a request", name)
+		}
+		return strings.Contains(err.Error(), "cannot be brought back yet")
+	})
+	if n := b.envelopes("cell-1"); n != 2 {
+		t.Errorf("%d envelopes are left, want both", n)
+	}
+	if ended := b.carryOut(run.Name, v1alpha1.FailoverSucceeded); ended.Status.KeptObjects != 0 {
+		t.Errorf("kept: %+v", ended.Status.Kept)
+	}
+	b.isIn("cell-3", "older", name)
+	if cm, err := b.maps().get(name); err != nil || cm.Data["value"] != "older" {
+		t.Errorf("through the router: %v, %v", cm, err)
+	}
 }
 
 // TestARefusalIsLookedAtTwice: a cell refuses what it allows a moment later, as one does that has not read its RBAC yet.

@@ -82,8 +82,10 @@ type promoter struct {
 	sources []string
 	// cells by name. Each is used by one goroutine at a time.
 	cells map[string]*survivor
-	// doubted is when what cells had refused was to be looked at once more; zero where nothing was.
+	// doubted is when what cells had refused was to be looked at once more; zero where nothing was. final says that nobody doubts
+	// any more what they refuse.
 	doubted time.Time
+	final   bool
 	// rooms has one object after the other ask for room in a quota.
 	rooms sync.Mutex
 }
@@ -123,7 +125,7 @@ func (p *promoter) round(ctx context.Context) (done bool, err error) {
 			p.show()
 		}
 	})
-	engine := &promotion.Promoter{Cells: p.connected(), Snapshot: p.snap}
+	engine := &promotion.Promoter{Cells: p.connected(), Snapshot: p.snap, Final: p.final}
 	engine.Room = func(ctx context.Context, cell, namespace string, refusal error) bool {
 		return p.room(ctx, engine.Snapshot, cell, namespace, refusal)
 	}
@@ -294,7 +296,7 @@ func (p *promoter) one(ctx context.Context, engine *promotion.Promoter, s *survi
 		FailoverKept: v1alpha1.FailoverKept{
 			Object: Key(h.Group, h.Resource, h.Namespace, h.Name), Cell: s.name, Reason: string(result.Outcome), Message: result.Message,
 		},
-		doubtful: result.Doubtful(), lacks: result.Lacks(),
+		doubtful: result.Doubtful(), lacks: result.Lacks(), yields: result.Yields(),
 	}
 	return true
 }

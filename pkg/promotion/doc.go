@@ -31,7 +31,8 @@
 // key moves from, and the move takes its way; that is the same from whichever cell one begins, and whatever tombstones there
 // are. The other one is promoted only where that cannot be: it is damaged, say, or its cell refuses the object. Then it is
 // deleted before the other one is committed, in the version that was read: what kept it back may end, and of the two one
-// alone is ever committed. An object that is in either of the cells already has moved there: its envelope is what it was
+// alone is ever committed. An older one waits for longer, until the promoter is told that refusals are final: what a cell lacks
+// may be copied to it yet. An object that is in either of the cells already has moved there: its envelope is what it was
 // before, and is dropped.
 //
 // Invariants: an object without a mark of package migration is neither overwritten nor deleted; an envelope is

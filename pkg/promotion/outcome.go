@@ -57,6 +57,8 @@ type Result struct {
 	Err error
 	// lacks says that the cell has no such namespace or kind, or none of an owner.
 	lacks bool
+	// yields says that an older twin waits for its place.
+	yields bool
 	// twin is the other cell of a key that moves, "" where it does not, or where the envelope there was tried before.
 	twin string
 }
@@ -77,6 +79,10 @@ func (r Result) Doubtful() bool {
 
 // Lacks says whether the cell has no such namespace, definition or owner, which may be copied to it yet.
 func (r Result) Lacks() bool { return r.lacks }
+
+// Yields says whether there is an older envelope of the object, which would take the place of the one that is refused if that
+// were [Promoter.Final].
+func (r Result) Yields() bool { return r.yields }
 
 // unfit says whether the envelope can never be promoted as things are, while nothing else holds the object in its cell.
 func (r Result) unfit() bool { return !r.Done() && !r.Retryable() && r.Outcome != Conflict }

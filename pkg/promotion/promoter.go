@@ -22,6 +22,10 @@ type Promoter struct {
 	Cells map[string]*Cell
 	// Snapshot of the ring. It says which cells are promoted from, and where their objects belong now.
 	Snapshot *routing.Snapshot
+	// Final says that cells have refused for good what they refuse, so that the older of two envelopes of an object takes the
+	// place of a newer one which [Result.Doubtful] is about. That one is deleted: nobody says so but the run of a failover, once
+	// it has given cells the time to learn what they lack. Everybody else has requests wait for that, as for what has no twin.
+	Final bool
 	// Step is told of each step, in the goroutine that promotes; nil for nobody.
 	Step func(Step)
 	// Room is asked where a cell has refused an object because of a quota; nil where nobody can make any. See [migration.Mover].
@@ -50,6 +54,8 @@ func (p *Promoter) either(ctx context.Context, cell, name string, secret *corev1
 		return of
 	case of.Done():
 		return p.promote(ctx, cell, name, nil, nil) // with its twin it may be gone
+	default:
+		result.yields = of.yields
 	}
 	return result
 }

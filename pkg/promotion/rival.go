@@ -51,7 +51,7 @@ func (a *attempt) rival(ctx context.Context) (result Result, again, decided bool
 	}
 	// Whatever else there is, a tombstone as well, becomes the object where its envelope comes first. That has to be the same
 	// from either cell: of two promoters each would commit another envelope otherwise, and drop the other one's.
-	first, err := a.comesFirst(ctx, other, from)
+	first, alike, err := a.comesFirst(ctx, other, from)
 	if err != nil {
 		return a.result.with(Unavailable, err.Error(), err), false, true
 	}
@@ -64,6 +64,8 @@ func (a *attempt) rival(ctx context.Context) (result Result, again, decided bool
 		return a.result, false, false
 	case of.Done():
 		return a.result, true, true // this envelope went with it, or is of no use any more
+	case of.Doubtful() && !alike && !a.Final:
+		return a.behind(of), false, true
 	case of.unfit():
 		a.instead, a.result.twin = true, ""
 		return a.result, false, false
@@ -77,20 +79,31 @@ func countsThere(found *metav1.PartialObjectMetadata) bool {
 	return state == "" || state == v1alpha1.Migrating
 }
 
+// behind is the result of an envelope whose twin may have a newer state, and may be promoted yet.
+func (a *attempt) behind(of Result) Result {
+	result := a.result.with(of.Outcome, fmt.Sprintf("its newer envelope: %s", of), of.Err)
+	result.lacks, result.yields, result.twin = of.lacks, true, ""
+	return result
+}
+
 // comesFirst says whether the twin of the envelope is to be promoted rather than this one: the one that was committed is,
-// then the one with the newer state, then the one where the key moves from.
-func (a *attempt) comesFirst(ctx context.Context, other *Cell, from bool) (bool, error) {
+// then the one with the newer state, then the one where the key moves from. They are alike where both hold the same state.
+func (a *attempt) comesFirst(ctx context.Context, other *Cell, from bool) (first, alike bool, err error) {
 	twin, header, err := a.twin(ctx, other)
 	if twin == nil || err != nil {
-		return false, err
+		return false, false, err
 	}
-	if header.Promoted != "" {
-		return true, nil
+	here, there := a.envelope.ResourceVersion, header.ResourceVersion
+	same := header.SourceCell == a.envelope.SourceCell
+	switch {
+	case header.Promoted != "":
+		first = true
+	case same && here != there:
+		first = number(there) > number(here)
+	default:
+		first = from
 	}
-	if header.SourceCell == a.envelope.SourceCell && header.ResourceVersion != a.envelope.ResourceVersion {
-		return number(header.ResourceVersion) > number(a.envelope.ResourceVersion), nil
-	}
-	return from, nil
+	return first, same && here == there, nil
 }
 
 // twin is the envelope of the same object in the other cell of a key that moves, nil where there is none. What has its name

@@ -89,6 +89,50 @@ func TestOfTwoTwinsTheNewerCounts(t *testing.T) {
 	}
 }
 
+// TestAnOlderTwinWaits: what the cell of the newer envelope lacks may be copied to it yet. Before that is known to be in vain the
+// older one is not promoted in its place.
+func TestAnOlderTwinWaits(t *testing.T) {
+	for _, from := range []string{heir, next} {
+		for name, learns := range map[string]bool{"until the cell learns": true, "in vain": false} {
+			t.Run(from+" "+name, func(t *testing.T) {
+				b := newBed(t)
+				b.ring(heir, next)
+				b.namespace += "-late"
+				for _, cell := range []string{dead, next} {
+					b.makeNamespace(b.configs[cell], b.namespace)
+				}
+				older := b.make(dead, configMaps, `{metadata: {name: x}, data: {a: b}}`)
+				newer, err := b.in(dead, configMaps).Patch(t.Context(), "x", types.MergePatchType, []byte(`{"data":{"a":"c"}}`), metav1.PatchOptions{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				sealed := b.seal(heir, configMaps, newer)
+				b.seal(next, configMaps, older)
+				p := b.promoter(nil)
+				result := p.Promote(t.Context(), from, sealed)
+				if !result.Doubtful() || !result.Lacks() || !result.Yields() || !b.sealed(heir, sealed) || !b.sealed(next, sealed) {
+					t.Errorf("while the namespace is missing: %+v; envelopes left: %t, %t", result, b.sealed(heir, sealed), b.sealed(next, sealed))
+				}
+				if made := b.get(next, configMaps, "x"); made != nil {
+					t.Errorf("the older one has become %v", made)
+				}
+				in, want := next, older
+				if p.Final = !learns; learns {
+					b.makeNamespace(b.configs[heir], b.namespace)
+					in, want = heir, newer
+				}
+				if result := p.Promote(t.Context(), from, sealed); !result.Done() {
+					t.Errorf("then: %+v", result)
+				}
+				b.promoted(in, configMaps, want, sealed, nil)
+				if b.sealed(heir, sealed) || b.sealed(next, sealed) {
+					t.Error("an envelope is left")
+				}
+			})
+		}
+	}
+}
+
 // TestWhatIsOwnedGoesWhereItsOwnerCan: the owner's envelope is damaged where their keys move from.
 func TestWhatIsOwnedGoesWhereItsOwnerCan(t *testing.T) {
 	b := newBed(t)

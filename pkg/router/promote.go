@@ -122,6 +122,7 @@ func (p *promotions) one(ctx context.Context, state *feed.State, info *request.R
 		case result.Done(), result.Outcome == promotion.Conflict, result.Outcome == promotion.Corrupt:
 			// There is nothing to wait for: the object is there, or it will never be.
 		default:
+			// An older copy takes the place of what a cell refuses when the run says so, which comes to an end.
 			return route.Unavailable(cell, "an object of a cell that was failed over cannot be brought back yet: "+result.String())
 		}
 	}
