@@ -2,6 +2,7 @@ package failover_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -44,6 +45,52 @@ func TestSilenceIsNoMatterOfClocks(t *testing.T) {
 		if why := b.objections(later); strings.Contains(why, "router "+name+" is silent") != want {
 			t.Errorf("%s after the last sign of a router whose clock is an hour ahead: %q", ahead, why)
 		}
+	}
+}
+
+// TestTheAgeOfAMarkIsNoMatterOfClocks: copies that it has counted are missed once the RCP has had it for long enough, wherever the
+// clock of the backup stands.
+func TestTheAgeOfAMarkIsNoMatterOfClocks(t *testing.T) {
+	b := newBed(t)
+	for name, at := range map[string]time.Time{"behind": time.Now().Add(-time.Hour), "ahead": time.Now().Add(time.Hour)} {
+		b.markAt("cell-1", at, nil, b.ring().Status.Epoch, nil)
+		b.remark("cell-1", func(mark map[string]any) { mark["envelopes"] = 3 })
+		for ahead, want := range map[time.Duration]int64{-time.Minute: 0, 2 * time.Minute: 3} {
+			later := rest.CopyConfig(b.rcp)
+			later.Wrap(func(next http.RoundTripper) http.RoundTripper { return dated{next, ahead} })
+			facts, err := failover.Read(t.Context(), later, "cell-1")
+			b.must(err)
+			found, err := failover.Report(facts)
+			b.must(err)
+			if found.Unknown != want {
+				t.Errorf("%s after the mark of a backup whose clock is %s %d copies are missed, want %d", ahead, name, found.Unknown, want)
+			}
+		}
+	}
+}
+
+// TestWhichCountIsNewerIsNoMatterOfClocks: what a cell took over by a failover is in the last count of its objects only where the
+// RCP has stored that later than the end of the failover, wherever the clock of its driver stands.
+func TestWhichCountIsNewerIsNoMatterOfClocks(t *testing.T) {
+	b := newBed(t)
+	epoch := b.ring().Status.Epoch
+	b.count("cell-1", 7)
+	run, err := b.client.Failovers().Create(t.Context(), &v1alpha1.Failover{
+		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("fo-%d", epoch+1)},
+		Spec:       v1alpha1.FailoverSpec{Cell: "cell-3", Direction: v1alpha1.DirectionFailover, ConfirmEpoch: epoch},
+	}, metav1.CreateOptions{})
+	b.must(err)
+	ended := metav1.NewTime(time.Now().Add(-time.Hour))
+	run.Status = v1alpha1.FailoverStatus{
+		Phase: v1alpha1.FailoverSucceeded, ToEpoch: epoch + 1, CompletionTime: &ended,
+		Cells: []v1alpha1.FailoverCell{{Cell: "cell-1", Total: 5, Promoted: 5}},
+	}
+	_, err = b.client.Failovers().UpdateStatus(t.Context(), run, metav1.UpdateOptions{})
+	b.must(err)
+	facts, err := failover.Read(t.Context(), b.rcp, "cell-1")
+	b.must(err)
+	if facts.TakenOver != 5 || facts.Uncounted != 5 {
+		t.Errorf("it took over %d objects, of which the count lacks %d; want 5 and 5", facts.TakenOver, facts.Uncounted)
 	}
 }
 

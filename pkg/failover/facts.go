@@ -21,7 +21,8 @@ type Facts struct {
 	// Cell that is to be failed over.
 	Cell string
 	Now  time.Time
-	// RCPTime is Now by the clock of the RCP, zero where it is not known. No other clock says whether a router is silent.
+	// RCPTime is Now by the clock of the RCP, zero where it is not known. No other clock says whether a router is silent, or how
+	// old the mark is.
 	RCPTime time.Time
 	Ring    *v1alpha1.Ring
 	// Cells by name.
@@ -30,6 +31,8 @@ type Facts struct {
 	Answers bool
 	// Mark is how far the backup of the cell has come; nil where it never said so of this control plane.
 	Mark *ledger.Mark
+	// MarkStored is when the RCP has stored the mark, by the clock of the RCP, zero where it does not say.
+	MarkStored time.Time
 	// Pending is, beside the mark, since when something may have happened, by resource, that was in no copy yet; nil where the
 	// backup is too old to say so.
 	Pending map[schema.GroupResource]time.Time
@@ -70,8 +73,11 @@ type Witness struct {
 
 // silence is for how long the router has not shown that it lives.
 func (f *Facts) silence(w *Witness) time.Duration {
-	return w.Silence(lease.Moment{RCP: f.RCPTime, Local: f.Now})
+	return w.Silence(f.moment())
 }
+
+// moment is when the facts were collected, by both clocks.
+func (f *Facts) moment() lease.Moment { return lease.Moment{RCP: f.RCPTime, Local: f.Now} }
 
 // heard are the routers that have said what they know.
 func (f *Facts) heard() []string {

@@ -2,8 +2,10 @@ package failover
 
 import (
 	"slices"
+	"time"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/lease"
 )
 
 // missing is how many copies fewer there are than the backup had counted when it published its mark, and nothing tells what has
@@ -48,5 +50,11 @@ func (j *join) explained(there map[string]bool) int64 {
 // object is on its way, and the backup still looks after the cell.
 func (f *Facts) atRest() bool {
 	s := &f.Ring.Status
-	return s.Phase == v1alpha1.RingStable && !slices.Contains(s.Unavailable, f.Cell) && f.Now.After(f.Mark.Time.Add(handedSlack))
+	return s.Phase == v1alpha1.RingStable && !slices.Contains(s.Unavailable, f.Cell) && f.markAge() > handedSlack
+}
+
+// markAge is for how long the mark has been there. It is a sign of life of the backup, and judged as one: by one clock, as those
+// of two machines may differ by any time.
+func (f *Facts) markAge() time.Duration {
+	return lease.Renewal{Renewed: f.Mark.Time, Stored: f.MarkStored}.Silence(f.moment())
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
+	"github.com/kubecell/kubectl-cell/pkg/lease"
 	"github.com/kubecell/kubectl-cell/pkg/router"
 	"github.com/kubecell/kubectl-cell/pkg/router/ledger"
 	"github.com/kubecell/kubectl-cell/pkg/routers"
@@ -208,7 +209,8 @@ func (c *connection) mark(ctx context.Context, f *Facts, controlPlane string) (e
 				return 0, fmt.Errorf("decode what the backup of cell %s cannot have: %w", f.Cell, err)
 			}
 		}
-		f.Mark, f.Unnamed, f.Envelopes, f.Pending = &mark, said.Unnamed, said.Envelopes, said.pending()
+		f.Mark, f.MarkStored = &mark, lease.StoredAt(list.Items[i].ManagedFields, v1alpha1.MarksKey)
+		f.Unnamed, f.Envelopes, f.Pending = said.Unnamed, said.Envelopes, said.pending()
 		return said.Epoch, nil
 	}
 	return 0, nil

@@ -67,7 +67,7 @@ func TestAMarkOfAnotherControlPlane(t *testing.T) {
 		"nobody says of which":  {func(string) string { return "" }, true},
 	} {
 		b.publish("cell-1", b.ring().Status.Epoch, refused)
-		b.remark("cell-1", test.of)
+		b.remark("cell-1", func(mark map[string]any) { mark["controlPlane"] = test.of(mark["controlPlane"].(string)) })
 		facts, err := failover.Read(t.Context(), b.rcp, "cell-1")
 		b.must(err)
 		if ours := facts.Mark != nil; ours != test.ours || (len(facts.Unprotected) == 1) != test.ours {
@@ -81,15 +81,15 @@ func TestAMarkOfAnotherControlPlane(t *testing.T) {
 	}
 }
 
-// remark has what is published of a cell be of another control plane.
-func (b *bed) remark(cell string, of func(own string) string) {
+// remark changes the mark of a cell.
+func (b *bed) remark(cell string, change func(mark map[string]any)) {
 	b.t.Helper()
 	maps := b.kube.CoreV1().ConfigMaps(v1alpha1.Namespace)
 	published, err := maps.Get(b.t.Context(), v1alpha1.MarksPrefix+cell, metav1.GetOptions{})
 	b.must(err)
 	var mark map[string]any
 	b.must(json.Unmarshal([]byte(published.Data[v1alpha1.MarksKey]), &mark))
-	mark["controlPlane"] = of(mark["controlPlane"].(string))
+	change(mark)
 	text, err := json.Marshal(mark)
 	b.must(err)
 	published.Data[v1alpha1.MarksKey] = string(text)

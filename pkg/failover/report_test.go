@@ -325,6 +325,17 @@ func TestReportCountsWhatNobodyTellsOf(t *testing.T) {
 		"copies are gone, and the backup has had no time to say what became of them": {func(_ *testing.T, f *failover.Facts) {
 			f.Envelopes, f.Mark.Time = 3, noon.Add(-time.Second)
 		}, 0},
+		"copies are gone, and this clock is behind the backup's": {func(_ *testing.T, f *failover.Facts) {
+			f.Envelopes, f.Mark.Time = 3, noon.Add(time.Hour)
+			f.RCPTime, f.MarkStored = noon.Add(time.Hour), noon.Add(59*time.Minute)
+		}, 2},
+		"copies are gone, this clock is ahead of the backup's, and that has had no time to say what became of them": {func(_ *testing.T, f *failover.Facts) {
+			f.Envelopes, f.Mark.Time = 3, noon.Add(-time.Hour)
+			f.RCPTime, f.MarkStored = noon.Add(-time.Hour), noon.Add(-time.Hour-time.Second)
+		}, 0},
+		"copies are gone, and nobody knows when the mark was stored": {func(_ *testing.T, f *failover.Facts) {
+			f.Envelopes, f.RCPTime = 3, noon.Add(-time.Hour)
+		}, 2},
 		"copies are gone, and objects move": {func(_ *testing.T, f *failover.Facts) {
 			f.Envelopes, f.Ring.Status.Phase = 3, v1alpha1.RingRebalancing
 		}, 0},

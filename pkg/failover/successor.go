@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/lease"
 	"github.com/kubecell/kubectl-cell/pkg/pause"
 )
 
@@ -95,7 +95,7 @@ func (c *connection) departures(ctx context.Context, f *Facts, marked int64) err
 		f.Left = true
 		took := taken(run, f.Cell)
 		f.TakenOver += took
-		if ended := run.Status.CompletionTime; ended == nil || !f.counted(ended.Time) {
+		if !f.counted(run) {
 			f.Uncounted += took
 		}
 	}
@@ -147,10 +147,18 @@ func (f *Facts) backup() *v1alpha1.CellBackup {
 	return nil
 }
 
-// counted says whether what the cell had at a time is in the count of its objects.
-func (f *Facts) counted(at time.Time) bool {
-	b := f.backup()
-	return b != nil && b.Time.After(at.Add(handedSlack))
+// counted says whether what the cell took over by a run is in the count of its objects: that was stored later than the end of the
+// run, by the clock of the RCP. Where that is not known, the clock of the run's driver is compared with the backup's.
+func (f *Facts) counted(run *v1alpha1.Failover) bool {
+	b, ended := f.backup(), run.Status.CompletionTime
+	if b == nil || ended == nil {
+		return false
+	}
+	count, end := lease.StoredAt(f.Cells[f.Cell].ManagedFields, "backup"), lease.StoredAt(run.ManagedFields, "completionTime")
+	if count.IsZero() || end.IsZero() {
+		count, end = b.Time.Time, ended.Time
+	}
+	return count.After(end.Add(handedSlack))
 }
 
 // uncounted says that nobody can tell how many objects of the cell there were: the backup of it was never complete, and no

@@ -34,12 +34,20 @@ func RenewalOf(lease *coordinationv1.Lease) Renewal {
 	if s.HolderIdentity != nil && *s.HolderIdentity != "" && s.LeaseDurationSeconds != nil {
 		r.lasts = time.Duration(*s.LeaseDurationSeconds) * time.Second
 	}
-	for _, f := range lease.ManagedFields {
-		if f.Time != nil && f.FieldsV1 != nil && strings.Contains(f.FieldsV1.GetRawString(), `"f:renewTime"`) && r.Stored.Before(f.Time.Time) {
-			r.Stored = f.Time.Time
+	r.Stored = StoredAt(lease.ManagedFields, "renewTime")
+	return r
+}
+
+// StoredAt is when the RCP has stored a field of an object last, by the clock of the RCP, in whole seconds; zero where the managed
+// fields do not say. It may be later than that where who wrote the field has written others of the object since.
+func StoredAt(managed []metav1.ManagedFieldsEntry, field string) time.Time {
+	var at time.Time
+	for _, f := range managed {
+		if f.Time != nil && f.FieldsV1 != nil && strings.Contains(f.FieldsV1.GetRawString(), `"f:`+field+`"`) && at.Before(f.Time.Time) {
+			at = f.Time.Time
 		}
 	}
-	return r
+	return at
 }
 
 // Silence is for how long it has not shown that it lives, by the clock of the RCP; where that, or when the RCP has stored
