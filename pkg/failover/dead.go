@@ -13,8 +13,9 @@ import (
 const askDeadEvery = 5 * time.Second
 
 // A router that is to be ignored is not waited for as long as it does not show that it lives: it renews no Lease, and does not
-// answer at its admin port. One that is cut off from the RCP, and answers there, may serve clients by the ring that it has. It
-// would go on writing to a cell that it reaches, and no more is known of that than that it has to be ended.
+// answer at its admin port, or another one does in its place. One that is cut off from the RCP, and answers there, may serve
+// clients by the ring that it has. It would go on writing to a cell that it reaches, and no more is known of that than that it has
+// to be ended.
 
 // serves says whether a router does not show the RCP that it lives, and answers all the same.
 func (f *Facts) serves(w *Witness) bool { return w.Err == nil && f.silence(w) > silentAfter }
@@ -39,8 +40,8 @@ func (r *run) givenUp(ctx context.Context) func(routers.Router) bool {
 	}
 }
 
-// answersAt says whether a router answers at its admin port.
+// answersAt says whether a router answers at its admin port itself.
 func answersAt(ctx context.Context, of routers.Router) bool {
-	var views router.Views
-	return of.AdminURL != "" && get(ctx, of.AdminURL+"/cells", &views) == nil
+	w, views := Witness{Router: of}, router.Views{}
+	return of.AdminURL != "" && get(ctx, of.AdminURL+"/cells", &views) == nil && !w.another(views.Router)
 }

@@ -1,6 +1,9 @@
 package failover_test
 
 import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +16,8 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/failover"
+	"github.com/kubecell/kubectl-cell/pkg/router"
+	"github.com/kubecell/kubectl-cell/pkg/router/ledger"
 	"github.com/kubecell/kubectl-cell/pkg/routers"
 )
 
@@ -58,6 +63,20 @@ func (b *bed) adminURL() string {
 	return all[i].AdminURL
 }
 
+// answering is an admin port at which a router answers of that name.
+func (b *bed) answering(name string) (url string) {
+	b.t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var said any = router.Views{Router: name}
+		if r.URL.Path == "/ledger" {
+			said = ledger.Report{Router: name, Complete: true}
+		}
+		_ = json.NewEncoder(w).Encode(said) // an error is that of who asked
+	}))
+	b.t.Cleanup(server.Close)
+	return server.URL
+}
+
 // TestARouterThatAnswersIsNotIgnored: cut off from the RCP it may serve by the ring that it has, and write to the cell. It has to
 // be ended before that is failed over, whatever flags there are.
 func TestARouterThatAnswersIsNotIgnored(t *testing.T) {
@@ -65,7 +84,7 @@ func TestARouterThatAnswersIsNotIgnored(t *testing.T) {
 	ours, _ := b.fill(2)
 	b.backUp(ours...)
 	const name = "router-cutoff"
-	b.silentRouter(name, b.adminURL())
+	b.silentRouter(name, b.answering(name))
 	spec := v1alpha1.FailoverSpec{Cell: "cell-1", Force: true, ConfirmEpoch: b.ring().Status.Epoch, IgnoreRouters: []string{name}}
 	started, err := failover.Start(t.Context(), b.rcp, spec, false)
 	b.must(err)
@@ -107,7 +126,7 @@ func TestARouterIsIgnoredWhileItIsDead(t *testing.T) {
 	waits("")
 	lease, err := leases.Get(t.Context(), name, metav1.GetOptions{})
 	b.must(err)
-	lease.Annotations[v1alpha1.AnnotationAdminURL] = b.adminURL()
+	lease.Annotations[v1alpha1.AnnotationAdminURL] = b.answering(name)
 	b.silence(lease)
 	waits("1h0m")
 	if s := b.ring().Status; !slices.Equal(s.Unavailable, []string{"cell-1"}) || len(s.Current.Members) != 3 {
@@ -118,5 +137,36 @@ func TestARouterIsIgnoredWhileItIsDead(t *testing.T) {
 	lease.Annotations[v1alpha1.AnnotationAdminURL] = ""
 	b.silence(lease)
 	b.must(<-ended)
+	b.usable("cell-1", "1", ours...)
+}
+
+// TestAnotherRouterAtTheAddressOfADeadOne does not answer for it: who knows that it is dead can have it ignored, or forget it, and
+// nobody is told to end the one that lives. What is said names both.
+func TestAnotherRouterAtTheAddressOfADeadOne(t *testing.T) {
+	b := newBed(t)
+	ours, _ := b.fill(2)
+	b.backUp(ours...)
+	b.dies("cell-1")
+	const name = "router-dead"
+	b.silentRouter(name, b.adminURL())
+	spec := v1alpha1.FailoverSpec{Cell: "cell-1", ConfirmEpoch: b.ring().Status.Epoch}
+	started, err := failover.Start(t.Context(), b.rcp, spec, true)
+	b.must(err)
+	hint := exit.HintOf(started.Refused, exit.Plugin)
+	if exit.CodeOf(started.Refused) != exit.Refused || !strings.Contains(started.Refused.Error(), "router "+name+" is silent") ||
+		!strings.Contains(started.Refused.Error(), " answers at its address "+b.adminURL()) ||
+		!strings.Contains(hint, "--ignore-router="+name) || !strings.Contains(hint, "router forget "+name) || strings.Contains(hint, "router stop") {
+		t.Errorf("refused: %v; hint: %s", started.Refused, hint)
+	}
+	spec.IgnoreRouters = []string{name}
+	run := b.carryOut(b.order(spec).Name, v1alpha1.FailoverSucceeded)
+	found := run.Status.Report
+	i := slices.IndexFunc(found.Routers, func(r v1alpha1.FailoverRouter) bool { return r.Name == name })
+	if i < 0 || found.Routers[i].Answered || !strings.Contains(found.Routers[i].Message, "answers at its address") {
+		t.Errorf("the record says of the routers %+v; want that another one has the address of %s", found.Routers, name)
+	}
+	if agree, asked := failover.Agreement(found); agree != 1 || asked != 1 {
+		t.Errorf("%d of %d routers agree; want the one that lives alone", agree, asked)
+	}
 	b.usable("cell-1", "1", ours...)
 }

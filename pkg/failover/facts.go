@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -65,10 +66,22 @@ type Facts struct {
 // Witness is a router, and what it says.
 type Witness struct {
 	routers.Router
-	// Err says why it could not be asked. Then there is nothing below.
-	Err    error
-	View   router.View
-	Ledger ledger.Report
+	// Err says why it could not be asked. Then there is no more below than Instead.
+	Err error
+	// Instead is the router that answered in its place, empty for none.
+	Instead string
+	View    router.View
+	Ledger  ledger.Report
+}
+
+// another says whether an answer is that of another router, and notes it. The address of one that has died may be that of the next
+// one: a pod was given it, or the router lost its state directory, and with that its name.
+func (w *Witness) another(said string) bool {
+	if said == "" || said == w.Name {
+		return false
+	}
+	w.Instead, w.Err = said, fmt.Errorf("router %.80q answers at its address %s", said, w.AdminURL) // whoever it is has written that
+	return true
 }
 
 // silence is for how long the router has not shown that it lives.

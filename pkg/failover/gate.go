@@ -30,6 +30,10 @@ func Gate(facts *Facts, found *v1alpha1.FailoverReport, spec *v1alpha1.FailoverS
 	if i := slices.IndexFunc(facts.Witnesses, func(w Witness) bool { return facts.serves(&w) }); i >= 0 {
 		return refused.WithHint("kubectl cell router stop   # on the machine of router %s, unless it finds its control plane again; then the same command", facts.Witnesses[i].Name)
 	}
+	if i := slices.IndexFunc(facts.Witnesses, func(w Witness) bool { return w.Instead != "" && facts.awaits(&w, spec) }); i >= 0 {
+		return refused.WithHint("kubectl cell failover %s %s   # or, once it is known dead, as another one has its address: kubectl cell router forget %s",
+			spec.Cell, strings.Join(flags, " "), facts.Witnesses[i].Name)
+	}
 	if len(flags) > 0 {
 		return refused.WithHint("kubectl cell failover %s %s", spec.Cell, strings.Join(flags, " "))
 	}
@@ -70,8 +74,12 @@ func objections(facts *Facts, found *v1alpha1.FailoverReport, spec *v1alpha1.Fai
 		switch {
 		case facts.serves(w):
 			why = append(why, fmt.Sprintf("router %s is cut off from the router control plane, and answers at %s: it may go on writing to cell %s, and has to be ended", w.Name, w.AdminURL, spec.Cell))
-		case facts.silence(w) > silentAfter && !slices.Contains(spec.IgnoreRouters, w.Name):
-			why = append(why, fmt.Sprintf("router %s is silent and would be waited for", w.Name))
+		case facts.awaits(w, spec):
+			instead := ""
+			if w.Instead != "" {
+				instead = fmt.Sprintf(" (%v)", w.Err)
+			}
+			why = append(why, fmt.Sprintf("router %s is silent and would be waited for%s", w.Name, instead))
 			flags = append(flags, "--ignore-router="+w.Name)
 		}
 	}
@@ -96,6 +104,11 @@ func objections(facts *Facts, found *v1alpha1.FailoverReport, spec *v1alpha1.Fai
 		flags = append(flags, "--confirm="+Confirmation(spec.Cell, epoch))
 	}
 	return why, flags
+}
+
+// awaits says whether a router is silent that nobody has said is to be ignored.
+func (f *Facts) awaits(w *Witness, spec *v1alpha1.FailoverSpec) bool {
+	return f.silence(w) > silentAfter && !slices.Contains(spec.IgnoreRouters, w.Name)
 }
 
 // seenBy names somebody whom the cell answers, "" for nobody.

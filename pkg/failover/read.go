@@ -235,12 +235,14 @@ func askRouter(ctx context.Context, r routers.Router, cell string) Witness {
 		return w
 	}
 	var views router.Views
-	if w.Err = get(ctx, r.AdminURL+"/cells", &views); w.Err != nil {
+	if w.Err = get(ctx, r.AdminURL+"/cells", &views); w.Err != nil || w.another(views.Router) {
 		return w
 	}
-	if w.Err = get(ctx, r.AdminURL+"/ledger?cell="+url.QueryEscape(cell), &w.Ledger); w.Err != nil {
+	var told ledger.Report
+	if w.Err = get(ctx, r.AdminURL+"/ledger?cell="+url.QueryEscape(cell), &told); w.Err != nil || w.another(told.Router) {
 		return w
 	}
+	w.Ledger = told
 	for _, v := range views.Cells {
 		if v.Cell == cell {
 			w.View = v

@@ -473,6 +473,13 @@ func dead(f *failover.Facts) {
 	w.Renewed, w.Err, w.Ledger = noon.Add(-time.Hour), errors.New("connection refused"), ledger.Report{}
 }
 
+// replaced has another router answer at the address of the first one, which is silent.
+func replaced(f *failover.Facts) {
+	dead(f)
+	w := &f.Witnesses[0]
+	w.Instead, w.Err = "router-c", errors.New(`router "router-c" answers at its address http://a`)
+}
+
 func TestGate(t *testing.T) {
 	spec := v1alpha1.FailoverSpec{Cell: "cell-1", ConfirmEpoch: 42}
 	tests := map[string]struct {
@@ -498,6 +505,13 @@ func TestGate(t *testing.T) {
 		"it answers the command": {func(f *failover.Facts, _ *v1alpha1.FailoverSpec) { f.Answers = true }, "cell-1 answers this command", "--force"},
 		"forced":                 {func(f *failover.Facts, s *v1alpha1.FailoverSpec) { f.Answers, s.Force = true, true }, "", ""},
 		"a silent router":        {func(f *failover.Facts, _ *v1alpha1.FailoverSpec) { dead(f) }, "router router-a is silent", "--ignore-router=router-a"},
+		"a silent router that has no address of its own any more": {func(f *failover.Facts, _ *v1alpha1.FailoverSpec) {
+			replaced(f)
+		}, `router router-a is silent and would be waited for (router "router-c" answers at its address http://a)`, "kubectl cell router forget router-a"},
+		"an ignored router that has no address of its own any more": {func(f *failover.Facts, s *v1alpha1.FailoverSpec) {
+			replaced(f)
+			s.IgnoreRouters = []string{"router-a"}
+		}, "", ""},
 		"an ignored router": {func(f *failover.Facts, s *v1alpha1.FailoverSpec) {
 			dead(f)
 			s.IgnoreRouters = []string{"router-a"}
