@@ -5,12 +5,18 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/kubecell/kubectl-cell/pkg/router"
 	"github.com/kubecell/kubectl-cell/pkg/routers"
 )
 
-// askDeadEvery is the time between two questions to a router that is to be ignored.
-const askDeadEvery = 5 * time.Second
+const (
+	// askDeadEvery is the time between two questions to a router that is to be ignored.
+	askDeadEvery = 5 * time.Second
+	// askDeadAtOnce is how many of them are asked at once.
+	askDeadAtOnce = 64
+)
 
 // A router that is to be ignored is not waited for as long as it does not show that it lives: it renews no Lease, and does not
 // answer at its admin port, or another one does in its place. One that is cut off from the RCP, and answers there, may serve
@@ -20,23 +26,44 @@ const askDeadEvery = 5 * time.Second
 // serves says whether a router does not show the RCP that it lives, and answers all the same.
 func (f *Facts) serves(w *Witness) bool { return w.Err == nil && f.silence(w) > silentAfter }
 
-// givenUp says of routers whether they are not waited for. It is for one goroutine.
-func (r *run) givenUp(ctx context.Context) func(routers.Router) bool {
-	type answer struct {
-		at   time.Time
-		dead bool
+// asked is what came of a question to such a router, and when.
+type asked struct {
+	at   time.Time
+	dead bool
+}
+
+// awaited leaves those out of routers that are not waited for. It is for one goroutine.
+func (r *run) awaited(ctx context.Context) func([]routers.Router) []routers.Router {
+	known := map[string]asked{}
+	return func(all []routers.Router) []routers.Router {
+		now := r.c.clock.Now()
+		awaited := func(of routers.Router) bool {
+			return !slices.Contains(r.spec.IgnoreRouters, of.Name) || of.Silence(now) <= silentAfter
+		}
+		askDead(ctx, slices.DeleteFunc(slices.Clone(all), awaited), known)
+		return slices.DeleteFunc(all, func(of routers.Router) bool { return !awaited(of) && known[of.Name].dead })
 	}
-	asked := map[string]answer{}
-	return func(of routers.Router) bool {
-		if !slices.Contains(r.spec.IgnoreRouters, of.Name) || of.Silence(r.c.clock.Now()) <= silentAfter {
-			return false
-		}
-		said, known := asked[of.Name]
-		if !known || time.Since(said.at) > askDeadEvery {
-			said = answer{time.Now(), !answersAt(ctx, of)}
-			asked[of.Name] = said
-		}
-		return said.dead
+}
+
+// askDead finds out which of these routers are dead, where that is not known or has been for long. They are asked at once: each
+// may take the whole of askTimeout, and until then nobody is served what the cell had.
+func askDead(ctx context.Context, silent []routers.Router, known map[string]asked) {
+	due := slices.DeleteFunc(silent, func(of routers.Router) bool {
+		said, there := known[of.Name]
+		return there && time.Since(said.at) <= askDeadEvery
+	})
+	dead := make([]bool, len(due))
+	var asking errgroup.Group
+	asking.SetLimit(askDeadAtOnce)
+	for i, of := range due {
+		asking.Go(func() error {
+			dead[i] = !answersAt(ctx, of)
+			return nil
+		})
+	}
+	_ = asking.Wait() // none fails
+	for i, of := range due {
+		known[of.Name] = asked{time.Now(), dead[i]}
 	}
 }
 

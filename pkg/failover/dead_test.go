@@ -6,6 +6,8 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -167,6 +169,54 @@ func TestAnotherRouterAtTheAddressOfADeadOne(t *testing.T) {
 	}
 	if agree, asked := failover.Agreement(found); agree != 1 || asked != 1 {
 		t.Errorf("%d of %d routers agree; want the one that lives alone", agree, asked)
+	}
+	b.usable("cell-1", "1", ours...)
+}
+
+// TestDeadRoutersAreAskedAtOnce: each may take its time to be found dead, and the keys of the cell are refused until then.
+func TestDeadRoutersAreAskedAtOnce(t *testing.T) {
+	b := newBed(t)
+	ours, _ := b.fill(2)
+	b.backUp(ours...)
+	b.dies("cell-1")
+	names := []string{"router-dead-1", "router-dead-2", "router-dead-3"}
+	var fencing atomic.Bool // while the run waits for the fence, and asks routers for nothing else
+	var asking atomic.Int32
+	all := make(chan struct{})
+	met := sync.OnceFunc(func() { close(all) })
+	port := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if fencing.Load() {
+			if asking.Add(1) == int32(len(names)) {
+				met()
+			}
+			select {
+			case <-all:
+			case <-r.Context().Done(): // it is not waited for any more
+			}
+			asking.Add(-1)
+		}
+		http.Error(w, "it is no router any more", http.StatusNotFound)
+	}))
+	t.Cleanup(port.Close)
+	for _, name := range names {
+		b.silentRouter(name, port.URL)
+	}
+	run := b.order(v1alpha1.FailoverSpec{Cell: "cell-1", IgnoreRouters: names})
+	d, ctx, _ := b.driver()
+	d.Step = func(s failover.StepName) {
+		switch s {
+		case failover.StepFence:
+			fencing.Store(true)
+		case failover.StepFreeze:
+			fencing.Store(false)
+		}
+	}
+	_, err := d.Run(ctx, run.Name)
+	b.must(err)
+	select {
+	case <-all:
+	default:
+		t.Error("they were asked one after the other")
 	}
 	b.usable("cell-1", "1", ours...)
 }

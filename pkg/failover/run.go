@@ -197,7 +197,7 @@ func (r *run) write(ctx context.Context, ring *v1alpha1.Ring, step StepName, cha
 
 // acknowledged waits for the routers, in the epoch of the ring.
 func (r *run) acknowledged(ctx context.Context, ring *v1alpha1.Ring) error {
-	if err := r.routers.Await(ctx, ring.Status.Epoch, 0, r.givenUp(ctx)); err != nil {
+	if err := r.routers.Await(ctx, ring.Status.Epoch, 0, r.awaited(ctx)); err != nil {
 		return err
 	}
 	r.progress.waiting(nil)

@@ -141,17 +141,19 @@ func (c *Crowd) next() <-chan struct{} {
 }
 
 // Await returns when every registered router, but those to ignore, acknowledges the epoch and the window, which the
-// Ring has already. Whether one is ignored is asked again and again while it is waited for. What was seen of the Leases
-// decides when to ask; a list that is made then decides: a router that it does not have registers later, and reads the
+// Ring has already. ignore leaves those out of the routers that are waited for, and is asked again and again. What was seen of
+// the Leases decides when to ask; a list that is made then decides: a router that it does not have registers later, and reads the
 // Ring after that.
-func (c *Crowd) Await(ctx context.Context, epoch, window int64, ignore ...func(Router) bool) error {
+func (c *Crowd) Await(ctx context.Context, epoch, window int64, ignore ...func([]Router) []Router) error {
 	tick := time.NewTicker(reportEvery)
 	defer tick.Stop()
 	told := false
 	blocking := func(routers []Router) []Router {
-		return slices.DeleteFunc(Blocking(routers, epoch, window), func(r Router) bool {
-			return slices.ContainsFunc(ignore, func(ignored func(Router) bool) bool { return ignored(r) })
-		})
+		left := Blocking(routers, epoch, window)
+		for _, without := range ignore {
+			left = without(left)
+		}
+		return left
 	}
 	for {
 		changed := c.next()
