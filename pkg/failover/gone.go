@@ -64,8 +64,12 @@ func (f *Facts) entries() []ledger.Entry {
 // Named is what a report has named whose routers are not all there any more.
 type Named struct {
 	Time time.Time
+	// Epoch of the ring that it was made for.
+	Epoch int64
 	// Keys of objects that were lost or lacked a write.
 	Keys []string
+	// Lost and Stale are how many more it has counted as the one and the other, for whose names there was no room.
+	Lost, Stale int64
 }
 
 // namedBefore is what an earlier report of a run has named, nil where each router that was heard for it can be asked again.
@@ -73,7 +77,10 @@ func namedBefore(report *v1alpha1.FailoverReport, now []Witness) *Named {
 	if report == nil || !slices.ContainsFunc(report.Routers, func(r v1alpha1.FailoverRouter) bool { return departed(&r, now) }) {
 		return nil
 	}
-	out := &Named{Keys: slices.Concat(report.LostKeys, report.StaleKeys)}
+	out := &Named{
+		Epoch: report.Epoch, Keys: slices.Concat(report.LostKeys, report.StaleKeys),
+		Lost: report.Lost - int64(len(report.LostKeys)), Stale: report.Stale - int64(len(report.StaleKeys)),
+	}
 	if report.Time != nil {
 		out.Time = report.Time.Time
 	}
@@ -91,6 +98,31 @@ func departed(r *v1alpha1.FailoverRouter, now []Witness) bool {
 
 // sameSecond compares times of one clock, of which the record has whole seconds.
 func sameSecond(a, b time.Time) bool { return a.Truncate(time.Second).Equal(b.Truncate(time.Second)) }
+
+// nameless are the objects that an earlier report has counted as lost, and as lacking a write, and had no room to name: what nobody
+// can be asked about any more is in its numbers alone. Behind the fence no more is lost than was, so that what is found by then,
+// and was not named, is among them. Else nobody can tell it from what was lost since, and both count.
+func (j *join) nameless(found *Finding) (lost, stale int64) {
+	n := j.f.Named
+	switch {
+	case n == nil:
+		return 0, 0
+	case n.Epoch != j.f.Ring.Status.Epoch:
+		return n.Lost, n.Stale
+	}
+	return max(0, n.Lost-j.unnamed(found.Lost)), max(0, n.Stale-j.unnamed(found.Stale))
+}
+
+// unnamed counts those that an earlier report has not named.
+func (j *join) unnamed(names []string) int64 {
+	n := int64(0)
+	for _, name := range names {
+		if !j.named(name).before {
+			n++
+		}
+	}
+	return n
+}
 
 // startOf is since when a router remembers, nil where it does not say.
 func startOf(w *Witness) *metav1.Time {

@@ -22,7 +22,8 @@ const maxKeys = 1000
 // Finding is a report and what it leaves out.
 type Finding struct {
 	v1alpha1.FailoverReport
-	// Lost, Stale and Corrupt name all objects, not the first thousand.
+	// Lost, Stale and Corrupt name all objects, not the first thousand, but those of which an earlier report has left the number
+	// alone.
 	Lost, Stale, Corrupt []string
 	// Resurrected are the copies of objects whose deletion a router acknowledged, by cell. They must not be
 	// promoted.
@@ -215,14 +216,14 @@ func (j *join) judge(out *Finding) {
 			continue
 		case o.unsaved != nil && best != nil:
 			out.Stale = append(out.Stale, o.name)
-			j.lacks(o, o.unsaved.Since)
+			j.lacks(o.name, o.unsaved.Since)
 		case o.unsaved != nil:
 			out.Lost = append(out.Lost, o.name)
 		case o.before && len(o.writes) == 0 && best == nil:
 			out.Lost = append(out.Lost, o.name)
 		case o.before && len(o.writes) == 0: // what it lacks nobody knows
 			out.Stale = append(out.Stale, o.name)
-			j.lacks(o, j.f.Named.Time)
+			j.lacks(o.name, j.f.Named.Time)
 		case !alive && o.deleted():
 			continue
 		case o.elsewhere:
@@ -231,7 +232,7 @@ func (j *join) judge(out *Finding) {
 			out.Lost = append(out.Lost, o.name)
 		case alive && number(best.Header.ResourceVersion) < number(write.Version):
 			out.Stale = append(out.Stale, o.name)
-			j.lacks(o, write.Time)
+			j.lacks(o.name, write.Time)
 		default:
 			out.Protected++
 		}
@@ -243,9 +244,9 @@ func (j *join) judge(out *Finding) {
 }
 
 // lacks notes that the copy of an object has lacked a write since then, by the clock of whoever saw that: it may be one that is
-// ahead of this machine's.
-func (j *join) lacks(o *object, since time.Time) {
-	j.ages = append(j.ages, age{o.name, max(j.f.Now.Sub(since), 0)})
+// ahead of this machine's. The name is empty where nobody knows it.
+func (j *join) lacks(name string, since time.Time) {
+	j.ages = append(j.ages, age{name, max(j.f.Now.Sub(since), 0)})
 }
 
 // forget takes the copies out of objects that exist no more. Those go, too, that this ring does not look for: the next one may.
@@ -300,6 +301,10 @@ func (o *object) wouldRefuse(c *located) bool {
 
 // finish counts, and adds what is said of routers and survivors.
 func (f *Finding) finish(facts *Facts, j *join) {
+	lost, stale := j.nameless(f)
+	for range stale {
+		j.lacks("", facts.Named.Time)
+	}
 	slices.Sort(f.Lost)
 	slices.Sort(f.Corrupt)
 	// The one that has lacked a write for longest comes first.
@@ -308,13 +313,20 @@ func (f *Finding) finish(facts *Facts, j *join) {
 	})
 	f.Stale = f.Stale[:0]
 	for _, a := range j.ages {
-		f.Stale = append(f.Stale, a.name)
+		if a.name != "" {
+			f.Stale = append(f.Stale, a.name)
+		}
 	}
 	r := &f.FailoverReport
-	r.Lost, r.Stale, r.Corrupt = int64(len(f.Lost)), int64(len(f.Stale)), int64(len(f.Corrupt))
+	r.Lost, r.Stale, r.Corrupt = int64(len(f.Lost))+lost, int64(len(f.Stale))+stale, int64(len(f.Corrupt))
+	r.Protected -= min(r.Protected, stale) // their copies are there, and nobody knows any more what they lack
 	r.LostKeys, r.StaleKeys, r.CorruptKeys = first(f.Lost), first(f.Stale), first(f.Corrupt)
 	r.Workloads = r.Protected + r.Lost + r.Stale + r.Corrupt
 	r.Ages, r.OldestCopy = ages(j.ages, r.Protected)
+	if lost+stale > 0 {
+		f.Warnings = append(f.Warnings, fmt.Sprintf("of %d objects that are lost or lack a write there is no name: an earlier report of the run had no room for it, and routers that told of them have left or were restarted",
+			lost+stale))
+	}
 	f.witnesses(facts)
 	f.survivors(facts, j)
 	f.problems(facts)
