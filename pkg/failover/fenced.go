@@ -52,7 +52,7 @@ func (r *run) leaveRing(ctx context.Context, ring *v1alpha1.Ring) (ended bool, e
 		return false, err
 	}
 	r.progress.begin(StepRing)
-	if err := r.changeWanted(ctx, r.unwant); err != nil {
+	if err := r.unwant(ctx); err != nil {
 		return false, err
 	}
 	fresh, err := r.c.readRing(ctx)
@@ -149,7 +149,7 @@ func (r *run) takeBack(ctx context.Context, ring *v1alpha1.Ring, loss int64) (en
 		}
 	}
 	// An earlier look may have gone as far as that the cell was not wanted any more.
-	if err := r.changeWanted(ctx, r.wantAgain); err != nil {
+	if err := r.wantAgain(ctx); err != nil {
 		return false, err
 	}
 	fresh, err := r.c.readRing(ctx)
@@ -189,30 +189,62 @@ func (r *run) letGo(ctx context.Context, a *federation.Access) error {
 	return nil
 }
 
-// unwant takes the cell out of the wanted ring, where the next rebalance would bring it back from.
-func (r *run) unwant(members []v1alpha1.RingMember) []v1alpha1.RingMember {
-	return leave(members, r.cell)
+// unwant takes the cell out of the wanted ring, where the next rebalance would bring it back from. The record has what it was there
+// before it is gone, and nothing where somebody else has taken it out.
+func (r *run) unwant(ctx context.Context) error {
+	tried := false
+	return r.changeWanted(ctx, func(members []v1alpha1.RingMember) ([]v1alpha1.RingMember, error) {
+		i := slices.IndexFunc(members, r.isOurs)
+		switch {
+		case i < 0 && tried: // somebody was faster
+			r.tookOut(nil)
+			return members, nil
+		case i < 0:
+			return members, nil
+		}
+		tried = true
+		was := members[i]
+		r.tookOut(&was)
+		return leave(members, r.cell), r.progress.publish(ctx)
+	})
 }
 
-// wantAgain takes it back as it was when the run began: a rebalance would empty it otherwise.
-func (r *run) wantAgain(members []v1alpha1.RingMember) []v1alpha1.RingMember {
+// wantAgain takes it back as it was, where the run has taken it out: a rebalance would empty it otherwise. A cell that was drained
+// meanwhile stays so.
+func (r *run) wantAgain(ctx context.Context) error {
 	was := r.progress.read().Member
-	if was == nil || slices.ContainsFunc(members, func(m v1alpha1.RingMember) bool { return m.Cell == r.cell }) {
-		return members
+	if was == nil {
+		return nil
 	}
-	return append(members, *was)
+	err := r.changeWanted(ctx, func(members []v1alpha1.RingMember) ([]v1alpha1.RingMember, error) {
+		if slices.ContainsFunc(members, r.isOurs) {
+			return members, nil
+		}
+		return append(members, *was), nil
+	})
+	if err == nil {
+		r.tookOut(nil)
+	}
+	return err
+}
+
+func (r *run) isOurs(m v1alpha1.RingMember) bool { return m.Cell == r.cell }
+
+// tookOut puts down what the run takes out of the wanted ring; nil for that it has taken nothing out, or has put it back.
+func (r *run) tookOut(member *v1alpha1.RingMember) {
+	r.progress.edit(func(s *v1alpha1.FailoverStatus) { s.Member = member })
 }
 
 // changeWanted changes the members of the wanted ring.
-func (r *run) changeWanted(ctx context.Context, change func([]v1alpha1.RingMember) []v1alpha1.RingMember) error {
+func (r *run) changeWanted(ctx context.Context, change func([]v1alpha1.RingMember) ([]v1alpha1.RingMember, error)) error {
 	for {
 		ring, err := r.c.readRing(ctx)
 		if err != nil {
 			return passing(err)
 		}
 		n := len(ring.Spec.Members)
-		if ring.Spec.Members = change(ring.Spec.Members); len(ring.Spec.Members) == n {
-			return nil
+		if ring.Spec.Members, err = change(ring.Spec.Members); err != nil || len(ring.Spec.Members) == n {
+			return err
 		}
 		_, err = r.c.client.Rings().Update(ctx, ring, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})
 		if err == nil || !apierrors.IsConflict(err) {

@@ -124,11 +124,6 @@ func (r *run) preflight(ctx context.Context) (ended bool, err error) {
 		r.report = &found.FailoverReport
 		r.progress.edit(func(s *v1alpha1.FailoverStatus) {
 			s.Report, s.FromEpoch = &found.FailoverReport, facts.Ring.Status.Epoch
-			for _, m := range facts.Ring.Spec.Members {
-				if m.Cell == r.cell {
-					s.Member = &m
-				}
-			}
 		})
 		err = Gate(facts, &found.FailoverReport, &r.spec)
 	}
@@ -136,7 +131,7 @@ func (r *run) preflight(ctx context.Context) (ended bool, err error) {
 		return true, r.refuse(ctx, facts.Ring, err)
 	}
 	r.progress.done(StepPreflight, Summary(&found.FailoverReport))
-	// Whoever goes on after the next step knows the cell's weight by the record alone.
+	// Whoever goes on after the next step knows by the record alone what routers said before it.
 	if err := r.progress.publish(ctx); err != nil {
 		return false, err
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -34,33 +35,87 @@ func (b *bed) wants(weight int32) {
 
 // TestAFenceThatIsTakenBackLateLeavesTheWantedRing as it was: the run had gone as far as that the cell was not wanted any more.
 func TestAFenceThatIsTakenBackLateLeavesTheWantedRing(t *testing.T) {
+	for name, test := range map[string]struct {
+		dies, drained bool
+		want          int32
+	}{
+		"the driver goes on":                  {false, false, 70},
+		"another driver does":                 {true, false, 70},
+		"the cell was drained in that moment": {false, true, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBed(t)
+			ours, _ := b.fill(2)
+			b.backUp(ours...)
+			b.weigh(70)
+			_, backup := b.owner(ours[0])
+			run := b.order(v1alpha1.FailoverSpec{Cell: "cell-1", Force: true})
+			d, ctx, kill := b.driver()
+			var armed, fired atomic.Bool
+			d.Step = func(s failover.StepName) { armed.Store(s == failover.StepFreeze) }
+			drain := sync.OnceFunc(b.drain)
+			d.RCP.Wrap(func(next http.RoundTripper) http.RoundTripper {
+				return roundTrip(func(r *http.Request) (*http.Response, error) {
+					switch {
+					case r.Method != http.MethodPut:
+					case strings.HasSuffix(r.URL.Path, "/rings/default") && test.drained:
+						drain()
+					case strings.HasSuffix(r.URL.Path, "/rings/default/status") && armed.Load() && fired.CompareAndSwap(false, true):
+						b.wants(0)
+						name := envelope.Name("", "configmaps", b.namespace, ours[0])
+						b.must(b.cells[backup].CoreV1().Secrets(v1alpha1.Namespace).Delete(t.Context(), name, metav1.DeleteOptions{}))
+						if test.dies {
+							kill()
+						}
+						return nil, errors.New("the ring cannot be written")
+					}
+					return next.RoundTrip(r)
+				})
+			})
+			_, err := d.Run(ctx, run.Name)
+			if test.dies {
+				b.freeLease()
+				second, ctx, _ := b.driver()
+				_, err = second.Run(ctx, run.Name)
+			}
+			if exit.CodeOf(err) != exit.Refused || !strings.Contains(err.Error(), "the fence is taken back") || !fired.Load() {
+				t.Fatalf("it ended with %v, want a refusal", err)
+			}
+			if s := b.ring().Status; len(s.Unavailable) > 0 || len(s.Current.Members) != 3 {
+				t.Errorf("the ring is not as it was: %+v", s)
+			}
+			b.wants(test.want)
+		})
+	}
+}
+
+// drain takes cell-1 out of the wanted ring, as an administrator does.
+func (b *bed) drain() {
+	_, err := federation.Drain(b.t.Context(), b.rcp, "cell-1", federation.Options{})
+	b.must(err)
+}
+
+// TestAFenceThatIsTakenBackLeavesADrainedCellDrained: it was the administrator who took it out of the wanted ring, and not the run,
+// which had not gone that far.
+func TestAFenceThatIsTakenBackLeavesADrainedCellDrained(t *testing.T) {
 	b := newBed(t)
 	ours, _ := b.fill(2)
 	b.backUp(ours...)
-	b.weigh(70)
-	_, backup := b.owner(ours[0])
 	run := b.order(v1alpha1.FailoverSpec{Cell: "cell-1", Force: true})
 	d, ctx, _ := b.driver()
-	var armed, fired atomic.Bool
-	d.Step = func(s failover.StepName) { armed.Store(s == failover.StepFreeze) }
-	d.RCP.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return roundTrip(func(r *http.Request) (*http.Response, error) {
-			if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/rings/default/status") && armed.Load() && fired.CompareAndSwap(false, true) {
-				b.wants(0)
-				name := envelope.Name("", "configmaps", b.namespace, ours[0])
-				b.must(b.cells[backup].CoreV1().Secrets(v1alpha1.Namespace).Delete(t.Context(), name, metav1.DeleteOptions{}))
-				return nil, errors.New("the ring cannot be written")
-			}
-			return next.RoundTrip(r)
-		})
-	})
-	if _, err := d.Run(ctx, run.Name); exit.CodeOf(err) != exit.Refused || !strings.Contains(err.Error(), "the fence is taken back") || !fired.Load() {
+	drain := sync.OnceFunc(b.drain)
+	d.Step = func(s failover.StepName) {
+		switch s {
+		case failover.StepPreflight:
+			b.must(b.maps().set(ours[0], "2"))
+		case failover.StepFence: // that it is taken back is such a step as well
+			drain()
+		}
+	}
+	if _, err := d.Run(ctx, run.Name); exit.CodeOf(err) != exit.Refused || !strings.Contains(err.Error(), "the fence is taken back") {
 		t.Fatalf("it ended with %v, want a refusal", err)
 	}
-	if s := b.ring().Status; len(s.Unavailable) > 0 || len(s.Current.Members) != 3 {
-		t.Errorf("the ring is not as it was: %+v", s)
-	}
-	b.wants(70)
+	b.wants(0)
 }
 
 // TestACellComesBackWithTheWeightThatItHad though the failback is cut off in the moment in which the cell joins.
