@@ -1,6 +1,7 @@
 package failover_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,7 +24,6 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
-	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
 // TestACellComesBack: what it has alone, was lost, or wrote after it was fenced off, is saved; all of it goes; then it is a member
@@ -86,26 +86,16 @@ func TestACellComesBack(t *testing.T) {
 		t.Errorf("a dry run finds %v, want %v", got, differ)
 	}
 	for _, step := range []failover.StepName{failover.StepCompare, failover.StepAdmit, failover.StepThaw, failover.StepJoin} {
-		f := failback()
-		ctx, kill := contextWithTimeout(t, patience)
-		f.RCP = rest.CopyConfig(b.rcp)
-		f.RCP.Wrap(sandboxtest.Lifeline(ctx))
-		f.Step = func(s failover.StepName) {
-			if s == step {
-				kill()
-			}
-		}
-		if _, err := f.Run(ctx); err == nil {
-			t.Fatalf("it was not killed at %s", step)
-		}
-		kill()
+		b.killedAt(step, func(ctx context.Context, rcp *rest.Config, took func(failover.StepName)) error {
+			f := failback()
+			f.RCP, f.Step = rcp, took
+			_, err := f.Run(ctx)
+			return err
+		})
 		if step == failover.StepAdmit {
 			b.onlyLeft("cell-1", "alone")
 		}
-		err := b.kube.CoordinationV1().Leases(v1alpha1.Namespace).Delete(t.Context(), v1alpha1.FailoverLease, metav1.DeleteOptions{})
-		if !apierrors.IsNotFound(err) {
-			b.must(err)
-		}
+		b.unheld()
 	}
 	b.saved(dir, ours[1], "cell", "federation")
 	b.saved(dir, lost, "unsaved", "federation")

@@ -51,7 +51,13 @@ func TestACellThatIsLostForGood(t *testing.T) {
 		t.Errorf("a dry run changed the ring, or deleted copies, of which there are %d", b.envelopes("cell-1"))
 	}
 	for _, step := range []failover.StepName{failover.StepSettle, failover.StepRemove} {
-		b.killedForgetting(dir, step)
+		b.killedAt(step, func(ctx context.Context, rcp *rest.Config, took func(failover.StepName)) error {
+			f := b.forget(dir)
+			f.RCP, f.Step = rcp, took
+			_, err := f.Run(ctx)
+			return err
+		})
+		b.unheld()
 		if step == failover.StepSettle {
 			continue
 		}
@@ -114,34 +120,6 @@ func (b *bed) sealedAside(name string) (cell string) {
 func (b *bed) forget(dir string) *failover.Forget {
 	return &failover.Forget{
 		RCP: b.rcp, Identity: fmt.Sprint("it-", time.Now().UnixNano()), LeaseDuration: steadyLease, Cell: "cell-1", Dir: dir, Force: true,
-	}
-}
-
-// killedForgetting has whoever gives the cell up die after a step.
-func (b *bed) killedForgetting(dir string, step failover.StepName) {
-	b.t.Helper()
-	ctx, kill := context.WithTimeout(b.t.Context(), patience)
-	defer kill()
-	f := b.forget(dir)
-	f.RCP = rest.CopyConfig(b.rcp)
-	f.RCP.Wrap(sandboxtest.Lifeline(ctx))
-	f.Step = func(s failover.StepName) {
-		if s == step {
-			kill()
-		}
-	}
-	if _, err := f.Run(ctx); err == nil {
-		b.t.Fatalf("it was not killed at %s", step)
-	}
-	b.unheld()
-}
-
-// unheld deletes the Lease of one who was killed.
-func (b *bed) unheld() {
-	b.t.Helper()
-	err := b.kube.CoordinationV1().Leases(v1alpha1.Namespace).Delete(b.t.Context(), v1alpha1.FailoverLease, metav1.DeleteOptions{})
-	if !apierrors.IsNotFound(err) {
-		b.must(err)
 	}
 }
 
@@ -239,20 +217,13 @@ func TestAFailbackThatNeverEnds(t *testing.T) {
 			b.carryOut(b.order(v1alpha1.FailoverSpec{Cell: "cell-1"}).Name, v1alpha1.FailoverSucceeded)
 			before := b.ring()
 			b.gates["cell-1"].Pass()
-			ctx, kill := context.WithTimeout(t.Context(), patience)
-			defer kill()
-			back := &failover.Failback{
-				RCP: rest.CopyConfig(b.rcp), Identity: "back", LeaseDuration: steadyLease, Cell: "cell-1", Dir: t.TempDir(), Logger: quiet(),
-				Step: func(s failover.StepName) {
-					if s == step {
-						kill()
-					}
-				},
-			}
-			back.RCP.Wrap(sandboxtest.Lifeline(ctx))
-			if _, err := back.Run(ctx); err == nil {
-				t.Fatalf("it was not killed at %s", step)
-			}
+			b.killedAt(step, func(ctx context.Context, rcp *rest.Config, took func(failover.StepName)) error {
+				back := &failover.Failback{
+					RCP: rcp, Identity: "back", LeaseDuration: steadyLease, Cell: "cell-1", Dir: t.TempDir(), Logger: quiet(), Step: took,
+				}
+				_, err := back.Run(ctx)
+				return err
+			})
 			b.gates["cell-1"].Vanish()
 			if _, err := b.forget(t.TempDir()).Run(t.Context()); exit.CodeOf(err) != exit.Refused || !strings.Contains(err.Error(), "back holds the Lease") {
 				t.Errorf("while somebody seems to be at it: %v; want it refused", err)

@@ -488,6 +488,32 @@ func (b *bed) driver() (d *failover.Driver, ctx context.Context, kill context.Ca
 	}, ctx, kill
 }
 
+// killedAt has whoever works by run die after a step: nothing that it writes to the RCP afterwards arrives there.
+func (b *bed) killedAt(step failover.StepName, run func(ctx context.Context, rcp *rest.Config, took func(failover.StepName)) error) {
+	b.t.Helper()
+	ctx, kill := context.WithTimeout(b.t.Context(), patience)
+	defer kill()
+	rcp := rest.CopyConfig(b.rcp)
+	rcp.Wrap(sandboxtest.Lifeline(ctx))
+	err := run(ctx, rcp, func(s failover.StepName) {
+		if s == step {
+			kill()
+		}
+	})
+	if err == nil {
+		b.t.Fatalf("it was not killed at %s", step)
+	}
+}
+
+// unheld deletes the Lease of one who was killed.
+func (b *bed) unheld() {
+	b.t.Helper()
+	err := b.kube.CoordinationV1().Leases(v1alpha1.Namespace).Delete(b.t.Context(), v1alpha1.FailoverLease, metav1.DeleteOptions{})
+	if !apierrors.IsNotFound(err) {
+		b.must(err)
+	}
+}
+
 // carryOut drives a run to its end.
 func (b *bed) carryOut(name string, want v1alpha1.FailoverPhase) *v1alpha1.Failover {
 	b.t.Helper()

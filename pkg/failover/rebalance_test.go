@@ -19,12 +19,7 @@ import (
 // moves from, and then the run goes on to its end without the cell.
 func TestInTheMiddleOfARebalance(t *testing.T) {
 	b := newBed(t)
-	b.reset("cell-1", "cell-2")
-	b.acknowledged()
-	ours, others := b.fill(20)
-	all := append(append([]string{}, ours...), others...)
-	b.want(cellNames...)
-	name, ended := b.restsInTheMiddle()
+	all, name, ended := b.growsToThree()
 	b.namesWhatMoved("cell-3", name, all...)
 	b.backUpMoving(all...)
 	b.dies("cell-1")
@@ -73,6 +68,17 @@ func TestACellDiesThatJoinsTheOnlyOne(t *testing.T) {
 	}
 	b.must(<-ended)
 	b.usable("cell-1", "1", all...)
+}
+
+// growsToThree begins to move to cell-3 what two cells have, and stands still in the middle.
+func (b *bed) growsToThree() (all []string, run string, ended <-chan error) {
+	b.t.Helper()
+	b.reset("cell-1", "cell-2")
+	b.acknowledged()
+	ours, others := b.fill(20)
+	b.want(cellNames...)
+	run, ended = b.restsInTheMiddle()
+	return append(ours, others...), run, ended
 }
 
 // restsInTheMiddle begins a rebalance to the wanted ring, which stands still after its first step, and says how it ended.

@@ -22,13 +22,8 @@ import (
 // made the copies yet.
 func TestWhatMovedWhileTheBackupWasLateIsNamed(t *testing.T) {
 	b := newBed(t)
-	b.reset("cell-1", "cell-2")
-	b.acknowledged()
-	ours, others := b.fill(20)
-	all := append(append([]string{}, ours...), others...)
-	b.want(cellNames...)
 	began := time.Now()
-	name, ended := b.restsInTheMiddle()
+	all, name, ended := b.growsToThree()
 	epoch, resources := b.ring().Status.Epoch, map[string]string{"configmaps": "1", "secrets": "1"}
 	b.markAt("cell-3", time.Now().Add(time.Minute), map[string]time.Time{"configmaps": began}, epoch, resources)
 	b.namesWhatMoved("cell-3", name, all...)
