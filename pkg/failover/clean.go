@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -65,15 +64,7 @@ func (r *returning) clean(ctx context.Context, ring *v1alpha1.Ring) error {
 	if !state.InForce() && state.Reason != v1alpha1.ReasonFreezeUnsupported {
 		return exit.Refusedf("%s", state).WithHint("kubectl cell status %s", r.Cell)
 	}
-	r.progress.edit(func(s *v1alpha1.FailoverStatus) {
-		place := r.Host + ":" + r.Dir
-		switch {
-		case s.Quarantine == "":
-			s.Quarantine = place
-		case !slices.Contains(strings.Split(s.Quarantine, ", "), place): // an earlier run was told of another folder
-			s.Quarantine += ", " + place
-		}
-	})
+	r.progress.edit(func(s *v1alpha1.FailoverStatus) { noteFolder(s, r.Host+":"+r.Dir) })
 	c, said, err := r.compareAll(ctx, ring)
 	if err != nil {
 		return err
@@ -273,14 +264,7 @@ func (c *comparison) count(verdict Verdict, key string) {
 		return
 	}
 	kept := v1alpha1.FailoverKept{Object: key, Cell: c.Cell, Reason: string(verdict)}
-	c.progress.edit(func(s *v1alpha1.FailoverStatus) {
-		if slices.Contains(s.Kept, kept) {
-			return // since an earlier look
-		}
-		if s.KeptObjects++; len(s.Kept) < maxKept {
-			s.Kept = append(s.Kept, kept)
-		}
-	})
+	c.progress.edit(func(s *v1alpha1.FailoverStatus) { noteKept(s, kept) })
 }
 
 // there is the federation's object of that name, nil for none.

@@ -66,7 +66,7 @@ type Forgotten struct {
 	Epoch int64 `json:"epoch,omitempty"`
 	// Failback is the name of one that was cut off, and is ended by this.
 	Failback string `json:"failback,omitempty"`
-	// KeptObjects are the copies that were never brought back, and Kept the first of them; Dir has what could be read of them.
+	// KeptObjects are the copies that were never brought back, and Kept the first of them; Dir has them all.
 	KeptObjects int64                   `json:"keptObjects"`
 	Kept        []v1alpha1.FailoverKept `json:"kept,omitempty"`
 	Dir         string                  `json:"dir,omitempty"`

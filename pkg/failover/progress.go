@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -115,6 +116,26 @@ func stepOf(s *v1alpha1.FailoverStatus, name StepName) *v1alpha1.FailoverStep {
 	}
 	s.Steps = append(s.Steps, v1alpha1.FailoverStep{Name: string(name)})
 	return &s.Steps[len(s.Steps)-1]
+}
+
+// noteKept names an object that a person has to look at, unless an earlier look has.
+func noteKept(s *v1alpha1.FailoverStatus, kept v1alpha1.FailoverKept) {
+	if slices.Contains(s.Kept, kept) {
+		return
+	}
+	if s.KeptObjects++; len(s.Kept) < maxKept {
+		s.Kept = append(s.Kept, kept)
+	}
+}
+
+// noteFolder says where objects are saved to. An earlier run may have been told of another folder.
+func noteFolder(s *v1alpha1.FailoverStatus, place string) {
+	switch {
+	case s.Quarantine == "":
+		s.Quarantine = place
+	case !slices.Contains(strings.Split(s.Quarantine, ", "), place):
+		s.Quarantine += ", " + place
+	}
 }
 
 func (p *progress) condition(kind string, good bool, reason, message string) {

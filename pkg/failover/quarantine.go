@@ -7,11 +7,13 @@ import (
 	"os"
 	"path/filepath"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
 
+	"github.com/kubecell/kubectl-cell/pkg/atomicfile"
 	"github.com/kubecell/kubectl-cell/pkg/envelope"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 )
@@ -21,6 +23,7 @@ import (
 // name is that of another one in the folder, which is gone since, has its UID after the name.
 //
 //	<dir>/<resource>[.<group>]/<namespace>/<name>[-<uid>].cell.yaml, .federation.yaml, .diff; .copy.yaml
+//	<dir>/secrets/<namespace>/<cell>/<name>-<uid>.yaml, of an envelope that cannot be opened
 type quarantine struct {
 	dir string
 	// cell is the one that comes back.
@@ -66,8 +69,23 @@ func (q quarantine) keep(e *envelope.Envelope) error {
 	return q.write(e.GroupVersionResource().GroupResource(), of, fromEnvelope, map[string][]byte{fromEnvelope: text})
 }
 
-// write writes the files of an object, by their endings; own is that of the one that holds the object itself. Where that fails, as
-// on a full disk, a person has to see to it: what is not saved is not deleted, and the same command goes on.
+// keepSealed writes an envelope of a cell that cannot be opened, as the Secret that it is: somebody may make something of it
+// yet. Those of one object have one name in all cells, and one that is made anew has it again.
+func (q quarantine) keepSealed(cell string, secret *corev1.Secret) error {
+	whole := secret.DeepCopy()
+	whole.APIVersion, whole.Kind = "v1", "Secret" // a list does not say so of each
+	text, err := yaml.Marshal(whole)
+	if err != nil {
+		return fmt.Errorf("encode secret %s: %w", secret.Name, err)
+	}
+	folder := filepath.Join(q.dir, "secrets", secret.Namespace, cell)
+	if err = os.MkdirAll(folder, 0o700); err == nil {
+		err = atomicfile.WriteBytes(filepath.Join(folder, fileName(secret.Name)+"-"+string(secret.UID)+".yaml"), 0o600, text)
+	}
+	return q.failed("secrets", err)
+}
+
+// write writes the files of an object, by their endings; own is that of the one that holds the object itself.
 func (q quarantine) write(resource schema.GroupResource, of metav1.Object, own string, files map[string][]byte) error {
 	folder := filepath.Join(q.dir, resource.String(), of.GetNamespace())
 	err := os.MkdirAll(folder, 0o700)
@@ -85,11 +103,17 @@ func (q quarantine) write(resource schema.GroupResource, of metav1.Object, own s
 			err = write(stem+ending, text)
 		}
 	}
-	if err != nil {
-		return exit.Errorf(exit.Failure, "save %s: %w", resource, err).
-			WithHint("make room, or choose a folder that can be written; then: kubectl cell failback %s --dir FOLDER", q.cell)
+	return q.failed(resource.String(), err)
+}
+
+// failed is what comes of an error, if there is one: where a file cannot be written, as on a full disk, a person has to see
+// to it. What is not saved is not deleted, and the same command goes on.
+func (q quarantine) failed(what string, err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	return exit.Errorf(exit.Failure, "save %s: %w", what, err).
+		WithHint("make room, or choose a folder that can be written; then: kubectl cell failback %s --dir FOLDER", q.cell)
 }
 
 // savedAt is of the object that is saved at path, empty where there is none. If it is another one that was made under the name

@@ -38,18 +38,14 @@ func (r *returning) settleHere(ctx context.Context, ring *v1alpha1.Ring, config 
 
 func (r *returning) sweep() *sweep {
 	return &sweep{files: quarantine{r.Dir, r.Cell}, note: func(kept v1alpha1.FailoverKept) {
-		r.progress.edit(func(s *v1alpha1.FailoverStatus) {
-			if s.KeptObjects++; len(s.Kept) < maxKept {
-				s.Kept = append(s.Kept, kept)
-			}
-		})
+		r.progress.edit(func(s *v1alpha1.FailoverStatus) { noteKept(s, kept) })
 	}}
 }
 
 // sweep deletes envelopes that would be in the way, and saves what may be all that is left of an object.
 type sweep struct {
 	files quarantine
-	// note is told of those that are to be saved, or cannot be opened.
+	// note is told of those that are to be saved, once they are.
 	note func(v1alpha1.FailoverKept)
 	// dryRun saves and deletes none.
 	dryRun bool
@@ -91,24 +87,29 @@ func (s *sweep) each(ctx context.Context, cell string, config *rest.Config, sele
 	}
 }
 
-// keep saves the object in an envelope that is about to be deleted, where it is to be saved, and names it.
+// keep saves the object in an envelope that is about to be deleted, where it is to be saved, and names it. One that cannot
+// be opened is saved as it is: nobody knows what is in it.
 func (s *sweep) keep(cell string, secret *corev1.Secret, save func(*envelope.Envelope) (bool, error)) error {
 	kept := v1alpha1.FailoverKept{Object: Key("", "secrets", v1alpha1.Namespace, secret.Name), Cell: cell, Reason: "Corrupt"}
 	opened, err := envelope.Open(secret)
 	if err != nil {
 		kept.Message = err.Error()
-		s.note(kept)
-		return nil
+		return s.saved(kept, func() error { return s.files.keepSealed(cell, secret) })
 	}
 	if wanted, err := save(opened); err != nil || !wanted {
 		return err
 	}
+	kept.Object, kept.Reason = Key(opened.Group, opened.Resource, opened.Namespace, opened.Name), "NotPromoted"
+	return s.saved(kept, func() error { return s.files.keep(opened) })
+}
+
+// saved names what is kept, once it is in a file.
+func (s *sweep) saved(kept v1alpha1.FailoverKept, save func() error) error {
 	if !s.dryRun {
-		if err := s.files.keep(opened); err != nil {
+		if err := save(); err != nil {
 			return err
 		}
 	}
-	kept.Object, kept.Reason = Key(opened.Group, opened.Resource, opened.Namespace, opened.Name), "NotPromoted"
 	s.note(kept)
 	return nil
 }
