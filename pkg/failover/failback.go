@@ -112,9 +112,7 @@ func (f *Failback) order(ctx context.Context, c *connection) (*v1alpha1.Failover
 	if err != nil {
 		return nil, err
 	}
-	before, err := unfinished(ctx, c.client, func(run *v1alpha1.Failover) bool {
-		return run.Spec.Direction == v1alpha1.DirectionFailback && run.Spec.Cell == f.Cell
-	})
+	before, err := unfinishedFailback(ctx, c.client, f.Cell)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +171,31 @@ type returning struct {
 
 // attended works while the Lease is held.
 func (r *returning) attended(ctx context.Context) error {
+	if err := r.stands(ctx); err != nil {
+		return err
+	}
 	return r.progress.attended(ctx, r.Identity, r.Logger, r.work)
+}
+
+// stands refuses to go on where the cell was given up while the Lease was waited for: there is nothing to bring back, and a
+// record that has ended is not to begin again.
+func (r *returning) stands(ctx context.Context) error {
+	ring, err := r.c.readRing(ctx)
+	if err != nil {
+		return err
+	}
+	record, err := r.c.client.Failovers().Get(ctx, r.record.Name, metav1.GetOptions{})
+	switch {
+	case err != nil && !apierrors.IsNotFound(err):
+		return fmt.Errorf("read failover %s: %w", r.record.Name, err)
+	case federation.GivenUp(&ring.Status, r.Cell):
+		if err := r.c.endFailback(ctx, r.record.Name); err != nil {
+			return err
+		}
+	case err != nil, record.Status.Phase != v1alpha1.FailoverFailed:
+		return nil
+	}
+	return exit.Refusedf("cell %s was given up", r.Cell).WithHint("kubectl cell get cells")
 }
 
 func (r *returning) work(ctx context.Context) error {

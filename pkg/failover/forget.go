@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -27,7 +28,7 @@ import (
 //	settle   files, for copies of its objects that were never brought back; then, in the other cells, their deletion
 //	remove   the deletion of the Cell and of its credentials
 //	release  Ring: its name is off the unavailable ones, and its control plane is given up, epoch +1; then the record of a
-//	         failback of it that was cut off: it has failed
+//	         failback of it that has not ended: it has failed
 //
 // The Cell goes before its name does: one that is there and not unavailable can be taken into the ring, with what its control
 // plane has. A name without a Cell keeps nobody from anything but from being used again.
@@ -64,7 +65,7 @@ type Forget struct {
 type Forgotten struct {
 	// Epoch of the ring in which the cell is given up; 0 in a dry run.
 	Epoch int64 `json:"epoch,omitempty"`
-	// Failback is the name of one that was cut off, and is ended by this.
+	// Failback is the name of one that has not ended, and is ended by this; of several, names with commas between.
 	Failback string `json:"failback,omitempty"`
 	// KeptObjects are the copies that were never brought back, and Kept the first of them; Dir has them all.
 	KeptObjects int64                   `json:"keptObjects"`
@@ -105,8 +106,6 @@ type forgetting struct {
 	*Forget
 	c    *connection
 	done Forgotten
-	// failback of the cell that was cut off, nil for none.
-	failback *v1alpha1.Failover
 }
 
 // look says whether there is anything to give up, and refuses where that cannot be.
@@ -115,21 +114,19 @@ func (g *forgetting) look(ctx context.Context) (needed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	g.failback, err = unfinished(ctx, g.c.client, func(run *v1alpha1.Failover) bool {
-		return run.Spec.Direction == v1alpha1.DirectionFailback && run.Spec.Cell == g.Cell
-	})
+	failback, err := unfinishedFailback(ctx, g.c.client, g.Cell)
 	switch s := &ring.Status; {
 	case err != nil:
 		return false, err
-	case !contains(s.Unavailable, g.Cell) && g.failback == nil:
+	case !contains(s.Unavailable, g.Cell) && failback == nil:
 		return false, nil
 	case contains(cellsOf(s), g.Cell), wanted(ring, g.Cell):
 		return false, nil // it is a member, or is to be one
 	case !g.Force:
 		return false, federation.FailedOver(g.Cell)
 	}
-	if g.failback != nil {
-		g.done.Failback = g.failback.Name
+	if failback != nil {
+		g.done.Failback = failback.Name
 	}
 	return true, g.refuse(ctx, ring)
 }
@@ -171,7 +168,7 @@ func (g *forgetting) attended(ctx context.Context) error {
 	if err := g.release(ctx); err != nil {
 		return err
 	}
-	if err := g.endFailback(ctx); err != nil {
+	if err := g.endFailbacks(ctx); err != nil {
 		return err
 	}
 	g.took(StepRelease)
@@ -225,13 +222,34 @@ func (g *forgetting) note(kept v1alpha1.FailoverKept) {
 	}
 }
 
-// endFailback ends the failback that was cut off: nobody drives it while the Lease is held, and nobody can go on with it.
-func (g *forgetting) endFailback(ctx context.Context) error {
-	if g.failback == nil {
-		return nil
+// endFailbacks ends those of the cell that were cut off, or were ordered while the Lease was held. Nobody orders one once
+// the name is given back; whoever was about to finds out when he has the Lease.
+func (g *forgetting) endFailbacks(ctx context.Context) error {
+	var ended []string
+	for {
+		run, err := unfinishedFailback(ctx, g.c.client, g.Cell)
+		if err != nil {
+			return err
+		}
+		if run == nil {
+			break
+		}
+		if err := g.c.endFailback(ctx, run.Name); err != nil {
+			return err
+		}
+		ended = append(ended, run.Name)
 	}
+	if len(ended) > 0 {
+		g.done.Failback = strings.Join(ended, ", ")
+	}
+	return nil
+}
+
+// endFailback ends the failback of a cell that was given up: nobody drives it while the Lease is held, and nobody can go on
+// with it.
+func (c *connection) endFailback(ctx context.Context, name string) error {
 	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
-		run, err := g.c.client.Failovers().Get(ctx, g.failback.Name, metav1.GetOptions{})
+		run, err := c.client.Failovers().Get(ctx, name, metav1.GetOptions{})
 		if err != nil || run.Status.Phase.Final() {
 			return err
 		}
@@ -240,11 +258,11 @@ func (g *forgetting) endFailback(ctx context.Context) error {
 		apimeta.SetStatusCondition(&run.Status.Conditions, metav1.Condition{
 			Type: v1alpha1.ConditionDriven, Status: metav1.ConditionFalse, Reason: "Removed", Message: "the cell was given up",
 		})
-		_, err = g.c.client.Failovers().UpdateStatus(ctx, run, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})
+		_, err = c.client.Failovers().UpdateStatus(ctx, run, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})
 		return err
 	})
 	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("end failback %s: %w", g.failback.Name, err)
+		return fmt.Errorf("end failback %s: %w", name, err)
 	}
 	return nil
 }

@@ -291,3 +291,51 @@ func TestNobodyIsGivenUpWhileTheNameMayCount(t *testing.T) {
 		t.Errorf("after all: %+v, %v", done, err)
 	}
 }
+
+// TestAFailbackThatIsOrderedTooLate: whoever gives the cell up has the Lease by then. Its record ends, and does not begin
+// again when the failback has the Lease.
+func TestAFailbackThatIsOrderedTooLate(t *testing.T) {
+	b := newBed(t)
+	b.returnsAfterwards("cell-1")
+	ours, _ := b.fill(1)
+	b.backUp(ours...)
+	b.dies("cell-1")
+	b.carryOut(b.order(v1alpha1.FailoverSpec{Cell: "cell-1"}).Name, v1alpha1.FailoverSucceeded)
+	before := b.ring()
+	b.gates["cell-1"].Pass()
+	ctx, cancel := contextWithTimeout(t, patience)
+	defer cancel()
+	late := &failover.Failback{
+		RCP: b.rcp, Identity: "late", LeaseDuration: steadyLease, Cell: "cell-1", Dir: t.TempDir(), Host: "here", Logger: quiet(),
+	}
+	ended := make(chan error, 1)
+	f := b.forget(t.TempDir())
+	f.Step = func(step failover.StepName) {
+		if step != failover.StepSettle {
+			return
+		}
+		go func() {
+			_, err := late.Run(ctx)
+			ended <- err
+		}()
+		b.await("the failback to be ordered", func() bool {
+			list, err := b.client.Failovers().List(t.Context(), metav1.ListOptions{})
+			b.must(err)
+			return slices.ContainsFunc(list.Items, func(run v1alpha1.Failover) bool { return run.Spec.Direction == v1alpha1.DirectionFailback })
+		})
+	}
+	done, err := f.Run(ctx)
+	b.must(err)
+	b.givenUpFor("cell-1", before, done)
+	if err := <-ended; exit.CodeOf(err) != exit.Refused || !strings.Contains(err.Error(), "cell cell-1 was given up") {
+		t.Errorf("the failback ended with %v; want it refused", err)
+	}
+	run, err := b.client.Failovers().Get(t.Context(), done.Failback, metav1.GetOptions{})
+	b.must(err)
+	if run.Status.Phase != v1alpha1.FailoverFailed {
+		t.Errorf("failback %s is %s; want it failed", run.Name, run.Status.Phase)
+	}
+	if again, err := b.forget(t.TempDir()).Run(t.Context()); again != nil || err != nil {
+		t.Errorf("once more: %+v, %v; want nothing to give up", again, err)
+	}
+}

@@ -125,6 +125,13 @@ func Unfinished(ctx context.Context, c *client.Client) (*v1alpha1.Failover, erro
 	return unfinished(ctx, c, func(run *v1alpha1.Failover) bool { return run.Spec.Direction != v1alpha1.DirectionFailback })
 }
 
+// unfinishedFailback is one of a cell that has not ended, nil where there is none.
+func unfinishedFailback(ctx context.Context, c *client.Client, cell string) (*v1alpha1.Failover, error) {
+	return unfinished(ctx, c, func(run *v1alpha1.Failover) bool {
+		return run.Spec.Direction == v1alpha1.DirectionFailback && run.Spec.Cell == cell
+	})
+}
+
 func unfinished(ctx context.Context, c *client.Client, is func(*v1alpha1.Failover) bool) (*v1alpha1.Failover, error) {
 	list, err := c.Failovers().List(ctx, metav1.ListOptions{})
 	if err != nil {

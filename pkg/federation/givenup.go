@@ -21,14 +21,19 @@ func GiveUp(status *v1alpha1.RingStatus, cell string) {
 	}
 }
 
+// GivenUp says whether the last control plane that had the name of a cell was given up.
+func GivenUp(status *v1alpha1.RingStatus, cell string) bool {
+	last := lastSlot(status.Slots, cell)
+	return last != nil && last.GivenUp
+}
+
 // mayJoin refuses to have a cell in the wanted ring whose control plane holds what the federation has gone on without.
 func mayJoin(ring *v1alpha1.Ring, name string) error {
-	last := lastSlot(ring.Status.Slots, name)
 	switch {
 	case slices.Contains(ring.Status.Unavailable, name):
 		return exit.Refusedf("cell %s was failed over, and has to be emptied before it joins", name).
 			WithHint("kubectl cell failback %s   # once it answers again; one that never will: kubectl cell remove %s --force", name, name)
-	case last != nil && last.GivenUp:
+	case GivenUp(&ring.Status, name):
 		return exit.Refusedf("cell %s was failed over and given up, and this is its old control plane", name).
 			WithHint("kubectl cell remove %s --force", name)
 	}
