@@ -89,7 +89,11 @@ func ownExitCodes() map[string]codes {
 		"rebalance status": {exit.Failure: "an error; with -w, also a run that did not succeed"},
 		"failover":         failoverCodes(), "failback": failbackCodes(unconfirmed),
 		"history": {}, "verify": verifyCodes(),
-		"remove":     {exit.Refused: refused, exit.NeedsConfirmation: unconfirmed},
+		"remove": {
+			exit.Refused:           refused,
+			exit.Partial:           "a cell that was failed over is not given up as a whole yet; the same command goes on with it",
+			exit.NeedsConfirmation: unconfirmed,
+		},
 		"sandbox up": {exit.Refused: refused}, "sandbox down": change, "sandbox ls": {},
 		"sandbox cell add": {exit.Refused: refused}, "sandbox cell remove": change,
 		"sandbox chaos kill": notASandbox, "sandbox chaos pause": notASandbox, "sandbox chaos partition": notASandbox,

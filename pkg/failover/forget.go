@@ -25,10 +25,14 @@ import (
 // The steps of giving up a cell that was failed over, in the order in which they are taken.
 //
 //	step     what is written
-//	settle   files, for copies of its objects that were never brought back; then, in the other cells, their deletion
+//	settle   files, for copies of its objects that were never brought back; the record of its failover, which names them; then,
+//	         in the other cells, their deletion
 //	remove   the deletion of the Cell and of its credentials
 //	release  Ring: its name is off the unavailable ones, and its control plane is given up, epoch +1; then the record of a
 //	         failback of it that has not ended: it has failed
+//
+// Every other cell has answered before anything is deleted. A call that has deleted something and cannot go on ends as
+// [exit.Partial], and the same call goes on.
 //
 // The Cell goes before its name does: one that is there and not unavailable can be taken into the ring, with what its control
 // plane has. A name without a Cell keeps nobody from anything but from being used again.
@@ -39,7 +43,7 @@ const (
 )
 
 // Forget gives up a cell that was failed over and will not come back. It keeps nothing between two calls of Run: what is left to
-// do is in the cells and in the Ring.
+// do is in the cells and in the Ring, and what was saved is in the record of the cell's failover, if that is there.
 //
 // What its control plane holds alone is lost to the federation, and nobody freezes it should it be started again. No router has
 // a way to it then, and it is taken for a cell again only when nothing is left in it.
@@ -49,8 +53,8 @@ type Forget struct {
 	// LeaseDuration is how long others wait for one that is silent; 15 s where zero.
 	LeaseDuration time.Duration
 	Cell          string
-	// Dir is where copies are saved that were never brought back.
-	Dir string
+	// Dir is where copies are saved that were never brought back. Host names this machine in the record.
+	Dir, Host string
 	// Force agrees to it. Without it a cell that was failed over is refused.
 	Force bool
 	// DryRun does all checks and looks for copies, and neither saves nor deletes any.
@@ -67,10 +71,13 @@ type Forgotten struct {
 	Epoch int64 `json:"epoch,omitempty"`
 	// Failback is the name of one that has not ended, and is ended by this; of several, names with commas between.
 	Failback string `json:"failback,omitempty"`
-	// KeptObjects are the copies that were never brought back, and Kept the first of them; Dir has them all.
+	// KeptObjects are the copies that were never brought back, and Kept the first of them, with those of earlier calls that
+	// were cut off.
 	KeptObjects int64                   `json:"keptObjects"`
 	Kept        []v1alpha1.FailoverKept `json:"kept,omitempty"`
-	Dir         string                  `json:"dir,omitempty"`
+	// Dir has them all. Where an earlier call was told of another folder it is a list as in the record: host:folder,
+	// host:folder.
+	Dir string `json:"dir,omitempty"`
 }
 
 // Run gives the cell up, from wherever an earlier call has left it. Errors that a person has to do something about are
@@ -106,6 +113,8 @@ type forgetting struct {
 	*Forget
 	c    *connection
 	done Forgotten
+	// changed says that this call has changed more than files and the record.
+	changed bool
 }
 
 // look says whether there is anything to give up, and refuses where that cannot be.
@@ -148,7 +157,7 @@ func (g *forgetting) refuse(ctx context.Context, ring *v1alpha1.Ring) error {
 	return nil
 }
 
-// attended takes one step after the other while the Lease is held.
+// attended works while the Lease is held.
 func (g *forgetting) attended(ctx context.Context) error {
 	needed, err := g.look(ctx)
 	switch {
@@ -157,11 +166,25 @@ func (g *forgetting) attended(ctx context.Context) error {
 	case !needed:
 		return exit.Refusedf("cell %s is not one any more that was failed over", g.Cell).WithHint("kubectl cell status %s", g.Cell)
 	}
+	err = g.work(ctx)
+	if err == nil || !g.changed || ctx.Err() != nil {
+		return err
+	}
+	return exit.Errorf(exit.Partial, "cell %s is not given up as a whole yet: %w", g.Cell, err).
+		WithHint("kubectl cell remove %s --force   # again, once that is seen to; it goes on where it stopped", g.Cell)
+}
+
+// work takes one step after the other.
+func (g *forgetting) work(ctx context.Context) error {
 	if err := g.settle(ctx); err != nil {
 		return err
 	}
 	g.took(StepSettle)
-	if _, err := federation.RemoveCell(ctx, g.c.rcp, g.Cell, federation.RemoveOptions{FailedOver: true}); err != nil {
+	removed, err := federation.RemoveCell(ctx, g.c.rcp, g.Cell, federation.RemoveOptions{FailedOver: true})
+	if removed.Removed && exit.CodeOf(err) != exit.Refused {
+		g.changed = true
+	}
+	if err != nil {
 		return err
 	}
 	g.took(StepRemove)
@@ -181,9 +204,83 @@ func (g *forgetting) took(step StepName) {
 	}
 }
 
-// settle saves and deletes the copies of the cell's objects in all others, as its failback would have done: without the name
-// the backup takes them for its own.
+// settle saves the copies of the cell's objects in all others, and deletes them once all are saved and named: without the
+// name the backup takes them for its own. A cell that does not answer is found out before, since what it has may be all that
+// is left.
 func (g *forgetting) settle(ctx context.Context) error {
+	var found v1alpha1.FailoverStatus
+	save := &sweep{files: quarantine{g.Dir, g.Cell}, note: func(kept v1alpha1.FailoverKept) { noteKept(&found, kept) }, dryRun: g.DryRun, spare: true}
+	err := g.everywhere(ctx, save)
+	if err == nil {
+		err = g.keep(ctx, &found)
+	}
+	if err != nil || g.DryRun {
+		return err
+	}
+	drop := &sweep{files: save.files, note: func(v1alpha1.FailoverKept) {}}
+	err = g.everywhere(ctx, drop)
+	g.changed = g.changed || drop.deleted
+	return err
+}
+
+// keep says what is kept: what was found now, and what the record of the cell's failover has of earlier calls, which have
+// deleted some of it. The record has it all from then on.
+func (g *forgetting) keep(ctx context.Context, found *v1alpha1.FailoverStatus) error {
+	place := g.Host + ":" + g.Dir
+	if found.KeptObjects > 0 {
+		found.Quarantine = place
+	}
+	say := func(s *v1alpha1.FailoverStatus) {
+		g.done.Kept, g.done.KeptObjects, g.done.Dir = s.Kept, s.KeptObjects, s.Quarantine
+		if s.Quarantine == place {
+			g.done.Dir = g.Dir
+		}
+	}
+	say(found)
+	if g.DryRun {
+		return nil
+	}
+	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		run, err := g.c.lastFailover(ctx, g.Cell)
+		if err != nil || run == nil || found.KeptObjects == 0 && run.Status.Quarantine == "" {
+			return err
+		}
+		if found.KeptObjects > 0 {
+			carry(&run.Status, found)
+			if _, err := g.c.client.Failovers().UpdateStatus(ctx, run, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager}); err != nil {
+				return err
+			}
+		}
+		say(&run.Status)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("note what is kept of cell %s: %w", g.Cell, err)
+	}
+	return nil
+}
+
+// carry adds what was found to what the record of a failover says. What that has without a folder is what the failover
+// itself has left, as it was then; of what is still there it knows why.
+func carry(record, found *v1alpha1.FailoverStatus) {
+	known := record.Kept
+	if record.Quarantine == "" {
+		record.Kept, record.KeptObjects = nil, 0
+	}
+	for _, kept := range found.Kept {
+		for _, k := range known {
+			if k.Object == kept.Object && k.Cell == kept.Cell {
+				kept = k
+			}
+		}
+		noteKept(record, kept)
+	}
+	record.KeptObjects = max(record.KeptObjects, found.KeptObjects) // an earlier call has found more than a record names
+	noteFolder(record, found.Quarantine)
+}
+
+// everywhere sweeps all cells that may have copies of the cell's objects.
+func (g *forgetting) everywhere(ctx context.Context, s *sweep) error {
 	ring, err := g.c.readRing(ctx)
 	if err != nil {
 		return err
@@ -192,8 +289,6 @@ func (g *forgetting) settle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g.done.Kept, g.done.KeptObjects, g.done.Dir = nil, 0, ""
-	s := &sweep{files: quarantine{g.Dir, g.Cell}, note: g.note, dryRun: g.DryRun}
 	for _, cell := range slices.Sorted(maps.Keys(access)) {
 		if cell == g.Cell || contains(ring.Status.Unavailable, cell) {
 			continue // what that one has is for its own failback, or is lost as well
@@ -212,14 +307,6 @@ func (g *forgetting) settle(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// note takes down a copy that was never brought back.
-func (g *forgetting) note(kept v1alpha1.FailoverKept) {
-	g.done.Dir = g.Dir
-	if g.done.KeptObjects++; len(g.done.Kept) < maxKept {
-		g.done.Kept = append(g.done.Kept, kept)
-	}
 }
 
 // endFailbacks ends those of the cell that were cut off, or were ordered while the Lease was held. Nobody orders one once
@@ -289,7 +376,7 @@ func (g *forgetting) release(ctx context.Context) error {
 		}
 		_, err = g.c.client.Rings().UpdateStatus(ctx, ring, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager})
 		if err == nil {
-			g.done.Epoch = ring.Status.Epoch
+			g.done.Epoch, g.changed = ring.Status.Epoch, true
 			return nil
 		}
 		if !apierrors.IsConflict(err) {

@@ -3,6 +3,7 @@ package failover_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -32,7 +34,7 @@ func TestACellThatIsLostForGood(t *testing.T) {
 	where := b.sealedAside(lost)
 	b.dies("cell-1")
 	b.carryOut(b.order(v1alpha1.FailoverSpec{Cell: "cell-1", AcceptLoss: 1}).Name, v1alpha1.FailoverSucceeded)
-	before, dir := b.ring(), filepath.Join(t.TempDir(), "kept")
+	before, dir, other := b.ring(), filepath.Join(t.TempDir(), "kept"), t.TempDir()
 
 	without := b.forget(dir)
 	without.Force = false
@@ -50,9 +52,9 @@ func TestACellThatIsLostForGood(t *testing.T) {
 	if now := b.ring(); now.ResourceVersion != before.ResourceVersion || b.envelopes("cell-1") != 1 {
 		t.Errorf("a dry run changed the ring, or deleted copies, of which there are %d", b.envelopes("cell-1"))
 	}
-	for _, step := range []failover.StepName{failover.StepSettle, failover.StepRemove} {
+	for i, step := range []failover.StepName{failover.StepSettle, failover.StepRemove} {
 		b.killedAt(step, func(ctx context.Context, rcp *rest.Config, took func(failover.StepName)) error {
-			f := b.forget(dir)
+			f := b.forget([]string{dir, other}[i])
 			f.RCP, f.Step = rcp, took
 			_, err := f.Run(ctx)
 			return err
@@ -68,9 +70,12 @@ func TestACellThatIsLostForGood(t *testing.T) {
 			t.Error("the name was given back before the Cell was gone for good")
 		}
 	}
-	done, err := b.forget(dir).Run(t.Context())
+	done, err := b.forget(other).Run(t.Context())
 	b.must(err)
 	b.givenUpFor("cell-1", before, done)
+	if done.KeptObjects != 1 || !slices.Equal(done.Kept, []v1alpha1.FailoverKept{want}) || done.Dir != "here:"+dir {
+		t.Errorf("at the end: %+v; want %v named, and where the first call has saved it", done, want)
+	}
 	if text, err := os.ReadFile(filepath.Join(dir, "configmaps", b.namespace, lost+".copy.yaml")); err != nil || !strings.Contains(string(text), "name: "+lost) {
 		t.Errorf("the copy that was never brought back: %v\n%s", err, text)
 	}
@@ -119,7 +124,7 @@ func (b *bed) sealedAside(name string) (cell string) {
 
 func (b *bed) forget(dir string) *failover.Forget {
 	return &failover.Forget{
-		RCP: b.rcp, Identity: fmt.Sprint("it-", time.Now().UnixNano()), LeaseDuration: steadyLease, Cell: "cell-1", Dir: dir, Force: true,
+		RCP: b.rcp, Identity: fmt.Sprint("it-", time.Now().UnixNano()), LeaseDuration: steadyLease, Cell: "cell-1", Dir: dir, Host: "here", Force: true,
 	}
 }
 
@@ -284,11 +289,128 @@ func TestNobodyIsGivenUpWhileTheNameMayCount(t *testing.T) {
 	b.must(err)
 	refused("another failover", "failover fo-other of cell cell-2 has not ended")
 	b.must(b.client.Failovers().Delete(t.Context(), other.Name, metav1.DeleteOptions{}))
+	b.neverBroughtBack("lost", "cell-2")
 	b.gates["cell-3"].Refuse()
 	refused("a cell that does not answer", "cell cell-3 may have copies of the objects of cell cell-1")
+	if b.envelopes("cell-1") != 1 {
+		t.Error("a copy was deleted in cell-2, before cell-3 had answered")
+	}
 	b.gates["cell-3"].Pass()
-	if done, err := b.forget(t.TempDir()).Run(t.Context()); err != nil || done == nil || done.Epoch == 0 {
+	if done, err := b.forget(t.TempDir()).Run(t.Context()); err != nil || done == nil || done.Epoch == 0 || done.KeptObjects != 1 {
 		t.Errorf("after all: %+v, %v", done, err)
+	}
+}
+
+// neverBroughtBack makes an object in cell-1, which was failed over, and a copy of it in a cell, as if no failover could
+// bring that back.
+func (b *bed) neverBroughtBack(name, cell string) {
+	b.t.Helper()
+	_, err := (configMaps{b, b.cells["cell-1"]}).create(name, "lost")
+	b.must(err)
+	b.seal(name, "cell-1", cell)
+}
+
+// TestACellThatIsGivenUpInPart: something is deleted when another cell falls silent, and when a failover is ordered. That is
+// no refusal, and whoever goes on names what all have saved.
+func TestACellThatIsGivenUpInPart(t *testing.T) {
+	b := newBed(t)
+	b.returnsAfterwards("cell-1")
+	ours, _ := b.fill(1)
+	b.backUp(ours...)
+	b.dies("cell-1")
+	b.carryOut(b.order(v1alpha1.FailoverSpec{Cell: "cell-1"}).Name, v1alpha1.FailoverSucceeded)
+	before, dirs := b.ring(), []string{t.TempDir(), t.TempDir()}
+	b.neverBroughtBack("first", "cell-2")
+	b.neverBroughtBack("second", "cell-3")
+	partly := func(f *failover.Forget, words string) {
+		t.Helper()
+		_, err := f.Run(t.Context())
+		if hint := exit.HintOf(err, exit.Plugin); exit.CodeOf(err) != exit.Partial || !strings.Contains(err.Error(), words) ||
+			!strings.Contains(hint, "kubectl cell remove cell-1 --force") {
+			t.Fatalf("it ended with %v, hint %q; want it done in part, with %q", err, hint, words)
+		}
+		if !slices.Contains(b.ring().Status.Unavailable, "cell-1") {
+			t.Error("the name was given back")
+		}
+	}
+	f := b.forget(dirs[0])
+	f.WrapCell = func(cell string, config *rest.Config) {
+		config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+			return roundTrip(func(r *http.Request) (*http.Response, error) {
+				if cell == "cell-2" && r.Method == http.MethodDelete {
+					b.gates["cell-3"].Refuse()
+				}
+				return next.RoundTrip(r)
+			})
+		})
+	}
+	partly(f, "cell cell-3 may have copies of the objects of cell cell-1")
+	if b.envelopes("cell-1") != 1 {
+		t.Errorf("%d copies are left; want that in cell-3", b.envelopes("cell-1"))
+	}
+	b.gates["cell-3"].Pass()
+	f = b.forget(dirs[1])
+	f.Step = func(step failover.StepName) {
+		if step != failover.StepRemove {
+			return
+		}
+		_, err := b.client.Failovers().Create(t.Context(), &v1alpha1.Failover{
+			ObjectMeta: metav1.ObjectMeta{Name: "fo-other"}, Spec: v1alpha1.FailoverSpec{Cell: "cell-2", ConfirmEpoch: 1, Direction: v1alpha1.DirectionFailover},
+		}, metav1.CreateOptions{})
+		b.must(err)
+	}
+	partly(f, "failover fo-other of cell cell-2 has not ended")
+	b.must(b.client.Failovers().Delete(t.Context(), "fo-other", metav1.DeleteOptions{}))
+	done, err := b.forget(t.TempDir()).Run(t.Context())
+	b.must(err)
+	b.givenUpFor("cell-1", before, done)
+	want := []v1alpha1.FailoverKept{
+		{Object: failover.Key("", "configmaps", b.namespace, "first"), Cell: "cell-2", Reason: "NotPromoted"},
+		{Object: failover.Key("", "configmaps", b.namespace, "second"), Cell: "cell-3", Reason: "NotPromoted"},
+	}
+	if done.KeptObjects != 2 || !slices.Equal(done.Kept, want) || done.Dir != "here:"+dirs[0]+", here:"+dirs[1] {
+		t.Errorf("at the end: %+v; want %v and both folders", done, want)
+	}
+	for _, name := range []string{"first", "second"} {
+		if _, err := os.Stat(filepath.Join(dirs[0], "configmaps", b.namespace, name+".copy.yaml")); err != nil {
+			t.Errorf("nothing was to be deleted before all was saved: %v", err)
+		}
+	}
+}
+
+// TestWhatEarlierCallsHaveKept: of the record of a failover what it could not bring back itself counts only where it is
+// still there, and says why; what another call has saved counts once.
+func TestWhatEarlierCallsHaveKept(t *testing.T) {
+	kept := func(object, reason string) v1alpha1.FailoverKept {
+		return v1alpha1.FailoverKept{Object: object, Cell: "cell-2", Reason: reason}
+	}
+	found := func(n int64, kept ...v1alpha1.FailoverKept) *v1alpha1.FailoverStatus {
+		return &v1alpha1.FailoverStatus{Kept: kept, KeptObjects: n, Quarantine: "here:b"}
+	}
+	for name, test := range map[string]struct{ record, found, want v1alpha1.FailoverStatus }{
+		"of the failover itself": {
+			v1alpha1.FailoverStatus{Kept: []v1alpha1.FailoverKept{kept("x", "Conflict"), kept("dealt with", "Conflict")}, KeptObjects: 2},
+			*found(2, kept("x", "NotPromoted"), kept("y", "NotPromoted")),
+			*found(2, kept("x", "Conflict"), kept("y", "NotPromoted")),
+		},
+		"of a call that was cut off": {
+			v1alpha1.FailoverStatus{Kept: []v1alpha1.FailoverKept{kept("x", "Conflict"), kept("y", "NotPromoted")}, KeptObjects: 2, Quarantine: "here:a"},
+			*found(2, kept("y", "NotPromoted"), kept("z", "Corrupt")),
+			v1alpha1.FailoverStatus{
+				Kept: []v1alpha1.FailoverKept{kept("x", "Conflict"), kept("y", "NotPromoted"), kept("z", "Corrupt")}, KeptObjects: 3, Quarantine: "here:a, here:b",
+			},
+		},
+		"more than are named": {
+			v1alpha1.FailoverStatus{Kept: []v1alpha1.FailoverKept{kept("x", "Conflict")}, KeptObjects: 300, Quarantine: "here:b"},
+			*found(200, kept("x", "NotPromoted")),
+			v1alpha1.FailoverStatus{Kept: []v1alpha1.FailoverKept{kept("x", "Conflict")}, KeptObjects: 300, Quarantine: "here:b"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if failover.Carry(&test.record, &test.found); !equality.Semantic.DeepEqual(test.record, test.want) {
+				t.Errorf("%+v; want %+v", test.record, test.want)
+			}
+		})
 	}
 }
 

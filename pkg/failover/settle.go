@@ -47,8 +47,10 @@ type sweep struct {
 	files quarantine
 	// note is told of those that are to be saved, once they are.
 	note func(v1alpha1.FailoverKept)
-	// dryRun saves and deletes none.
-	dryRun bool
+	// dryRun saves and deletes none; spare saves, and deletes none.
+	dryRun, spare bool
+	// deleted says that there was one to delete.
+	deleted bool
 }
 
 // copiesOf does so with all copies of a cell's objects that another cell has.
@@ -73,9 +75,10 @@ func (s *sweep) each(ctx context.Context, cell string, config *rest.Config, sele
 			if err := s.keep(cell, secret, save); err != nil {
 				return err
 			}
-			if s.dryRun {
+			if s.dryRun || s.spare {
 				continue
 			}
+			s.deleted = true
 			err := secrets.Delete(ctx, secret.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &secret.UID, ResourceVersion: &secret.ResourceVersion}})
 			if err != nil && !apierrors.IsNotFound(err) {
 				return fmt.Errorf("delete envelope %s in cell %s: %w", secret.Name, cell, err)

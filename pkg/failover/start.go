@@ -165,6 +165,15 @@ func (c *connection) doneBefore(ctx context.Context, ring *v1alpha1.Ring, cell s
 	if !contains(s.Unavailable, cell) || contains(cellsOf(s), cell) || contains(s.Promoting, cell) {
 		return nil, nil
 	}
+	last, err := c.lastFailover(ctx, cell)
+	if last == nil && err == nil {
+		last = &v1alpha1.Failover{Spec: v1alpha1.FailoverSpec{Cell: cell}}
+	}
+	return last, err
+}
+
+// lastFailover is the last run that has failed a cell over, nil where its record was deleted.
+func (c *connection) lastFailover(ctx context.Context, cell string) (*v1alpha1.Failover, error) {
 	list, err := c.client.Failovers().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("list failovers: %w", err)
@@ -176,9 +185,6 @@ func (c *connection) doneBefore(ctx context.Context, ring *v1alpha1.Ring, cell s
 			(last == nil || last.CreationTimestamp.Before(&run.CreationTimestamp)) {
 			last = run
 		}
-	}
-	if last == nil {
-		last = &v1alpha1.Failover{Spec: v1alpha1.FailoverSpec{Cell: cell}}
 	}
 	return last, nil
 }

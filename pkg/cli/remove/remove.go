@@ -53,9 +53,10 @@ func NewCommand(env *command.Env) *cobra.Command {
 			"where they are. A cell of the ring is refused all the same.\n\n" +
 			"A cell that was failed over and will never answer again is given up with --force: its name is free for\n" +
 			"another control plane, and a failback of it that was cut off has failed. Copies of its objects that were\n" +
-			"never brought back are saved to files and deleted in the other cells. Keep its control plane from being\n" +
-			"started again: nobody would freeze it. It is a cell again only once nothing is left in it. Refused while\n" +
-			"a failover or a rebalance is under way. Run the command again to go on with one that was cut off.",
+			"never brought back are saved to files, and once all are, deleted in the other cells; one that is corrupt is\n" +
+			"saved as the Secret that it is. Keep its control plane from being started again: nobody would freeze it. It\n" +
+			"is a cell again only once nothing is left in it. Refused while a failover or a rebalance is under way. Run\n" +
+			"the command again to go on with one that was cut off.",
 		Example: "  # After a drain and a rebalance\n  " + env.Program + " remove cell-3\n\n" +
 			"  # After a failover of a cell that is lost for good; what would be done?\n  " + env.Program + " remove cell-3 --force --dry-run",
 		Args: command.Args(command.TheCell),
@@ -112,7 +113,7 @@ func (o *options) Run(ctx context.Context) error {
 // remove removes the cell, or says what that would do.
 func (o *options) remove(ctx context.Context, rcp *rest.Config, dryRun bool) (Data, error) {
 	data := Data{Cell: o.cell, DryRun: o.dryRun}
-	f := &failover.Forget{RCP: rcp, Identity: o.env.Identity(), Cell: o.cell, Dir: o.dir, Force: o.force, DryRun: dryRun}
+	f := &failover.Forget{RCP: rcp, Identity: o.env.Identity(), Cell: o.cell, Dir: o.dir, Host: o.env.Host(), Force: o.force, DryRun: dryRun}
 	var err error
 	if data.GivenUp, err = f.Run(ctx); err != nil {
 		return data, err
