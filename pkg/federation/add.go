@@ -222,10 +222,15 @@ func (c *connection) claim(ctx context.Context, i *inspection, report *AddReport
 			return exit.Refusedf("there is a cell %s already, and it is another control plane", cell.Name).
 				WithHint("kubectl cell add OTHER-NAME --kubeconfig FILE")
 		}
-		if cell.Annotations[AnnotationControlPlane] == "" { // somebody has made it by hand
+		ring, err := c.ring(ctx)
+		if err != nil {
+			return err
+		}
+		unmarked := i.goal == toJoin && cell.Annotations[AnnotationJoining] == "" && !slotted(ring, cell)
+		if unmarked {
 			i.goal.mark(cell)
 		}
-		if !i.cell.fill(cell, i.controlPlane) {
+		if !i.cell.fill(cell, i.controlPlane) && !unmarked {
 			return nil
 		}
 		report.Updated = true

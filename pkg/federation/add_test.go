@@ -139,6 +139,45 @@ func TestAddResumes(t *testing.T) {
 	}
 }
 
+// TestAnAdditionThatAnEarlierVersionCutOff, which did not mark the Cell, is completed where that has no slot, though it is
+// cut off once more. One that was drained has a slot, and stays out, though its credentials are lost as well.
+func TestAnAdditionThatAnEarlierVersionCutOff(t *testing.T) {
+	b := newBed(t)
+	b.init(t, 1)
+	forget := func(t *testing.T) {
+		t.Helper()
+		if err := b.kube.CoreV1().Secrets(v1alpha1.Namespace).Delete(t.Context(), "cell-cell-2", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.addCutOff(t, "cell-2", 1)
+	stored, err := b.cell.Cells().Get(t.Context(), "cell-2", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	delete(stored.Annotations, federation.AnnotationJoining)
+	if _, err := b.cell.Cells().Update(t.Context(), stored, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	b.status(t, func(s *v1alpha1.RingStatus) {
+		s.Slots = slices.DeleteFunc(s.Slots, func(slot v1alpha1.RingSlot) bool { return slot.Cell == "cell-2" })
+	})
+	forget(t)
+	b.addCutOff(t, "cell-2", 1)
+	report, err := b.add(t, "cell-2", 1)
+	if err != nil || !report.Change.Changed || report.Drained || b.wanted(t) != "cell-1 cell-2" {
+		t.Fatalf("%+v, %v, wanted %q; want it completed", report, err, b.wanted(t))
+	}
+	if _, err := federation.Drain(t.Context(), b.rcp, "cell-2", federation.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	b.status(t, left("cell-2"))
+	forget(t)
+	if report, err := b.add(t, "cell-2", 1); err != nil || !report.Drained || b.wanted(t) != "cell-1" {
+		t.Errorf("one that was drained: %+v, %v, wanted %q; want it left out", report, err, b.wanted(t))
+	}
+}
+
 // addCutOff stores a cell, and fails to make it a member.
 func (b *bed) addCutOff(t *testing.T, name string, i int) {
 	t.Helper()

@@ -40,10 +40,18 @@ func (c *connection) goalOf(ctx context.Context, cell NewCell) (goal, error) {
 		return toJoin, nil
 	case err != nil:
 		return toJoin, passOn("read cell "+cell.Name, err)
-	case cell.Weight != 0, stored.Annotations[AnnotationJoining] != "", stored.Annotations[AnnotationControlPlane] == "":
+	case cell.Weight != 0, stored.Annotations[AnnotationJoining] != "", !slotted(ring, stored):
 		return toJoin, nil
 	}
 	return toRenew, nil
+}
+
+// slotted says whether a Cell's control plane has the slot that it gets once the Cell is stored, and keeps when the cell is
+// drained. Before that an addition was cut off, also by a version that did not mark it, or somebody has made the Cell by
+// hand. Credentials tell nothing: those of a drained cell may be lost.
+func slotted(ring *v1alpha1.Ring, cell *v1alpha1.Cell) bool {
+	plane := cell.Annotations[AnnotationControlPlane]
+	return plane != "" && holds(lastSlot(ring.Status.Slots, cell.Name), plane)
 }
 
 // mayBeRenewed refuses what is not to be said of a cell that was failed over.
