@@ -16,7 +16,7 @@
 // runs. All of them may run twice, at the same time and in any order with each other: each reads the
 // copy first and the source last, touches only the copy that it has read, and goes on until the source
 // it read is still the newest afterwards. However many run, the last one to end leaves the copy equal
-// to the source.
+// to the source. A push to many cells at once reads each source once for several of them: see [Sharing].
 //
 // A namespace and a definition take other objects with them when they go. Such a source has a
 // finalizer before the first copy of it is made, and only the Controller takes it off, once no cell has

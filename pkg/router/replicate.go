@@ -15,12 +15,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/warning"
+	"k8s.io/client-go/dynamic"
 
 	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/replication"
 	"github.com/kubecell/kubectl-cell/pkg/router/feed"
 	"github.com/kubecell/kubectl-cell/pkg/router/route"
-	"github.com/kubecell/kubectl-cell/pkg/router/upstream"
 )
 
 // writeTimeout bounds a replicated write, the copies of a slow cell included. It is longer than a busy
@@ -176,12 +176,13 @@ func push(ctx context.Context, state *feed.State, objects []replication.Object, 
 		out = append(out, pushQuota(ctx, state, o)...) // in all cells at once, since one has what another has not
 		return true
 	})
+	sources := replication.Sharing(ctx, rcp.Dynamic())
 	cells := state.Snapshot.Table.Cells()
 	failures := make([]string, len(cells))
 	var pushed sync.WaitGroup
 	for i, cell := range cells {
 		pushed.Go(func() {
-			err := pushTo(ctx, state, rcp, cell, objects, deleted)
+			err := pushTo(ctx, state, sources, cell, objects, deleted)
 			if err != nil {
 				failures[i] = fmt.Sprintf("cell %s is not up to date: %v", cell, err)
 			}
@@ -196,7 +197,7 @@ func push(ctx context.Context, state *feed.State, objects []replication.Object, 
 	return out
 }
 
-func pushTo(ctx context.Context, state *feed.State, rcp *upstream.ControlPlane, cell string, objects []replication.Object, deleted bool) error {
+func pushTo(ctx context.Context, state *feed.State, sources dynamic.Interface, cell string, objects []replication.Object, deleted bool) error {
 	plane, err := state.ControlPlane(cell)
 	if err != nil {
 		return err
@@ -208,7 +209,7 @@ func pushTo(ctx context.Context, state *feed.State, rcp *upstream.ControlPlane, 
 		copied = replication.Push
 	}
 	for _, o := range objects {
-		err := copied(ctx, rcp.Dynamic(), to, o)
+		err := copied(ctx, sources, to, o)
 		if errors.Is(err, replication.ErrForeign) {
 			left = append(left, err) // the others are none of its business
 			continue

@@ -87,7 +87,8 @@ func refused(err error) bool {
 }
 
 // load are the resources to write, each as often as it is to be written. One write of a replicated resource is one in
-// each control plane, and controllers answer one of a service or a deployment with several of their own.
+// each control plane, one of a local resource is looked for in all cells first, and controllers answer one of a service or
+// a deployment with several of their own.
 func load() []schema.GroupVersionResource {
 	var out []schema.GroupVersionResource
 	for _, resource := range followed() {
@@ -95,8 +96,8 @@ func load() []schema.GroupVersionResource {
 		switch resource.Resource {
 		case "namespaces":
 			times = 0 // these stay
-		case "configmaps", "secrets", "events":
-			times = 4
+		case "configmaps", "secrets":
+			times = 5
 		}
 		for range times {
 			out = append(out, resource)
