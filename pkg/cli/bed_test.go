@@ -3,7 +3,10 @@ package cli_test
 import (
 	"archive/zip"
 	"context"
+	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -32,6 +35,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/daemon"
 	"github.com/kubecell/kubectl-cell/pkg/federation"
 	"github.com/kubecell/kubectl-cell/pkg/fence"
+	"github.com/kubecell/kubectl-cell/pkg/router"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
@@ -58,9 +62,9 @@ func TestScriptsWithCells(t *testing.T) {
 }
 
 // lease is the command of scripts that registers a router which was last seen so long ago; its own
-// clock is behind that of the RCP by SKEW. It is gone at the end of the script.
+// clock is behind that of the RCP by SKEW. It is gone at the end of the script. One that answers does so at its admin port.
 //
-//	lease NAME AGE [SKEW]
+//	lease NAME AGE [SKEW [answers]]
 func (b *bed) lease(ts *testscript.TestScript, _ bool, args []string) {
 	age, err := time.ParseDuration(args[1])
 	ts.Check(err)
@@ -69,7 +73,15 @@ func (b *bed) lease(ts *testscript.TestScript, _ bool, args []string) {
 		skew, err = time.ParseDuration(args[2])
 		ts.Check(err)
 	}
-	b.hold(ts, metav1.ObjectMeta{Name: args[0], Labels: map[string]string{v1alpha1.LabelComponent: "router"}}, args[0], age, skew)
+	of := metav1.ObjectMeta{Name: args[0], Labels: map[string]string{v1alpha1.LabelComponent: "router"}}
+	if len(args) > 3 && args[3] == "answers" {
+		admin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_ = json.NewEncoder(w).Encode(router.Views{Router: args[0]}) // an error is that of who asked
+		}))
+		ts.Defer(admin.Close)
+		of.Annotations = map[string]string{v1alpha1.AnnotationAdminURL: admin.URL}
+	}
+	b.hold(ts, of, args[0], age, skew)
 }
 
 // hold has somebody hold a Lease, who renewed it so long ago, by a clock that is so far behind, until the end of the script.
@@ -86,7 +98,7 @@ func (b *bed) hold(ts *testscript.TestScript, of metav1.ObjectMeta, holder strin
 		made.ManagedFields[i].Time = ptr.To(metav1.NewTime(time.Now().Add(-age)))
 	}
 	// An apiserver takes the times of those who change nothing in it.
-	made.Annotations = map[string]string{v1alpha1.AnnotationEpoch: "1"}
+	metav1.SetMetaDataAnnotation(&made.ObjectMeta, v1alpha1.AnnotationEpoch, "1")
 	_, err = leases.Update(context.Background(), made, metav1.UpdateOptions{FieldManager: "script"})
 	ts.Check(err)
 	ts.Defer(func() {

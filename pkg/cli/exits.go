@@ -98,7 +98,7 @@ func ownExitCodes() map[string]codes {
 		"sandbox cell add": {exit.Refused: refused}, "sandbox cell remove": change,
 		"sandbox chaos kill": notASandbox, "sandbox chaos pause": notASandbox, "sandbox chaos partition": notASandbox,
 		"sandbox chaos restart": notASandbox, "sandbox chaos resume": notASandbox,
-		"router forget": {exit.Refused: "the router is alive; nothing was changed"},
+		"router forget": {exit.Refused: "the router is alive, or answers; nothing was changed"},
 		"backup verify": {exit.Findings: "something is wrong with the backup; it is named"},
 		"explain":       {}, "version": {exit.Failure: "an error, or no server answered; the client's version is printed all the same"},
 		"options": {},

@@ -1,10 +1,13 @@
 package daemon_test
 
 import (
+	"context"
 	"os/exec"
 	"syscall"
 	"testing"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/kubecell/kubectl-cell/pkg/daemon"
 )
@@ -25,10 +28,9 @@ func TestAZombieIsNotAlive(t *testing.T) {
 	if err := in.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for began := time.Now(); daemon.Alive(cat.Process.Pid); time.Sleep(time.Millisecond) {
-		if time.Since(began) > time.Minute {
-			t.Fatal("a process that has ended counts as alive")
-		}
+	ended := func(context.Context) (bool, error) { return !daemon.Alive(cat.Process.Pid), nil }
+	if err := wait.PollUntilContextTimeout(t.Context(), time.Millisecond, time.Minute, true, ended); err != nil {
+		t.Fatal("a process that has ended counts as alive")
 	}
 	if err := cat.Wait(); err != nil { // it was there until now
 		t.Error(err)

@@ -57,7 +57,7 @@ func askDead(ctx context.Context, silent []routers.Router, known map[string]aske
 	asking.SetLimit(askDeadAtOnce)
 	for i, of := range due {
 		asking.Go(func() error {
-			dead[i] = !answersAt(ctx, of)
+			dead[i] = !Answers(ctx, of)
 			return nil
 		})
 	}
@@ -67,8 +67,8 @@ func askDead(ctx context.Context, silent []routers.Router, known map[string]aske
 	}
 }
 
-// answersAt says whether a router answers at its admin port itself.
-func answersAt(ctx context.Context, of routers.Router) bool {
+// Answers says whether a router answers at its admin port, and no other one there.
+func Answers(ctx context.Context, of routers.Router) bool {
 	w, views := Witness{Router: of}, router.Views{}
 	return of.AdminURL != "" && get(ctx, of.AdminURL+"/cells", &views) == nil && !w.another(views.Router)
 }

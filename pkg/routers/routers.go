@@ -45,7 +45,8 @@ type Router struct {
 	AdminURL string `json:"adminURL,omitempty"`
 }
 
-func routerOf(registered *coordinationv1.Lease) Router {
+// Of is the router that has registered with a Lease.
+func Of(registered *coordinationv1.Lease) Router {
 	return Router{Name: registered.Name, Epoch: number(registered, v1alpha1.AnnotationEpoch), Window: number(registered, v1alpha1.AnnotationWindow),
 		Renewal: lease.RenewalOf(registered), AdminURL: registered.Annotations[v1alpha1.AnnotationAdminURL]}
 }
@@ -88,7 +89,7 @@ func List(ctx context.Context, kube kubernetes.Interface) ([]Router, error) {
 	}
 	out := make([]Router, len(list.Items))
 	for i := range list.Items {
-		out[i] = routerOf(&list.Items[i])
+		out[i] = Of(&list.Items[i])
 	}
 	return out, nil
 }
@@ -185,7 +186,7 @@ func (c *Crowd) seen() []Router {
 	var out []Router
 	for _, object := range c.leases.GetStore().List() {
 		if registered, ok := object.(*coordinationv1.Lease); ok {
-			out = append(out, routerOf(registered))
+			out = append(out, Of(registered))
 		}
 	}
 	return out

@@ -15,6 +15,7 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/cli/command"
 	"github.com/kubecell/kubectl-cell/pkg/cli/completion"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
+	"github.com/kubecell/kubectl-cell/pkg/failover"
 	"github.com/kubecell/kubectl-cell/pkg/lease"
 	"github.com/kubecell/kubectl-cell/pkg/printers"
 	"github.com/kubecell/kubectl-cell/pkg/routers"
@@ -47,9 +48,10 @@ func newForget(env *command.Env) *cobra.Command {
 		Long: "Delete the registration of a router that died without giving it up. A rebalance waits for every router\n" +
 			"that is registered, so that no two of them send writes of one workload to two cells.\n\n" +
 			"Refused (exit code 4) while the router renews its registration: it lives, and restarting it is what\n" +
-			"helps. --force deletes it all the same; a router that lives registers again within seconds.\n\n" +
-			"Be sure that the process is gone, and not merely cut off from the router control plane: one that still\n" +
-			"serves by an old ring could write to a workload's old cell while it moves, and that write would be lost.",
+			"helps. Refused as well while it does not and answers at its admin port: it is cut off, and has to be\n" +
+			"ended. --force deletes it all the same; a router that lives registers again within seconds.\n\n" +
+			"Be sure that the process is gone where this machine does not reach its admin port: one that still serves\n" +
+			"by an old ring could write to a workload's old cell while it moves, and that write would be lost.",
 		Example: "  # Which one is it?\n  " + env.Program + " status\n\n" +
 			"  # Its machine is gone\n  " + env.Program + " router forget bastion-1-3f2a9c01",
 		Args:              command.Args("the name of a router"),
@@ -94,8 +96,17 @@ func (o *forgetOptions) Run(ctx context.Context) error {
 		return exit.Refusedf("router %s is alive: it renewed its registration %s ago", o.name, silence).
 			WithHint("end it or restart it; it says why it does not follow the ring in its log")
 	}
-	if result.Alive {
-		o.env.Warn("router %s seems to live. If it does not follow the ring, a write through it may reach the old cell of a workload that moves, and be lost; it registers again within seconds", o.name)
+	cutOff := !result.Alive && failover.Answers(ctx, routers.Of(registered))
+	if cutOff && !o.force {
+		return exit.Refusedf("router %s renews no registration, and answers at %s: it is cut off, and may serve clients by the ring that it has",
+			o.name, routers.Of(registered).AdminURL).WithHint("end its process, and run this again")
+	}
+	const lost = "If it does not follow the ring, a write through it may reach the old cell of a workload that moves, and be lost"
+	switch {
+	case result.Alive:
+		o.env.Warn("router %s seems to live. "+lost+"; it registers again within seconds", o.name)
+	case cutOff:
+		o.env.Warn("router %s answers at %s. "+lost, o.name, routers.Of(registered).AdminURL)
 	}
 	if !o.dryRun {
 		err = leases.Delete(ctx, o.name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &registered.UID, ResourceVersion: o.version(registered)}})

@@ -49,6 +49,8 @@ type endpoint struct {
 	down atomic.Bool
 	// answered is when the endpoint last answered a request, in Unix nanoseconds.
 	answered atomic.Int64
+	// answers counts them.
+	answers atomic.Int64
 
 	mu    sync.Mutex // guards what follows
 	conns map[*conn]struct{}

@@ -114,6 +114,7 @@ func (c *ControlPlane) watchOver(ctx context.Context, e *endpoint) {
 	defer ticker.Stop()
 	failures := 0
 	for {
+		answers := e.answers.Load()
 		sample, err := e.ask(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -125,7 +126,7 @@ func (c *ControlPlane) watchOver(ctx context.Context, e *endpoint) {
 			if sample.Raw > 0 {
 				c.samples.add(sample)
 			}
-		case e.answered.Load() > sample.Started.UnixNano():
+		case e.answers.Load() > answers:
 			// Slow with the probe, but it serves.
 			failures = 0
 		default:

@@ -196,6 +196,7 @@ func (e *endpoint) roundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := rt.RoundTrip(r)
 	if err == nil {
 		e.answered.Store(time.Now().UnixNano())
+		e.answers.Add(1)
 	}
 	return answer, err
 }
