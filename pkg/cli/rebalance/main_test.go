@@ -46,6 +46,8 @@ type bed struct {
 	kube    kubernetes.Interface
 	binary  string
 	environ []string
+	// wrote are the items that were written while nobody drove, which have the name of the test.
+	wrote []string
 }
 
 func newBed(t *testing.T) *bed {
@@ -84,7 +86,8 @@ func (b *bed) fill(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range items {
-		item := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("item-%d", i)}}
+		name := fmt.Sprintf("item-%d", i)
+		item := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string]string{"made": name}}
 		// The namespace has to reach the cells first.
 		poll(t, "an item to be made", func(ctx context.Context) (bool, error) {
 			_, err := b.kube.CoreV1().ConfigMaps(namespace).Create(ctx, item, metav1.CreateOptions{})

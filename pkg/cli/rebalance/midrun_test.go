@@ -121,15 +121,18 @@ func (b *bed) writable(t *testing.T) {
 		})
 	}
 	for i := range 10 {
-		_, err := b.kube.CoreV1().ConfigMaps(namespace).Patch(t.Context(), fmt.Sprintf("item-%d", i), types.MergePatchType,
-			[]byte(`{"metadata":{"annotations":{"written":"yes"}}}`), metav1.PatchOptions{})
+		name := fmt.Sprintf("item-%d", i)
+		_, err := b.kube.CoreV1().ConfigMaps(namespace).Patch(t.Context(), name, types.MergePatchType,
+			fmt.Appendf(nil, `{"metadata":{"annotations":{"written":%q}}}`, t.Name()), metav1.PatchOptions{})
 		if err != nil {
 			t.Errorf("write while nobody drives: %v", err)
+			continue
 		}
+		b.wrote = append(b.wrote, name)
 	}
 }
 
-// whole wants every item through the router, as it was made, and once in the cells.
+// whole wants every item through the router, as it was made and with what was written since, and once in the cells.
 func (b *bed) whole(t *testing.T) {
 	t.Helper()
 	shown := map[string]bool{}
@@ -138,7 +141,10 @@ func (b *bed) whole(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, cm := range list.Items {
-		shown[cm.Name] = true
+		shown[cm.Name] = cm.Data["made"] == cm.Name
+		if got := cm.Annotations["written"]; slices.Contains(b.wrote, cm.Name) && got != t.Name() {
+			t.Errorf("%s was written by %q; the write of this test is lost", cm.Name, got)
+		}
 	}
 	live := map[string]int{}
 	for _, cell := range []string{"cell-1", "cell-2"} {
@@ -158,7 +164,7 @@ func (b *bed) whole(t *testing.T) {
 	}
 	for i := range items {
 		if name := fmt.Sprintf("item-%d", i); !shown[name] || live[name] != 1 {
-			t.Errorf("%s is shown: %v, and lives in %d cells", name, shown[name], live[name])
+			t.Errorf("%s is shown as it was made: %v, and lives in %d cells", name, shown[name], live[name])
 		}
 	}
 }
