@@ -105,6 +105,10 @@ func (f *Forget) Run(ctx context.Context) (*Forgotten, error) {
 			WithHint("kubectl cell status   # and try again in %s, should nobody be there any more", f.LeaseDuration)
 	}
 	err = lease.Hold(ctx, lease.Config{Kube: c.kube, Name: v1alpha1.FailoverLease, Identity: f.Identity, Duration: f.LeaseDuration}, g.attended)
+	if err != nil && g.changed && ctx.Err() == nil {
+		err = exit.Errorf(exit.Partial, "cell %s is not given up as a whole yet: %w", g.Cell, err).
+			WithHint("kubectl cell remove %s --force   # again, once that is seen to; it goes on where it stopped", g.Cell)
+	}
 	return &g.done, err
 }
 
@@ -166,12 +170,7 @@ func (g *forgetting) attended(ctx context.Context) error {
 	case !needed:
 		return exit.Refusedf("cell %s is not one any more that was failed over", g.Cell).WithHint("kubectl cell status %s", g.Cell)
 	}
-	err = g.work(ctx)
-	if err == nil || !g.changed || ctx.Err() != nil {
-		return err
-	}
-	return exit.Errorf(exit.Partial, "cell %s is not given up as a whole yet: %w", g.Cell, err).
-		WithHint("kubectl cell remove %s --force   # again, once that is seen to; it goes on where it stopped", g.Cell)
+	return g.work(ctx)
 }
 
 // work takes one step after the other.
@@ -181,9 +180,7 @@ func (g *forgetting) work(ctx context.Context) error {
 	}
 	g.took(StepSettle)
 	removed, err := federation.RemoveCell(ctx, g.c.rcp, g.Cell, federation.RemoveOptions{FailedOver: true})
-	if removed.Removed && exit.CodeOf(err) != exit.Refused {
-		g.changed = true
-	}
+	g.changed = g.changed || removed.Removed
 	if err != nil {
 		return err
 	}
@@ -247,7 +244,8 @@ func (g *forgetting) keep(ctx context.Context, found *v1alpha1.FailoverStatus) e
 		}
 		if found.KeptObjects > 0 {
 			carry(&run.Status, found)
-			if _, err := g.c.client.Failovers().UpdateStatus(ctx, run, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager}); err != nil {
+			// By a manager of its own: when the driver has written last is when the run has ended.
+			if _, err := g.c.client.Failovers().UpdateStatus(ctx, run, metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager + "-forget"}); err != nil {
 				return err
 			}
 		}
@@ -267,6 +265,7 @@ func carry(record, found *v1alpha1.FailoverStatus) {
 	if record.Quarantine == "" {
 		record.Kept, record.KeptObjects = nil, 0
 	}
+	before, full := record.KeptObjects, record.KeptObjects > int64(len(record.Kept))
 	for _, kept := range found.Kept {
 		for _, k := range known {
 			if k.Object == kept.Object && k.Cell == kept.Cell {
@@ -275,7 +274,10 @@ func carry(record, found *v1alpha1.FailoverStatus) {
 		}
 		noteKept(record, kept)
 	}
-	record.KeptObjects = max(record.KeptObjects, found.KeptObjects) // an earlier call has found more than a record names
+	if full {
+		record.KeptObjects = before // those that are found may be among those that it does not name
+	}
+	record.KeptObjects = max(record.KeptObjects, found.KeptObjects) // there may be more than are named
 	noteFolder(record, found.Quarantine)
 }
 

@@ -402,8 +402,10 @@ func TestWhatEarlierCallsHaveKept(t *testing.T) {
 		},
 		"more than are named": {
 			v1alpha1.FailoverStatus{Kept: []v1alpha1.FailoverKept{kept("x", "Conflict")}, KeptObjects: 300, Quarantine: "here:b"},
-			*found(200, kept("x", "NotPromoted")),
-			v1alpha1.FailoverStatus{Kept: []v1alpha1.FailoverKept{kept("x", "Conflict")}, KeptObjects: 300, Quarantine: "here:b"},
+			*found(200, kept("x", "NotPromoted"), kept("counted before", "NotPromoted")),
+			v1alpha1.FailoverStatus{
+				Kept: []v1alpha1.FailoverKept{kept("x", "Conflict"), kept("counted before", "NotPromoted")}, KeptObjects: 300, Quarantine: "here:b",
+			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -109,7 +109,8 @@ func RemoveCell(ctx context.Context, rcp *rest.Config, name string, options Remo
 			report.FenceLeft = err.Error()
 		}
 	}
-	return report, c.deleteCell(ctx, cell)
+	report.Removed, err = c.deleteCell(ctx, cell)
+	return report, err
 }
 
 // FailedOver is the refusal to remove a cell that was failed over without a word for it.
@@ -119,26 +120,27 @@ func FailedOver(name string) error {
 }
 
 // deleteCell deletes the Cell as it was looked at, then its Secret. The ring may have been changed in
-// between; a member without a Cell would be worse than a Cell without a member, so it looks again.
-func (c *connection) deleteCell(ctx context.Context, cell *v1alpha1.Cell) error {
+// between; a member without a Cell would be worse than a Cell without a member, so it looks again. gone says that there is no
+// Cell any more, whatever became of its Secret.
+func (c *connection) deleteCell(ctx context.Context, cell *v1alpha1.Cell) (gone bool, err error) {
 	ring, err := c.ring(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err := checkOutside(ring, cell.Name); err != nil {
-		return err
+		return false, err
 	}
 	precondition := metav1.NewUIDPreconditions(string(cell.UID))
 	err = c.cell.Cells().Delete(ctx, cell.Name, metav1.DeleteOptions{Preconditions: precondition})
 	if err != nil && !apierrors.IsNotFound(err) {
-		return passOn("delete cell "+cell.Name, err)
+		return false, passOn("delete cell "+cell.Name, err)
 	}
 	secret := cell.Spec.KubeconfigSecretRef.Name
 	err = c.kube.CoreV1().Secrets(v1alpha1.Namespace).Delete(ctx, secret, metav1.DeleteOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
-		return passOn("delete the credentials of cell "+cell.Name, err)
+		return true, passOn("delete the credentials of cell "+cell.Name, err)
 	}
-	return nil
+	return true, nil
 }
 
 // finishRemoval is for a Cell that is gone: by a removal that was cut off, whose Secret is deleted

@@ -1,11 +1,17 @@
 package federation_test
 
 import (
+	"context"
 	"testing"
+	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
@@ -115,6 +121,54 @@ func TestRemoveACellThatIsLost(t *testing.T) {
 	report, err := federation.RemoveCell(t.Context(), b.rcp, "cell-2", federation.RemoveOptions{Force: true})
 	if err != nil || !report.Removed || report.FenceLeft == "" {
 		t.Fatalf("forced: %+v, %v; want it removed, and said that the fence is left", report, err)
+	}
+}
+
+// TestARemovalInPartSaysSo: its Cell is gone, and whoever removes it may not delete credentials.
+func TestARemovalInPartSaysSo(t *testing.T) {
+	b := newBed(t)
+	b.init(t, 1)
+	lost := &v1alpha1.Cell{ObjectMeta: metav1.ObjectMeta{Name: "cell-2"}}
+	lost.Spec.KubeconfigSecretRef.Name = "cell-cell-2"
+	if _, err := b.cell.Cells().Create(t.Context(), lost, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	const user = "removes-no-secrets"
+	config := rest.CopyConfig(b.rcp)
+	config.Impersonate.UserName = user
+	roles := b.kube.RbacV1()
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: user}, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{"*"}, Resources: []string{"*"}, Verbs: []string{"get", "list", "watch"}},
+		{APIGroups: []string{v1alpha1.GroupName}, Resources: []string{"cells"}, Verbs: []string{"delete"}},
+	}}
+	if _, err := roles.ClusterRoles().Create(t.Context(), role, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	binding := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: user}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: user},
+		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
+	}
+	if _, err := roles.ClusterRoleBindings().Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		review, err := b.kube.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
+			Spec: authorizationv1.SubjectAccessReviewSpec{User: user, ResourceAttributes: &authorizationv1.ResourceAttributes{
+				Group: v1alpha1.GroupName, Resource: "cells", Verb: "delete",
+			}},
+		}, metav1.CreateOptions{})
+		return err == nil && review.Status.Allowed, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := federation.RemoveCell(t.Context(), config, "cell-2", federation.RemoveOptions{FailedOver: true})
+	wantError(t, err, exit.Refused, "delete the credentials of cell cell-2")
+	if !report.Removed {
+		t.Errorf("%+v; want it said that there is no such cell any more", report)
+	}
+	if cells, _ := b.stored(t); len(cells) != 1 {
+		t.Errorf("cells %v, want one", cells)
 	}
 }
 
