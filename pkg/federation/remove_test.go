@@ -108,14 +108,20 @@ func TestRemoveRefusesWhatTheCellStillHolds(t *testing.T) {
 	}
 }
 
-func TestRemoveACellThatIsLost(t *testing.T) {
-	b := newBed(t)
-	b.init(t, 1)
-	lost := &v1alpha1.Cell{ObjectMeta: metav1.ObjectMeta{Name: "cell-2"}}
-	lost.Spec.KubeconfigSecretRef.Name = "cell-cell-2"
+// lostCell stores a Cell that nobody has credentials for.
+func (b *bed) lostCell(t *testing.T, name string) {
+	t.Helper()
+	lost := &v1alpha1.Cell{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	lost.Spec.KubeconfigSecretRef.Name = "cell-" + name
 	if _, err := b.cell.Cells().Create(t.Context(), lost, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestRemoveACellThatIsLost(t *testing.T) {
+	b := newBed(t)
+	b.init(t, 1)
+	b.lostCell(t, "cell-2")
 	_, err := federation.RemoveCell(t.Context(), b.rcp, "cell-2", federation.RemoveOptions{})
 	wantError(t, err, exit.Refused, "cannot look into cell cell-2", "remove cell-2 --force")
 	report, err := federation.RemoveCell(t.Context(), b.rcp, "cell-2", federation.RemoveOptions{Force: true})
@@ -128,11 +134,7 @@ func TestRemoveACellThatIsLost(t *testing.T) {
 func TestARemovalInPartSaysSo(t *testing.T) {
 	b := newBed(t)
 	b.init(t, 1)
-	lost := &v1alpha1.Cell{ObjectMeta: metav1.ObjectMeta{Name: "cell-2"}}
-	lost.Spec.KubeconfigSecretRef.Name = "cell-cell-2"
-	if _, err := b.cell.Cells().Create(t.Context(), lost, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	b.lostCell(t, "cell-2")
 	const user = "removes-no-secrets"
 	config := rest.CopyConfig(b.rcp)
 	config.Impersonate.UserName = user
