@@ -3,6 +3,7 @@ package replication
 import (
 	"context"
 	"sync"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -10,19 +11,23 @@ import (
 	"k8s.io/client-go/dynamic"
 )
 
-// Sharing is rcp for pushes of the same objects to several cells at once: their reads of one source are shared, so that a
+// gather is how long a read waits for the other pushes to ask for it. Where all cells answer, none waits for as long.
+const gather = 5 * time.Millisecond
+
+// Sharing is rcp for pushes of the same objects to so many cells at once: their reads of one source are shared, so that a
 // write costs the RCP a few reads and not two for each cell. Each read that is answered began after it was asked for, as
 // the order of reads in a [Push] needs it.
 //
 // The reads have ctx, and not that of whoever asks, whose end is not that of the others. Any number of goroutines may use it.
-func Sharing(ctx context.Context, rcp dynamic.Interface) dynamic.Interface {
-	return &sharing{Interface: rcp, ctx: ctx, reads: map[Object]*reads{}}
+func Sharing(ctx context.Context, rcp dynamic.Interface, pushes int) dynamic.Interface {
+	return &sharing{Interface: rcp, ctx: ctx, pushes: pushes, reads: map[Object]*reads{}}
 }
 
 type sharing struct {
 	dynamic.Interface
 
-	ctx context.Context //nolint:containedctx // that of the pushes, which are shorter than it
+	ctx    context.Context //nolint:containedctx // that of the pushes, which are shorter than it
+	pushes int
 
 	mu    sync.Mutex // guards what follows
 	reads map[Object]*reads
@@ -69,13 +74,15 @@ func (s *sharing) readsOf(o Object) *reads {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.reads[o] == nil {
-		s.reads[o] = &reads{}
+		s.reads[o] = &reads{pushes: s.pushes}
 	}
 	return s.reads[o]
 }
 
 // reads of one object. There is one at a time; who asks while it is under way waits for the next, with all others that do.
 type reads struct {
+	pushes int
+
 	mu    sync.Mutex // guards what follows
 	begun *read      // the last that has begun; nil before the first
 	next  *read      // the one that waits for it; nil where nobody has asked since
@@ -83,9 +90,11 @@ type reads struct {
 
 // read is one read of an object. What it found may be looked at when it is done.
 type read struct {
-	done chan struct{}
-	obj  *unstructured.Unstructured
-	err  error
+	asked int           // guarded by the mu of its reads
+	all   chan struct{} // closed when all have asked
+	done  chan struct{}
+	obj   *unstructured.Unstructured
+	err   error
 }
 
 // get reads, or waits for what a read finds that has not begun yet. The object is the caller's own.
@@ -109,20 +118,28 @@ func (r *reads) get(ctx context.Context, find func() (*unstructured.Unstructured
 func (r *reads) join() (next *read, first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.next != nil {
-		return r.next, false
+	first = r.next == nil
+	if first {
+		r.next = &read{all: make(chan struct{}), done: make(chan struct{})}
 	}
-	r.next = &read{done: make(chan struct{})}
-	return r.next, true
+	next = r.next
+	if next.asked++; next.asked == r.pushes {
+		close(next.all)
+	}
+	return next, first
 }
 
-// run begins a read when the one before it is done.
+// run begins a read when the one before it is done, and all have asked for it that may do so soon.
 func (r *reads) run(next *read, find func() (*unstructured.Unstructured, error)) {
 	r.mu.Lock()
 	before := r.begun
 	r.mu.Unlock()
 	if before != nil {
 		<-before.done
+	}
+	select {
+	case <-next.all:
+	case <-time.After(gather):
 	}
 	r.mu.Lock()
 	r.begun, r.next = next, nil // who asks from now on may want to see what this read does not

@@ -12,8 +12,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
-
-	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
 const (
@@ -100,7 +98,7 @@ func quantile(values []float64, q float64) float64 {
 // BenchmarkRouterIsolation compares the latency of two cells' objects while a third cell hangs with that
 // while it serves. The third cell is sent the same requests in both phases.
 func BenchmarkRouterIsolation(b *testing.B) {
-	s := sandboxtest.Up(b, 3)
+	s := unshared(b, 3)
 	f := &bed{rcp: s.RCP(b), router: s.Router(b), cells: map[string]*rest.Config{"cell-3": s.Cell(b, "cell-3")}}
 	maps := kube(b, impatient(f.router)).CoreV1().ConfigMaps("default")
 	names := f.oneInEach(b)

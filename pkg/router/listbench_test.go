@@ -16,8 +16,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
-
-	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
 // benchObjects is how many objects the lists have.
@@ -89,7 +87,7 @@ func timedLists(b *testing.B, accept string, targets ...*benchTarget) float64 {
 // what the four cells take at least: their lists at once, merged by nobody. The order changes from round to round,
 // since each leaves work behind for the garbage collectors of the cells.
 func BenchmarkRouterList(b *testing.B) {
-	s := sandboxtest.Up(b, 4)
+	s := unshared(b, 4)
 	viaRouter, cell := s.Router(b), s.Cell(b, "cell-1")
 	fillNamespace(b, viaRouter, "shared")
 	fillNamespace(b, cell, "whole")

@@ -13,13 +13,12 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/client"
-	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
 // BenchmarkRouterProtected compares writes that are answered once their envelope is stored with others, in turn, by one
 // client.
 func BenchmarkRouterProtected(b *testing.B) {
-	s := sandboxtest.Up(b, 2)
+	s := unshared(b, 2)
 	viaRouter := kube(b, s.Router(b))
 	c, err := client.New(s.RCP(b))
 	if err != nil {

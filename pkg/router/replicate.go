@@ -176,8 +176,8 @@ func push(ctx context.Context, state *feed.State, objects []replication.Object, 
 		out = append(out, pushQuota(ctx, state, o)...) // in all cells at once, since one has what another has not
 		return true
 	})
-	sources := replication.Sharing(ctx, rcp.Dynamic())
 	cells := state.Snapshot.Table.Cells()
+	sources := replication.Sharing(ctx, rcp.Dynamic(), len(cells))
 	failures := make([]string, len(cells))
 	var pushed sync.WaitGroup
 	for i, cell := range cells {

@@ -142,7 +142,7 @@ func (a *arrivals) await(b *testing.B, who string) {
 // watch of the cell itself has it. A second watch of each cell shows what the comparison is worth: its events
 // would come at the same time if neither cell, machine nor client had anything else to do.
 func BenchmarkRouterWatch(b *testing.B) {
-	s := sandboxtest.Up(b, 3)
+	s := unshared(b, 3)
 	for name, accept := range map[string]string{"JSON": runtime.ContentTypeJSON, "protobuf": runtime.ContentTypeProtobuf} {
 		b.Run(name, func(b *testing.B) {
 			var added, noise []float64

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -37,9 +39,15 @@ type ControlPlane struct {
 	LogPath string
 	// Port of the apiserver; 0: the one of the last run, or a free one.
 	Port int
+	// Processors is how many it uses at once, unless GOMAXPROCS says so to all of this machine; 0: all of them.
+	Processors int
 	// DieWithParent ties the process to this one, for tests.
 	DieWithParent bool
 }
+
+// Share is how many processors each of so many control planes is to use that share this machine, at least one. Each would take
+// all for itself, and on a small machine spend a quarter of them on waking threads that find nothing to do.
+func Share(planes int) int { return max(1, runtime.NumCPU()/planes) }
 
 // Start starts the process where it does not run and returns when the apiserver is ready.
 func (c ControlPlane) Start(ctx context.Context) (daemon.Result, error) {
@@ -49,12 +57,21 @@ func (c ControlPlane) Start(ctx context.Context) (daemon.Result, error) {
 			c.Binary, "run", "--dir", c.Dir, "--name", c.Name,
 			"--bind", Loopback, "--port", strconv.Itoa(c.Port),
 		},
+		Env:           c.environ(),
 		Ready:         c.ready,
 		LockPath:      c.lockPath(),
 		LogPath:       c.LogPath,
 		Grace:         stopGrace,
 		DieWithParent: c.DieWithParent,
 	})
+}
+
+// environ is nil for that of this process.
+func (c ControlPlane) environ() []string {
+	if c.Processors == 0 || os.Getenv("GOMAXPROCS") != "" {
+		return nil
+	}
+	return append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(c.Processors))
 }
 
 // ready asks the apiserver whether it is, and proves the administrator's access along the way.

@@ -18,7 +18,7 @@ import (
 func (b *box) controlPlane(part string) ControlPlane {
 	return ControlPlane{
 		Name: part, Dir: b.dir(part), LogPath: b.logPath(part),
-		Port: b.Ports[part], DieWithParent: b.m.DieWithParent,
+		Port: b.Ports[part], Processors: Share(len(b.planes())), DieWithParent: b.m.DieWithParent,
 	}
 }
 

@@ -61,7 +61,7 @@ func start(dir string, n int) ([]sandbox.ControlPlane, []*rest.Config, error) {
 	for i := range n {
 		name := fmt.Sprintf("cp-%d", i+1)
 		planes[i] = sandbox.ControlPlane{
-			Name: name, Binary: binary, DieWithParent: true,
+			Name: name, Binary: binary, Processors: sandbox.Share(n), DieWithParent: true,
 			Dir: filepath.Join(dir, name), LogPath: filepath.Join(dir, name+".log"),
 		}
 		group.Go(func() error {

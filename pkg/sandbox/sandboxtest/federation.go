@@ -26,7 +26,8 @@ type Sandbox struct {
 	// Kubeconfig is the file that holds its contexts.
 	Kubeconfig string
 
-	dir string
+	dir    string
+	planes int // it was started with
 }
 
 // Up starts a federation with the given number of cells for this test.
@@ -80,6 +81,7 @@ func (f *Federation) Close() {
 }
 
 func (s *Sandbox) start(cells int) error {
+	s.planes = cells + 1
 	var err error
 	// Not the test's own directory: its path may be too long for a socket in it.
 	if s.dir, err = os.MkdirTemp("", "kubecell-test-"); err != nil {
@@ -149,7 +151,8 @@ func (s *Sandbox) Start(t testing.TB, name string) {
 	binary, err := controlPlaneBinary()
 	if err == nil {
 		_, err = sandbox.ControlPlane{
-			Name: name, Binary: binary, Dir: s.Dir(name), LogPath: filepath.Join(s.Dir("logs"), name+".log"), DieWithParent: true,
+			Name: name, Binary: binary, Dir: s.Dir(name), LogPath: filepath.Join(s.Dir("logs"), name+".log"),
+			Processors: sandbox.Share(s.planes), DieWithParent: true,
 		}.Start(ctx)
 	}
 	if err != nil {
