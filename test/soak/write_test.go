@@ -97,7 +97,7 @@ func load() []schema.GroupVersionResource {
 		case "namespaces":
 			times = 0 // these stay
 		case "configmaps", "secrets":
-			times = 5
+			times = 8
 		}
 		for range times {
 			out = append(out, resource)
