@@ -50,8 +50,8 @@ func newForget(env *command.Env) *cobra.Command {
 			"Refused (exit code 4) while the router renews its registration: it lives, and restarting it is what\n" +
 			"helps. Refused as well while it does not and answers at its admin port: it is cut off, and has to be\n" +
 			"ended. --force deletes it all the same; a router that lives registers again within seconds.\n\n" +
-			"Be sure that the process is gone where this machine does not reach its admin port: one that still serves\n" +
-			"by an old ring could write to a workload's old cell while it moves, and that write would be lost.",
+			"Be sure that the process is gone, and not merely cut off from the router control plane: one that still\n" +
+			"serves by an old ring could write to a workload's old cell while it moves, and that write would be lost.",
 		Example: "  # Which one is it?\n  " + env.Program + " status\n\n" +
 			"  # Its machine is gone\n  " + env.Program + " router forget bastion-1-3f2a9c01",
 		Args:              command.Args("the name of a router"),
