@@ -107,6 +107,10 @@ func (r *run) rest(ctx context.Context, limit *v1alpha1.RebalanceLimit, others i
 		case wish.Paused:
 			r.tracker.phase(v1alpha1.RebalancePaused)
 			if !paused {
+				// Who leaves now says that the run is paused: the record has to say so before.
+				if err := r.publish.publish(ctx); err != nil {
+					return fmt.Errorf("write the status of rebalance %s: %w", r.name, err)
+				}
 				paused = true
 				r.Driver.step(Rested)
 			}

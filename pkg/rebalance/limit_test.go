@@ -61,6 +61,9 @@ func TestALimitedRunRestsBetweenItsParts(t *testing.T) {
 	one := b.driver("one")
 	one.Step = func(at rebalance.StepName) {
 		if at == rebalance.Rested {
+			if run := b.rebalance(name); run.Status.Phase != v1alpha1.RebalancePaused || !rebalance.LimitReached(&run.Status) {
+				t.Errorf("the run rests, and its record says %s", run.Status.Phase)
+			}
 			one.kill()
 		}
 	}

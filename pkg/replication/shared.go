@@ -3,7 +3,6 @@ package replication
 import (
 	"context"
 	"sync"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -11,23 +10,20 @@ import (
 	"k8s.io/client-go/dynamic"
 )
 
-// gather is how long a read waits for the other pushes to ask for it. Where all cells answer, none waits for as long.
-const gather = 5 * time.Millisecond
-
-// Sharing is rcp for pushes of the same objects to so many cells at once: their reads of one source are shared, so that a
+// Sharing is rcp for pushes of the same objects to several cells at once: their reads of one source are shared, so that a
 // write costs the RCP a few reads and not two for each cell. Each read that is answered began after it was asked for, as
-// the order of reads in a [Push] needs it.
+// the order of reads in a [Push] needs it. Of one object there is one read at a time, and none is put off for the sake of
+// sharing it.
 //
 // The reads have ctx, and not that of whoever asks, whose end is not that of the others. Any number of goroutines may use it.
-func Sharing(ctx context.Context, rcp dynamic.Interface, pushes int) dynamic.Interface {
-	return &sharing{Interface: rcp, ctx: ctx, pushes: pushes, reads: map[Object]*reads{}}
+func Sharing(ctx context.Context, rcp dynamic.Interface) dynamic.Interface {
+	return &sharing{Interface: rcp, ctx: ctx, reads: map[Object]*reads{}}
 }
 
 type sharing struct {
 	dynamic.Interface
 
-	ctx    context.Context //nolint:containedctx // that of the pushes, which are shorter than it
-	pushes int
+	ctx context.Context //nolint:containedctx // that of the pushes, which are shorter than it
 
 	mu    sync.Mutex // guards what follows
 	reads map[Object]*reads
@@ -74,15 +70,13 @@ func (s *sharing) readsOf(o Object) *reads {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.reads[o] == nil {
-		s.reads[o] = &reads{pushes: s.pushes}
+		s.reads[o] = &reads{}
 	}
 	return s.reads[o]
 }
 
 // reads of one object. There is one at a time; who asks while it is under way waits for the next, with all others that do.
 type reads struct {
-	pushes int
-
 	mu    sync.Mutex // guards what follows
 	begun *read      // the last that has begun; nil before the first
 	next  *read      // the one that waits for it; nil where nobody has asked since
@@ -90,18 +84,16 @@ type reads struct {
 
 // read is one read of an object. What it found may be looked at when it is done.
 type read struct {
-	asked int           // guarded by the mu of its reads
-	all   chan struct{} // closed when all have asked
-	done  chan struct{}
-	obj   *unstructured.Unstructured
-	err   error
+	done chan struct{}
+	obj  *unstructured.Unstructured
+	err  error
 }
 
 // get reads, or waits for what a read finds that has not begun yet. The object is the caller's own.
 func (r *reads) get(ctx context.Context, find func() (*unstructured.Unstructured, error)) (*unstructured.Unstructured, error) {
 	next, first := r.join()
 	if first {
-		go r.run(next, find)
+		go r.run(next, find) // ends with find, which has the context of all of them
 	}
 	select {
 	case <-ctx.Done():
@@ -120,26 +112,18 @@ func (r *reads) join() (next *read, first bool) {
 	defer r.mu.Unlock()
 	first = r.next == nil
 	if first {
-		r.next = &read{all: make(chan struct{}), done: make(chan struct{})}
+		r.next = &read{done: make(chan struct{})}
 	}
-	next = r.next
-	if next.asked++; next.asked == r.pushes {
-		close(next.all)
-	}
-	return next, first
+	return r.next, first
 }
 
-// run begins a read when the one before it is done, and all have asked for it that may do so soon.
+// run begins a read when the one before it is done.
 func (r *reads) run(next *read, find func() (*unstructured.Unstructured, error)) {
 	r.mu.Lock()
 	before := r.begun
 	r.mu.Unlock()
 	if before != nil {
 		<-before.done
-	}
-	select {
-	case <-next.all:
-	case <-time.After(gather):
 	}
 	r.mu.Lock()
 	r.begun, r.next = next, nil // who asks from now on may want to see what this read does not

@@ -6,46 +6,15 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
-
-// TestAReadBeginsWhenAllHaveAsked, and does not wait for long where one does not ask.
-func TestAReadBeginsWhenAllHaveAsked(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		of := reads{pushes: 3}
-		begun := 0
-		find := func() (*unstructured.Unstructured, error) {
-			begun++
-			return version("1"), nil
-		}
-		for _, test := range []struct {
-			asking int
-			waits  time.Duration
-		}{{3, 0}, {2, gather}} {
-			before, since := begun, time.Now()
-			var asked sync.WaitGroup
-			for range test.asking {
-				asked.Go(func() {
-					if _, err := of.get(t.Context(), find); err != nil {
-						t.Error(err)
-					}
-				})
-			}
-			asked.Wait()
-			if waited := time.Since(since); begun != before+1 || waited != test.waits {
-				t.Errorf("%d of 3 have asked: %d reads after %v, want one after %v", test.asking, begun-before, waited, test.waits)
-			}
-		}
-	})
-}
 
 // TestAReadIsSharedThatHasNotBegun: ten that ask while a read is under way share one, which begins after that; what was under
 // way may not have seen what they have done.
 func TestAReadIsSharedThatHasNotBegun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		of := reads{pushes: 10}
+		var of reads
 		answers := make(chan *unstructured.Unstructured)
 		begun := 0
 		find := func() (*unstructured.Unstructured, error) {
@@ -67,7 +36,7 @@ func TestAReadIsSharedThatHasNotBegun(t *testing.T) {
 			})
 		}
 		ask(&first, "1")
-		time.Sleep(2 * gather) // it does not wait for the others any more
+		synctest.Wait() // it is under way, and has not waited for the others
 		for range 10 {
 			ask(&late, "2")
 		}
@@ -90,7 +59,7 @@ func TestWhoGivesUpLeavesTheReadToOthers(t *testing.T) {
 		find := func() (*unstructured.Unstructured, error) { return <-answer, nil }
 		var asked sync.WaitGroup
 		asked.Go(func() { _, _ = of.get(t.Context(), find) })
-		time.Sleep(2 * gather) // the next read waits for this one
+		synctest.Wait() // the next read waits for this one
 		ctx, cancel := context.WithCancel(t.Context())
 		asked.Go(func() {
 			if _, err := of.get(ctx, find); !errors.Is(err, context.Canceled) {

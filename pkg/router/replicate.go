@@ -177,7 +177,7 @@ func push(ctx context.Context, state *feed.State, objects []replication.Object, 
 		return true
 	})
 	cells := state.Snapshot.Table.Cells()
-	sources := replication.Sharing(ctx, rcp.Dynamic(), len(cells))
+	sources := replication.Sharing(ctx, rcp.Dynamic())
 	failures := make([]string, len(cells))
 	var pushed sync.WaitGroup
 	for i, cell := range cells {

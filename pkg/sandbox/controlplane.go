@@ -45,9 +45,9 @@ type ControlPlane struct {
 	DieWithParent bool
 }
 
-// Share is how many processors each of so many control planes is to use that share this machine, at least one. Each would take
-// all for itself, and on a small machine spend a quarter of them on waking threads that find nothing to do.
-func Share(planes int) int { return max(1, runtime.NumCPU()/planes) }
+// Share is how many processors each of so many control planes is to use that share those of this process, at least one. Each
+// would take all for itself, and on a small machine spend a quarter of them on waking threads that find nothing to do.
+func Share(planes int) int { return max(1, runtime.GOMAXPROCS(0)/planes) }
 
 // Start starts the process where it does not run and returns when the apiserver is ready.
 func (c ControlPlane) Start(ctx context.Context) (daemon.Result, error) {

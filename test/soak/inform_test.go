@@ -49,9 +49,14 @@ func (f *follower) String() string {
 	return fmt.Sprintf("%s in %q, half %q", f.resource.Resource, f.namespace, f.half)
 }
 
-// followers follow each resource in all namespaces, in each of them, and by a selector the objects of either label.
+// followers follow each resource in all namespaces, in each of them, and by a selector the objects of either label. With -few
+// it is one of these namespaces and one label.
 func followers(namespaces []string) []*follower {
 	var out []*follower
+	labels := halves()
+	if *few {
+		namespaces, labels = namespaces[:1], labels[:1]
+	}
 	for _, resource := range followed() {
 		out = append(out, &follower{resource: resource, newest: map[string]string{}})
 		if resource.Resource == "namespaces" {
@@ -60,7 +65,7 @@ func followers(namespaces []string) []*follower {
 		for _, namespace := range namespaces {
 			out = append(out, &follower{resource: resource, namespace: namespace, newest: map[string]string{}})
 		}
-		for _, half := range halves() {
+		for _, half := range labels {
 			out = append(out, &follower{resource: resource, half: half, newest: map[string]string{}})
 		}
 	}

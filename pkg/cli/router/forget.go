@@ -96,17 +96,18 @@ func (o *forgetOptions) Run(ctx context.Context) error {
 		return exit.Refusedf("router %s is alive: it renewed its registration %s ago", o.name, silence).
 			WithHint("end it or restart it; it says why it does not follow the ring in its log")
 	}
-	cutOff := !result.Alive && failover.Answers(ctx, routers.Of(registered))
+	router := routers.Of(registered)
+	cutOff := !result.Alive && failover.Answers(ctx, router)
 	if cutOff && !o.force {
 		return exit.Refusedf("router %s renews no registration, and answers at %s: it is cut off, and may serve clients by the ring that it has",
-			o.name, routers.Of(registered).AdminURL).WithHint("end its process, and run this again")
+			o.name, router.AdminURL).WithHint("end its process, and run this again")
 	}
 	const lost = "If it does not follow the ring, a write through it may reach the old cell of a workload that moves, and be lost"
 	switch {
 	case result.Alive:
 		o.env.Warn("router %s seems to live. "+lost+"; it registers again within seconds", o.name)
 	case cutOff:
-		o.env.Warn("router %s answers at %s. "+lost, o.name, routers.Of(registered).AdminURL)
+		o.env.Warn("router %s answers at %s. "+lost, o.name, router.AdminURL)
 	}
 	if !o.dryRun {
 		err = leases.Delete(ctx, o.name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &registered.UID, ResourceVersion: o.version(registered)}})
