@@ -96,7 +96,7 @@ func judge(object *Object, cell, action string, err error) error {
 	}
 	f := &failure{outcome: Unavailable, object: object, message: fmt.Sprintf("%s in cell %s: %v", action, cell, err), cause: err}
 	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), notMover(err):
 	case tooLarge(err):
 		f.outcome = TooLarge
 	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err), missingNamespace(err):
@@ -105,6 +105,12 @@ func judge(object *Object, cell, action string, err error) error {
 		f.outcome = NoKind
 	}
 	return f
+}
+
+// notMover says whether the cell does not let its credentials act as the mover, whatever is asked for: others may. The details
+// of such a refusal are of the object in some versions of Kubernetes, and of the user in others; only its words are the same.
+func notMover(err error) bool {
+	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), " cannot impersonate")
 }
 
 // tooLarge knows the refusals by an apiserver's own limit, by etcd's and by that of their connection. The
