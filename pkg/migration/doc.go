@@ -41,7 +41,8 @@
 // none of that: its move has ended, often in an earlier run. It is part of the unit for its UID, which dependents know, and
 // keeps nobody from taking back what has joined it.
 //
-// Invariants: no object without a mark of this package is overwritten or deleted; a copy is made the
+// Invariants: no object without a mark of this package is overwritten or deleted, but for a Dependent that a controller of the
+// new cell has made since it saw the owner there; a copy is made the
 // object only after the source was flipped in exactly the version that the copy was verified against; at
 // every instant at most one cell's object is neither marked, a tombstone nor incoming.
 //

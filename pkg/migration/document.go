@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -87,7 +88,17 @@ func (d *document) text(field string) string {
 
 func (d *document) uid() types.UID  { return types.UID(d.text("uid")) }
 func (d *document) version() string { return d.text("resourceVersion") }
-func (d *document) deleting() bool  { return d.text("deletionTimestamp") != "" }
+
+// created is to the second, by the clock of the cell.
+func (d *document) created() time.Time {
+	at, err := time.Parse(time.RFC3339, d.text("creationTimestamp"))
+	if err != nil {
+		return time.Time{} // a server always says
+	}
+	return at
+}
+
+func (d *document) deleting() bool { return d.text("deletionTimestamp") != "" }
 
 func (d *document) status() v1alpha1.RebalanceStatus {
 	return v1alpha1.RebalanceStatus(d.labels[v1alpha1.LabelRebalanceStatus])

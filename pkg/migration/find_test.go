@@ -9,12 +9,15 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
+	"github.com/kubecell/kubectl-cell/pkg/placement"
 	"github.com/kubecell/kubectl-cell/pkg/routing"
 )
 
@@ -286,6 +289,62 @@ func TestAMoveToACellThatLeftTheRingIsTakenBack(t *testing.T) {
 		}
 		if b.cells = all; !killed || t.Failed() {
 			break
+		}
+	}
+}
+
+// TestADependentThatAnUndoLeftMarkedIsFound, though nothing else in its cell has a mark: an undo opens owners before.
+func TestADependentThatAnUndoLeftMarkedIsFound(t *testing.T) {
+	b := newBed(t)
+	bolts := b.define(t, "bolts", "")
+	b.connect()
+	alone := snapshot(t, []string{"old"}, []string{"old"})
+	b.unmarkAll(alone)
+	root := b.make(b.old, deployments, `{metadata: {name: w}, spec: {selector: {matchLabels: {app: x}}, template: `+podTemplate+`}}`)
+	bolt := b.make(b.old, bolts, `{metadata: {name: w`+owners(deployments, root)+`}, spec: {size: 3}}`)
+	unit := b.theUnit("w")
+	kill := func(at migration.StepName, do func(*migration.Mover) func(context.Context)) {
+		mover := b.barred()
+		if !killWhen(mover, func(s migration.StepName) bool { return s == at }, do(mover)) {
+			t.Fatalf("there was no step %s", at)
+		}
+	}
+	kill(migration.Barred, func(m *migration.Mover) func(context.Context) {
+		return func(ctx context.Context) { m.Move(ctx, unit) }
+	})
+	kill(migration.Unmarked, func(m *migration.Mover) func(context.Context) {
+		return func(ctx context.Context) {
+			if err := m.Undo(ctx, unit); err == nil {
+				t.Error("the undo was not cut off")
+			}
+		}
+	})
+	found := b.units(alone)
+	if got := b.names(found.Strays); len(got) != 1 || got[0] != "ns/w old>new: bolts w migrating" {
+		t.Fatalf("strays %v; want what is still marked", got)
+	}
+	if err := b.mover().Undo(t.Context(), found.Strays[0]); err != nil {
+		t.Fatal(err)
+	}
+	b.untouched(deployments, root)
+	b.untouched(bolts, bolt)
+}
+
+// unmarkAll takes the labels off the sharded objects in the old cell, those of other tests among them.
+func (b *bed) unmarkAll(snap *routing.Snapshot) {
+	b.t.Helper()
+	for _, resource := range b.cells["old"].Resources(snap, placement.Sharded) {
+		objects := b.old.dynamic.Resource(resource.GroupVersionResource)
+		list, err := objects.List(b.t.Context(), metav1.ListOptions{LabelSelector: v1alpha1.LabelRebalanceStatus})
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		for _, o := range list.Items {
+			_, err := objects.Namespace(o.GetNamespace()).Patch(b.t.Context(), o.GetName(), types.MergePatchType,
+				[]byte(`{"metadata":{"labels":{"`+v1alpha1.LabelRebalanceStatus+`":null}}}`), metav1.PatchOptions{})
+			if err != nil && !apierrors.IsNotFound(err) {
+				b.t.Fatal(err)
+			}
 		}
 	}
 }

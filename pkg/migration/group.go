@@ -72,21 +72,35 @@ func (f *finder) find(ctx context.Context) error {
 }
 
 // dependents finds what hangs from the units. Dependents of dependents may come before their owners, so that each pass
-// finds one generation at least. Without any unit there are none to be found.
+// finds one generation at least. Without any unit there are none to be found, but for those that an undo has left marked when it
+// was cut off: it opens their owners before.
 func (f *finder) dependents(ctx context.Context) error {
+	if len(f.homes) == 0 {
+		if _, err := f.dependentsBy(ctx, v1alpha1.LabelRebalanceStatus); err != nil {
+			return err
+		}
+	}
 	for again := len(f.homes) > 0; again; {
-		again = false
-		for _, resource := range f.cell.Resources(f.snap, placement.Dependent) {
-			err := f.cell.eachObject(ctx, resource, "", func(o Object, meta *metav1.PartialObjectMetadata) error {
-				again = f.dependent(o, meta) || again
-				return nil
-			})
-			if err != nil {
-				return err
-			}
+		var err error
+		if again, err = f.dependentsBy(ctx, ""); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// dependentsBy goes through those that a label selector selects, once, and says whether any was new.
+func (f *finder) dependentsBy(ctx context.Context, selector string) (news bool, err error) {
+	for _, resource := range f.cell.Resources(f.snap, placement.Dependent) {
+		err := f.cell.eachObject(ctx, resource, selector, func(o Object, meta *metav1.PartialObjectMetadata) error {
+			news = f.dependent(o, meta) || news
+			return nil
+		})
+		if err != nil {
+			return false, err
+		}
+	}
+	return news, nil
 }
 
 // sharded takes an object that moves by its key, or that was marked.

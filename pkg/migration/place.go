@@ -8,6 +8,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/pause"
@@ -138,7 +139,8 @@ func (r *run) reuse(ctx context.Context, i *item) (ours bool, err error) {
 }
 
 // madeForCopy says whether a controller of the new cell has made a Dependent object already, because it
-// saw the incoming owner. It stands for nothing that anybody wrote.
+// saw the owner there. It stands for nothing that anybody wrote, unless it is the older one, and its owner has arrived: clients may have
+// written it before a controller of the old cell, which did not know that the owner had moved, made the other.
 func (r *run) madeForCopy(i *item) bool {
 	if i.Resource.Class != placement.Dependent {
 		return false
@@ -146,13 +148,18 @@ func (r *run) madeForCopy(i *item) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, owner := range i.copy.owners {
-		for _, uid := range r.newUIDs {
+		for old, uid := range r.newUIDs {
 			if uid == owner.UID {
-				return true
+				return !r.arrivedBefore(old) || !i.copy.created().Before(i.source.created())
 			}
 		}
 	}
 	return false
+}
+
+// arrivedBefore says of a UID in the old cell whether it is that of the tombstone of a move that has ended. The caller holds mu.
+func (r *run) arrivedBefore(old types.UID) bool {
+	return slices.ContainsFunc(r.items, func(i *item) bool { return i.id() == old && i.arrived })
 }
 
 // refresh brings an earlier copy of the same object up to date, or makes one of its tombstone: the UID
@@ -216,7 +223,9 @@ func (r *run) clear(ctx context.Context, i *item) error {
 		if err := r.discard(ctx, other, func(*document) bool { return true }); err != nil {
 			return err
 		}
-		other.copy = nil
+		r.mu.Lock()
+		other.copy = nil // others may find it in their way at once
+		r.mu.Unlock()
 	}
 	return r.remove(ctx, r.to, i, i.copy)
 }

@@ -7,10 +7,12 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
@@ -158,6 +160,51 @@ func TestALateDependentOfATombstone(t *testing.T) {
 	owner := b.get(b.new, secrets, "a")
 	if got := b.get(b.new, configMaps, "a").GetOwnerReferences(); len(got) != 1 || got[0].UID != owner.GetUID() {
 		t.Errorf("owners %v; want %s", got, owner.GetUID())
+	}
+}
+
+// TestALateDependentMeetsOneOfItsName that a controller of the new cell has made for the owner that has arrived. The younger one
+// there is replaced; an older one may have been written by clients before the late one was made, and stays.
+func TestALateDependentMeetsOneOfItsName(t *testing.T) {
+	b := newBed(t)
+	bolts := b.define(t, "bolts", "")
+	b.connect()
+	for name, older := range map[string]side{"a": b.old, "b": b.new} {
+		tomb := b.entombed(name)
+		owner := map[side]*unstructured.Unstructured{b.old: tomb, b.new: b.get(b.new, secrets, name)}
+		made := map[side]*unstructured.Unstructured{}
+		younger := b.new
+		if older == b.new {
+			younger = b.old
+		}
+		for _, in := range []side{older, younger} {
+			made[in] = b.make(in, bolts, fmt.Sprintf(`{metadata: {name: %s%s}, spec: {size: %d}}`, name, owners(secrets, owner[in]), len(made)))
+			time.Sleep(time.Until(made[in].GetCreationTimestamp().Add(time.Second))) // which has whole seconds
+		}
+		if older == b.old {
+			var result migration.Result
+			err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+				result = b.mover().Move(ctx, b.theUnit(name))
+				return !result.Retryable(), nil // the garbage collector takes notice of a new definition's objects after a while
+			})
+			if err != nil || result.Outcome != migration.Moved {
+				t.Fatalf("%v, %+v", err, result)
+			}
+			after := b.get(b.new, bolts, name)
+			if size, _, _ := unstructured.NestedInt64(after.Object, "spec", "size"); size != 0 || after.GetOwnerReferences()[0].UID != owner[b.new].GetUID() {
+				t.Errorf("in the new cell is %v; want what has moved", after.Object)
+			}
+			continue
+		}
+		result := b.move(b.theUnit(name), migration.Exists)
+		if result.Begun {
+			t.Errorf("%+v; want it undone", result)
+		}
+		for in, was := range made {
+			if diff := same(was, b.get(in, bolts, name)); diff != "" {
+				t.Errorf("it was changed (-before +after):\n%s", diff)
+			}
+		}
 	}
 }
 
