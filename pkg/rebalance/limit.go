@@ -3,9 +3,11 @@ package rebalance
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -95,7 +97,8 @@ func (r *run) showLimit(limit *v1alpha1.RebalanceLimit, others int, reached bool
 // something else to do.
 func (r *run) rest(ctx context.Context, limit *v1alpha1.RebalanceLimit, others int) error {
 	r.showLimit(limit, others, true)
-	for paused := false; ; {
+	for paused, told := false, false; ; {
+		var later <-chan time.Time
 		wish, changed := r.wishes.get()
 		switch {
 		case r.left():
@@ -106,13 +109,18 @@ func (r *run) rest(ctx context.Context, limit *v1alpha1.RebalanceLimit, others i
 			return nil
 		case wish.Paused:
 			r.tracker.phase(v1alpha1.RebalancePaused)
-			if !paused {
-				// Who leaves now says that the run is paused: the record has to say so before.
-				if err := r.publish.publish(ctx); err != nil {
-					return fmt.Errorf("write the status of rebalance %s: %w", r.name, err)
-				}
-				paused = true
+			if paused = true; told {
+				break
+			}
+			// Who leaves at this step says that the run is paused: its record has to say so before.
+			switch err := r.publish.publish(ctx); {
+			case err == nil:
+				told = true
 				r.Driver.step(Rested)
+			case errors.Is(err, errEnded):
+				return err
+			default: // which the publisher tells
+				later = time.After(publishEvery)
 			}
 		case paused: // it was resumed with the same limit, and there may be more units of it by now
 			return nil
@@ -127,6 +135,7 @@ func (r *run) rest(ctx context.Context, limit *v1alpha1.RebalanceLimit, others i
 			return context.Cause(ctx)
 		case <-r.Leaving:
 		case <-changed:
+		case <-later:
 		}
 	}
 }

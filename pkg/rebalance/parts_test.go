@@ -390,3 +390,31 @@ func TestCheckSpecKnowsTheBoundsOfTheAPI(t *testing.T) {
 		}
 	}
 }
+
+// TestHowLongTombstonesStay by the run that made them, else by the ring, and never less than an hour where nobody knows which
+// run that was.
+func TestHowLongTombstonesStay(t *testing.T) {
+	grace := func(d time.Duration) *metav1.Duration { return &metav1.Duration{Duration: d} }
+	runs := &v1alpha1.RebalanceList{Items: []v1alpha1.Rebalance{
+		{ObjectMeta: metav1.ObjectMeta{Name: "own"}, Spec: v1alpha1.RebalanceSpec{Grace: grace(5 * time.Minute)}},
+		{ObjectMeta: metav1.ObjectMeta{Name: "none"}, Spec: v1alpha1.RebalanceSpec{Grace: grace(0)}},
+		{ObjectMeta: metav1.ObjectMeta{Name: "plain"}},
+	}}
+	for name, test := range map[string]struct {
+		retention           *metav1.Duration
+		plain, own, unknown time.Duration
+	}{
+		"as it is":    {nil, 12 * time.Hour, 5 * time.Minute, 12 * time.Hour},
+		"a day":       {grace(24 * time.Hour), 24 * time.Hour, 5 * time.Minute, 24 * time.Hour},
+		"ten minutes": {grace(10 * time.Minute), 10 * time.Minute, 5 * time.Minute, time.Hour},
+	} {
+		ring := &v1alpha1.Ring{Spec: v1alpha1.RingSpec{Retention: test.retention}}
+		of := Graces(ring, runs)
+		want := map[string]time.Duration{"own": test.own, "none": 0, "plain": test.plain, "nobody's": test.unknown}
+		for run, d := range want {
+			if got := of(run); got != d {
+				t.Errorf("with a retention of %s the tombstones of the run %q stay %s, want %s", name, run, got, d)
+			}
+		}
+	}
+}

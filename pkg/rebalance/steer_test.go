@@ -467,3 +467,32 @@ func TestStartIsRefusedWithAHint(t *testing.T) {
 		t.Errorf("the error does not carry the run: %v", err)
 	}
 }
+
+// TestOfTwoRunsThatBeginAtOnceOneIsMade, and the other is refused by its name.
+func TestOfTwoRunsThatBeginAtOnceOneIsMade(t *testing.T) {
+	b, _ := growing(t, few)
+	const many = 8
+	runs, refusals := make(chan *v1alpha1.Rebalance, many), make(chan error, many)
+	var group sync.WaitGroup
+	for range many {
+		group.Go(func() {
+			if started, err := rebalance.Start(t.Context(), b.rcp, rebalance.StartOptions{Spec: v1alpha1.RebalanceSpec{Window: 1}}); err != nil {
+				refusals <- err
+			} else {
+				runs <- started.Run
+			}
+		})
+	}
+	group.Wait()
+	if len(runs) != 1 || len(refusals) != many-1 {
+		t.Fatalf("%d runs were made, and %d refused; want one made", len(runs), len(refusals))
+	}
+	run := <-runs
+	for range many - 1 {
+		err := <-refusals
+		wantRefusal(t, err, "rebalance "+run.Name+" has not ended")
+		if unfinished := (*rebalance.UnfinishedError)(nil); !errors.As(err, &unfinished) || unfinished.Run.UID != run.UID {
+			t.Errorf("the error does not carry the run: %v", err)
+		}
+	}
+}
