@@ -65,7 +65,7 @@ type RemoveReport struct {
 // RemoveCell forgets a cell: it deletes the Cell and its credentials. It refuses while the cell is in
 // the current, target or wanted ring, or still holds anything for the federation. What is in the
 // control plane itself stays, but for the fence. Where the Cell is deleted and its credentials are not, the error has the code
-// [exit.Partial], and the same call goes on.
+// [exit.Partial].
 func RemoveCell(ctx context.Context, rcp *rest.Config, name string, options RemoveOptions) (RemoveReport, error) {
 	c, err := connect(rcp)
 	if err != nil {
@@ -112,8 +112,8 @@ func RemoveCell(ctx context.Context, rcp *rest.Config, name string, options Remo
 	}
 	report.Removed, err = c.deleteCell(ctx, cell)
 	if err != nil && report.Removed {
-		err = exit.Errorf(exit.Partial, "cell %s is deleted, and its stored credentials are not: %w", name, err).
-			WithHint("kubectl cell remove %s   # again, once that is seen to; it goes on where it stopped", name)
+		err = exit.Errorf(exit.Partial, "cell %s is deleted, and its stored credentials may be left: %w", name, err).
+			WithHint("kubectl -n %s delete secret %s --ignore-not-found", v1alpha1.Namespace, cell.Spec.KubeconfigSecretRef.Name)
 	}
 	return report, err
 }

@@ -165,7 +165,7 @@ func TestARemovalInPartSaysSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	report, err := federation.RemoveCell(t.Context(), config, "cell-2", federation.RemoveOptions{FailedOver: true})
-	wantError(t, err, exit.Partial, "cell cell-2 is deleted", "delete the credentials of cell cell-2", "remove cell-2")
+	wantError(t, err, exit.Partial, "cell cell-2 is deleted", "delete the credentials of cell cell-2", "delete secret cell-cell-2 ")
 	if !report.Removed {
 		t.Errorf("%+v; want it said that there is no such cell any more", report)
 	}

@@ -12,8 +12,7 @@ import (
 
 // Sharing is rcp for pushes of the same objects to several cells at once: their reads of one source are shared, so that a
 // write costs the RCP a few reads and not two for each cell. Each read that is answered began after it was asked for, as
-// the order of reads in a [Push] needs it. Of one object there is one read at a time, and none is put off for the sake of
-// sharing it.
+// the order of reads in a [Push] needs it. Of one object there is one read at a time: who asks during one waits for its end.
 //
 // The reads have ctx, and not that of whoever asks, whose end is not that of the others. Any number of goroutines may use it.
 func Sharing(ctx context.Context, rcp dynamic.Interface) dynamic.Interface {

@@ -55,8 +55,8 @@ func NewCommand(env *command.Env) *cobra.Command {
 			"another control plane, and a failback of it that was cut off has failed. Copies of its objects that were\n" +
 			"never brought back are saved to files, and once all are, deleted in the other cells; one that is corrupt is\n" +
 			"saved as the Secret that it is. Keep its control plane from being started again: nobody would freeze it. It\n" +
-			"is a cell again only once nothing is left in it. Refused while a failover or a rebalance is under way.\n\n" +
-			"One that was cut off, or ended with exit code 6, goes on when the command is run again.",
+			"is a cell again only once nothing is left in it. Refused while a failover or a rebalance is under way. Run\n" +
+			"the command again to go on with one that was cut off.",
 		Example: "  # After a drain and a rebalance\n  " + env.Program + " remove cell-3\n\n" +
 			"  # After a failover of a cell that is lost for good; what would be done?\n  " + env.Program + " remove cell-3 --force --dry-run",
 		Args: command.Args(command.TheCell),
