@@ -91,7 +91,7 @@ func ownExitCodes() map[string]codes {
 		"history": {}, "verify": verifyCodes(),
 		"remove": {
 			exit.Refused:           refused,
-			exit.Partial:           "a cell that was failed over is not given up as a whole yet; the same command goes on with it",
+			exit.Partial:           "the cell is deleted and its stored credentials may be left, or one that was failed over is not given up as a whole yet; then the same command goes on",
 			exit.NeedsConfirmation: unconfirmed,
 		},
 		"sandbox up": {exit.Refused: refused}, "sandbox down": change, "sandbox ls": {},

@@ -195,6 +195,7 @@ func (p *promoter) cell(ctx context.Context, engine *promotion.Promoter, s *surv
 	work, err := p.waiting(ctx, s)
 	if err != nil {
 		s.fail(err)
+		s.cell = nil // it is connected anew: its credentials may be others by then
 		return false
 	}
 	var next sync.Mutex // guards i and clean
@@ -220,6 +221,9 @@ func (p *promoter) cell(ctx context.Context, engine *promotion.Promoter, s *surv
 		})
 	}
 	workers.Wait()
+	if !clean {
+		s.cell = nil
+	}
 	return clean && ctx.Err() == nil
 }
 
