@@ -12,8 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
-
-	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 )
 
 // tries bounds how often one step is begun again because somebody else changed the object.
@@ -202,17 +200,11 @@ func (r *run) forward(ctx context.Context) error {
 // refuseEarly finds what needs no request.
 func (r *run) refuseEarly() error {
 	for _, i := range r.items {
-		if i.Deleting && i.Status == "" && !r.foundHalf() {
+		if i.Deleting && i.Status == "" {
 			return fail(Deferred, &i.Object, "it is being deleted")
 		}
 	}
 	return r.order()
-}
-
-// foundHalf says whether the unit was found with an object that counts in neither cell: then it only goes forward, and what is
-// being deleted is left behind.
-func (r *run) foundHalf() bool {
-	return slices.ContainsFunc(r.items, func(i *item) bool { return i.Status == v1alpha1.Migrated && !i.Arrived })
 }
 
 func (r *run) barrier(ctx context.Context) error {

@@ -150,7 +150,8 @@ func (r *run) madeForCopy(i *item) bool {
 	for _, owner := range i.copy.owners {
 		for old, uid := range r.newUIDs {
 			if uid == owner.UID {
-				return !r.arrivedBefore(old) || !i.copy.created().Before(i.source.created())
+				late := r.arrivedBefore(old) && i.copy.created().Before(i.source.created())
+				return !late || slices.ContainsFunc(r.items, (*item).half) // what counts nowhere must go on
 			}
 		}
 	}
