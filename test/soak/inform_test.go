@@ -49,14 +49,9 @@ func (f *follower) String() string {
 	return fmt.Sprintf("%s in %q, half %q", f.resource.Resource, f.namespace, f.half)
 }
 
-// followers follow each resource in all namespaces, in each of them, and by a selector the objects of either label. With -few
-// it is one of these namespaces and one label.
+// followers follow each resource in all namespaces, in each of them, and by a selector the objects of either label.
 func followers(namespaces []string) []*follower {
 	var out []*follower
-	labels := halves()
-	if *few {
-		namespaces, labels = namespaces[:1], labels[:1]
-	}
 	for _, resource := range followed() {
 		out = append(out, &follower{resource: resource, newest: map[string]string{}})
 		if resource.Resource == "namespaces" {
@@ -65,7 +60,7 @@ func followers(namespaces []string) []*follower {
 		for _, namespace := range namespaces {
 			out = append(out, &follower{resource: resource, namespace: namespace, newest: map[string]string{}})
 		}
-		for _, half := range labels {
+		for _, half := range halves() {
 			out = append(out, &follower{resource: resource, half: half, newest: map[string]string{}})
 		}
 	}

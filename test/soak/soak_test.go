@@ -29,7 +29,6 @@ var (
 	duration = flag.Duration("duration", 12*time.Second, "how long to write")
 	seed     = flag.Uint64("seed", 0, "what the writers do; 0 draws one")
 	rate     = flag.Float64("rate", 0, "how many writes a second there must be, over the whole time")
-	few      = flag.Bool("few", false, "22 informers in place of 50")
 	backup   = flag.Bool("backup", false, "leave the backup daemon running; it answers most writes with one of its own, on the same machine")
 )
 
