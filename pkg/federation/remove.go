@@ -111,10 +111,6 @@ func RemoveCell(ctx context.Context, rcp *rest.Config, name string, options Remo
 		}
 	}
 	report.Removed, err = c.deleteCell(ctx, cell)
-	if err != nil && report.Removed {
-		err = exit.Errorf(exit.Partial, "cell %s is deleted, and its stored credentials may be left: %w", name, err).
-			WithHint("kubectl -n %s delete secret %s --ignore-not-found", v1alpha1.Namespace, cell.Spec.KubeconfigSecretRef.Name)
-	}
 	return report, err
 }
 
@@ -143,7 +139,9 @@ func (c *connection) deleteCell(ctx context.Context, cell *v1alpha1.Cell) (gone 
 	secret := cell.Spec.KubeconfigSecretRef.Name
 	err = c.kube.CoreV1().Secrets(v1alpha1.Namespace).Delete(ctx, secret, metav1.DeleteOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
-		return true, passOn("delete the credentials of cell "+cell.Name, err)
+		return true, exit.Errorf(exit.Partial, "cell %s is deleted, and its stored credentials may be left: %w", cell.Name,
+			passOn("delete the credentials of cell "+cell.Name, err)).
+			WithHint("kubectl -n %s delete secret %s --ignore-not-found", v1alpha1.Namespace, secret)
 	}
 	return true, nil
 }
