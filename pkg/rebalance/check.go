@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
@@ -117,7 +118,12 @@ func checkCell(ctx context.Context, access map[string]federation.Access, ring *v
 	if _, err := federation.Probe(ctx, a.Config); err != nil {
 		return "", exit.Refusedf("cell %s does not answer: %w", name, err).WithHint("kubectl cell status %s", name)
 	}
-	config := *a.Config
+	return checkFence(ctx, name, a.Config)
+}
+
+// checkFence is of a cell that answers.
+func checkFence(ctx context.Context, name string, cell *rest.Config) (warning string, problem *exit.Error) {
+	config := *cell
 	config.Timeout = cellTimeout
 	report, err := fence.Check(ctx, &config)
 	switch {

@@ -66,34 +66,74 @@ func advised(err error) string {
 // connect asks the cells what they serve, with the credentials that the RCP has now. The error is a
 // *cellsError where it is the cells'.
 func (f *fleet) connect(ctx context.Context, names []string) (map[string]*migration.Cell, error) {
-	access, err := federation.Cells(ctx, f.rcp)
-	if err != nil {
+	var mu sync.Mutex // guards connected
+	connected := map[string]*migration.Cell{}
+	problems, err := f.each(ctx, names, func(name string, config *rest.Config) error {
+		cell, err := f.connectOne(name, config)
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		connected[name] = cell
+		return nil
+	})
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	var mu sync.Mutex // guards what follows
-	connected, problems := map[string]*migration.Cell{}, map[string]error{}
-	var group errgroup.Group
-	for _, name := range names {
-		group.Go(func() error {
-			cell, err := f.connectOne(name, access)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				problems[name] = err
-			} else {
-				connected[name] = cell
-			}
-			return nil
-		})
-	}
-	_ = group.Wait() // none fails
-	if len(problems) > 0 {
+	case len(problems) > 0:
 		return nil, &cellsError{problems, connected}
 	}
 	return connected, nil
 }
 
-func (f *fleet) connectOne(name string, access map[string]federation.Access) (*migration.Cell, error) {
+// fenced says whether no cell is without a fence that could have one. Who makes a run by the API had nobody look before.
+// The error is a *cellsError where it is the cells'.
+func (f *fleet) fenced(ctx context.Context, names []string) error {
+	problems, err := f.each(ctx, names, func(name string, config *rest.Config) error {
+		if _, problem := checkFence(ctx, name, config); problem != nil {
+			return problem
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return err
+	case len(problems) > 0:
+		return &cellsError{problems: problems}
+	}
+	return nil
+}
+
+// each does something with all cells at once, by the credentials that the RCP has now, and says what was wrong with which.
+func (f *fleet) each(ctx context.Context, names []string, do func(name string, config *rest.Config) error) (problems map[string]error, err error) {
+	access, err := federation.Cells(ctx, f.rcp)
+	if err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex // guards problems
+	problems = map[string]error{}
+	var group errgroup.Group
+	for _, name := range names {
+		group.Go(func() error {
+			config, err := f.way(name, access)
+			if err == nil {
+				err = do(name, config)
+			}
+			if err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				problems[name] = err
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // none fails
+	return problems, nil
+}
+
+// way is that to a cell.
+func (f *fleet) way(name string, access map[string]federation.Access) (*rest.Config, error) {
 	a, exists := access[name]
 	switch {
 	case !exists:
@@ -101,11 +141,16 @@ func (f *fleet) connectOne(name string, access map[string]federation.Access) (*m
 	case a.Err != nil:
 		return nil, renewable(name, a.Err)
 	}
-	config := fence.AsMover(a.Config)
+	config := rest.CopyConfig(a.Config)
 	config.Timeout = cellTimeout
 	if f.wrap != nil {
 		f.wrap(name, config)
 	}
+	return config, nil
+}
+
+func (f *fleet) connectOne(name string, config *rest.Config) (*migration.Cell, error) {
+	config = fence.AsMover(config)
 	m := f.meter(name)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return metered{m, next} })
 	cell, err := migration.Connect(name, config)

@@ -327,6 +327,10 @@ func (r *run) begin(ctx context.Context) (ended bool, err error) {
 	if err := checkLayouts(ring); err != nil {
 		return false, err
 	}
+	if err := r.fleet.fenced(ctx, cellsOf(ring.Status.Current, &ring.Spec.RingLayout)); err != nil {
+		return false, err
+	}
+	r.tracker.unusable(nil)
 	return false, r.write(ctx, PreparingWritten, func(ring *v1alpha1.Ring) { accept(ring, r.name) })
 }
 
