@@ -193,6 +193,10 @@ generate: ## write what is generated: deepcopy, CRDs, CLI reference, completions
 recording: build ## record README's commands from the real thing: docs/recording.svg, docs/first-five-minutes.md
 	go test ./test/newcomer -count=1 -v -run TestREADME -args -record
 
+.PHONY: screens
+screens: build ## capture the screens of a rebalance from a real terminal: docs/rebalance-screens.md
+	go test ./pkg/cli/rebalance -count=1 -run 'TestOnATerminal$$' -args -capture
+
 .PHONY: verify
 verify: ## fail where a generated file is stale, code is not formatted, or docs name a missing path
 	@scripts/verify.sh

@@ -42,7 +42,7 @@ func backupOf(report mirror.Report) *v1alpha1.CellBackup {
 		out.UnprotectedObjects = append(out.UnprotectedObjects, v1alpha1.UnprotectedObject{Object: u.Object, Cell: u.Backup, Reason: u.Reason, Message: u.Message})
 	}
 	for _, p := range report.Pairs {
-		pair := v1alpha1.BackupPair{Cell: p.Backup, Envelopes: p.Envelopes}
+		pair := v1alpha1.BackupPair{Cell: p.Backup, Envelopes: p.Envelopes, Pending: p.Pending, Unprotected: p.Unprotected}
 		if p.Samples > 0 {
 			pair.LagP50, pair.LagP99 = rounded(p.P50), rounded(p.P99)
 		}

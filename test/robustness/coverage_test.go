@@ -49,6 +49,14 @@ func (c *coverage) add(step string, f fault, times int) {
 	c.counts[step][f] += times
 }
 
+// total is how often a fault happened at any step.
+func (c *coverage) total(f fault) (n int) {
+	for _, counts := range c.counts {
+		n += counts[f]
+	}
+	return n
+}
+
 // merge adds what another one has counted.
 func (c *coverage) merge(other *coverage) {
 	for step, counts := range other.counts {

@@ -210,6 +210,9 @@ func (d *drill) note(record *v1alpha1.Failover, preflight *failover.Finding, whe
 	}
 	d.t.Logf("%s %s is failed over: %s; %s", d.clock(), s.Driver, failover.Summary(s.Report), strings.Join(times, ", "))
 	known := append(append(slices.Clone(preflight.Lost), preflight.Stale...), preflight.Corrupt...)
+	if d.planned.backup == dead && !d.planned.rebalance && len(d.deceased) == 1 {
+		d.foretold(s.Report, preflight)
+	}
 	for i, names := range [][]string{s.Report.LostKeys, s.Report.StaleKeys, s.Report.CorruptKeys} {
 		for _, name := range names {
 			if !slices.Contains(known, name) {
@@ -219,12 +222,30 @@ func (d *drill) note(record *v1alpha1.Failover, preflight *failover.Finding, whe
 			switch {
 			case ours:
 				d.lose(record.Spec.Cell, key, i > 0, when)
-			case i == 0:
+			case i == 0 && d.planned.rebalance: // which may have brought it after the backup fell silent
 				d.lostExhibits[name] = true
+			case i == 0:
+				d.t.Errorf("%s is named as lost, and had its copy", name)
 			default:
 				d.t.Errorf("%s is named as stale, and nobody has written to it", name)
 			}
 		}
+	}
+}
+
+// foretold wants the preflight to have named exactly what the failover names: nothing has made a copy in between.
+func (d *drill) foretold(report *v1alpha1.FailoverReport, preflight *failover.Finding) {
+	d.t.Helper()
+	for what, lists := range map[string][2][]string{
+		"lost": {preflight.Lost, report.LostKeys}, "stale": {preflight.Stale, report.StaleKeys}, "corrupt": {preflight.Corrupt, report.CorruptKeys},
+	} {
+		before, after := slices.Sorted(slices.Values(lists[0])), slices.Sorted(slices.Values(lists[1]))
+		if !slices.Equal(before, after) {
+			d.t.Errorf("%s by the preflight: %v; by the failover: %v", what, before, after)
+		}
+	}
+	if preflight.Unknown > 0 {
+		d.t.Errorf("the preflight counts %d objects that nobody knows, and all had their copies", preflight.Unknown)
 	}
 }
 

@@ -8,6 +8,7 @@ type Metrics struct {
 	lag                                            *prometheus.HistogramVec
 	objects, envelopes, pending, oldest            *prometheus.GaugeVec
 	unprotected, unproven, rate, pairs, quantiles  *prometheus.GaugeVec
+	pairPending, pairUnprotected                   *prometheus.GaugeVec
 }
 
 // NewMetrics registers the counters; it panics where they are registered already.
@@ -39,6 +40,9 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		unprotected: gauge("kubecell_backup_unprotected", "Objects without an envelope that could be promoted.", "source"),
 		unproven:    gauge("kubecell_backup_unproven", "Envelopes of which no rehearsal has said yet whether they could be promoted.", "source"),
 		pairs:       gauge("kubecell_backup_pair_envelopes", "Envelopes of one cell in another.", "source", "backup"),
+		pairPending: gauge("kubecell_backup_pair_pending", "Objects of one cell with a change that is in no envelope in another yet.", "source", "backup"),
+		pairUnprotected: gauge("kubecell_backup_pair_unprotected", "Objects of one cell of which another has no envelope that could be promoted, or would not take it.",
+			"source", "backup"),
 		quantiles: gauge("kubecell_backup_lag_quantile_seconds", "Quantiles of the newest thousand lags: the time from the event of a change to its envelope.",
 			"source", "backup", "quantile"),
 		rate: gauge("kubecell_backup_rate", "Requests a second that the daemon allows itself in a cell.", "backup"),
@@ -56,12 +60,26 @@ func (m *Metrics) standing(r *Report) {
 	m.unprotected.WithLabelValues(r.Cell).Set(float64(int64(len(r.Unprotected)) + r.Unnamed))
 }
 
+// between is how it stands between the cell and those that hold its envelopes.
+func (m *Metrics) between(r *Report) {
+	for _, p := range r.Pairs {
+		m.pairs.WithLabelValues(r.Cell, p.Backup).Set(float64(p.Envelopes))
+		m.pairPending.WithLabelValues(r.Cell, p.Backup).Set(float64(p.Pending))
+		m.pairUnprotected.WithLabelValues(r.Cell, p.Backup).Set(float64(p.Unprotected))
+		m.quantiles.WithLabelValues(r.Cell, p.Backup, "0.5").Set(p.P50.Seconds())
+		m.quantiles.WithLabelValues(r.Cell, p.Backup, "0.99").Set(p.P99.Seconds())
+	}
+}
+
 // forget drops the series of a cell that is gone.
 func (m *Metrics) forget(cell string) {
 	for _, labels := range []prometheus.Labels{{"source": cell}, {"backup": cell}} {
 		for _, vec := range []interface {
 			DeletePartialMatch(prometheus.Labels) int
-		}{m.written, m.deleted, m.remade, m.failures, m.rehearsals, m.lag, m.objects, m.envelopes, m.pending, m.oldest, m.unprotected, m.unproven, m.rate, m.pairs, m.quantiles} {
+		}{
+			m.written, m.deleted, m.remade, m.failures, m.rehearsals, m.lag, m.objects, m.envelopes, m.pending, m.oldest,
+			m.unprotected, m.unproven, m.rate, m.pairs, m.pairPending, m.pairUnprotected, m.quantiles,
+		} {
 			vec.DeletePartialMatch(labels)
 		}
 	}

@@ -109,7 +109,7 @@ func (m *Mirror) marks() []Mark {
 		mark := Mark{
 			Cell: name, ControlPlane: m.snapshot().ControlPlanes[name], Time: now, Epoch: c.settled,
 			Resources: map[schema.GroupResource]int64{}, Unprotected: unprotected[name],
-			Unnamed: unnamed[name], Pending: map[schema.GroupResource]time.Time{}, Envelopes: envelopes[name],
+			Unnamed: unnamed[name].sum(), Pending: map[schema.GroupResource]time.Time{}, Envelopes: envelopes[name],
 		}
 		for key, s := range c.streams {
 			of := schema.GroupResource{Group: key.group, Resource: key.resource}
@@ -131,16 +131,32 @@ func (m *Mirror) backedUp() bool {
 	return ring != nil && len(ring.Members()) > 1
 }
 
+// count is how many there are, by the cell that would have to take them; "" where nobody knows which.
+type count map[string]int64
+
+func (c count) sum() (n int64) {
+	for _, of := range c {
+		n += of
+	}
+	return n
+}
+
 // nameUnprotected lists the objects that a failover would lose, or not make again, by the cells that have them: listLimit of a
 // cell by name, once for each cell that would not take them, and of the others how many marks have passed. From then on those
 // that are named hold up no mark. What was published before counts as well.
-func (m *Mirror) nameUnprotected() (named map[string][]Unprotected, unnamed map[string]int64) {
+func (m *Mirror) nameUnprotected() (named map[string][]Unprotected, unnamed map[string]count) {
 	m.inherit()
 	m.dropRefusals()
-	named, unnamed = map[string][]Unprotected{}, map[string]int64{}
+	named, unnamed = map[string][]Unprotected{}, map[string]count{}
+	more := func(cell, home string, n int64) {
+		if unnamed[cell] == nil {
+			unnamed[cell] = count{}
+		}
+		unnamed[cell][home] += n
+	}
 	for name, c := range m.cells {
 		if c.carried > 0 {
-			unnamed[name] = c.carried
+			more(name, "", c.carried)
 		}
 	}
 	for _, it := range m.refused() {
@@ -149,7 +165,7 @@ func (m *Mirror) nameUnprotected() (named map[string][]Unprotected, unnamed map[
 		cell := primary.stream.cell.name
 		if len(named[cell]) == listLimit {
 			if f.stored || f.listed || f.reason == Unreadable { // which marks had passed before
-				unnamed[cell]++
+				more(cell, f.cell, 1)
 			}
 			continue
 		}
@@ -159,7 +175,7 @@ func (m *Mirror) nameUnprotected() (named map[string][]Unprotected, unnamed map[
 		})
 		for _, home := range m.refusedBeside(it) {
 			if len(named[cell]) == listLimit {
-				unnamed[cell]++
+				more(cell, home, 1)
 				break
 			}
 			beside := named[cell][len(named[cell])-1]

@@ -3,6 +3,7 @@ package mirror
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -36,6 +37,9 @@ type Report struct {
 type Pair struct {
 	Backup    string
 	Envelopes int64
+	// Pending and Unprotected of the objects have, or would have, their envelope there. One with two homes counts in both,
+	// one of which nobody knows where it belongs in none.
+	Pending, Unprotected int64
 	// P50 and P99 of the newest lags; Samples is how many there ever were.
 	P50, P99 time.Duration
 	Samples  int64
@@ -67,7 +71,7 @@ func (m *Mirror) reports() []Report {
 	if m.state == nil {
 		return nil
 	}
-	pairs := map[string]map[string]int64{}
+	pairs := map[string]count{}
 	for name, c := range m.cells {
 		m.config.Metrics.rate.WithLabelValues(name).Set(c.pace.current())
 		if !c.indexed {
@@ -75,7 +79,7 @@ func (m *Mirror) reports() []Report {
 		}
 		for _, e := range c.index {
 			if pairs[e.source] == nil {
-				pairs[e.source] = map[string]int64{}
+				pairs[e.source] = count{}
 			}
 			pairs[e.source][name]++
 		}
@@ -92,6 +96,7 @@ func (m *Mirror) reports() []Report {
 		}
 		r := c.report(pairs[name], unprotected[name], unnamed[name], unproven[name])
 		r.Unread = unread
+		m.config.Metrics.between(&r)
 		if c.known() {
 			m.config.Metrics.standing(&r)
 			out = append(out, r)
@@ -101,11 +106,16 @@ func (m *Mirror) reports() []Report {
 	return out
 }
 
-func (c *cell) report(pairs map[string]int64, unprotected []Unprotected, unnamed, unproven int64) Report {
+func (c *cell) report(envelopes count, unprotected []Unprotected, unnamed count, unproven int64) Report {
 	now := c.m.config.Now()
 	r := Report{
 		Cell: c.name, Time: now, Workloads: c.shardedUnits(), Envelopes: int64(len(c.index)), Complete: c.allListed(),
-		Unprotected: unprotected, Unnamed: unnamed, Unproven: unproven,
+		Unprotected: unprotected, Unnamed: unnamed.sum(), Unproven: unproven,
+	}
+	pending, unsafe := count{}, count{}
+	maps.Copy(unsafe, unnamed)
+	for _, u := range unprotected {
+		unsafe[u.Backup]++
 	}
 	for _, s := range c.streams {
 		for _, h := range s.records {
@@ -120,30 +130,35 @@ func (c *cell) report(pairs map[string]int64, unprotected []Unprotected, unnamed
 		for open := range s.progress.open {
 			r.Pending++
 			r.Oldest = max(r.Oldest, now.Sub(open.since))
+			if open.known == "" {
+				continue
+			}
+			for _, home := range c.m.snapshot().Homes(c.name, open.known) {
+				pending[home]++
+			}
 		}
 	}
-	for home := range c.lags {
-		if _, there := pairs[home]; !there && c.m.cells[home] != nil && c.m.cells[home].indexed {
-			r.Pairs = append(r.Pairs, c.pair(home, 0))
+	for _, home := range c.homes(envelopes, pending, unsafe) {
+		p := Pair{Backup: home, Envelopes: envelopes[home], Pending: pending[home], Unprotected: unsafe[home]}
+		if s := c.lags[home]; s != nil {
+			p.P50, p.P99, p.Samples = s.quantile(.5), s.quantile(.99), s.count
 		}
-	}
-	for home, envelopes := range pairs {
-		r.Pairs = append(r.Pairs, c.pair(home, envelopes))
-	}
-	slices.SortFunc(r.Pairs, func(a, b Pair) int { return cmp.Compare(a.Backup, b.Backup) })
-	metrics := c.m.config.Metrics
-	for _, p := range r.Pairs {
-		metrics.pairs.WithLabelValues(c.name, p.Backup).Set(float64(p.Envelopes))
-		metrics.quantiles.WithLabelValues(c.name, p.Backup, "0.5").Set(p.P50.Seconds())
-		metrics.quantiles.WithLabelValues(c.name, p.Backup, "0.99").Set(p.P99.Seconds())
+		r.Pairs = append(r.Pairs, p)
 	}
 	return r
 }
 
-func (c *cell) pair(home string, envelopes int64) Pair {
-	p := Pair{Backup: home, Envelopes: envelopes}
-	if s := c.lags[home]; s != nil {
-		p.P50, p.P99, p.Samples = s.quantile(.5), s.quantile(.99), s.count
+// homes are the cells, in order, that have said which envelopes they have and of which there is something to say.
+func (c *cell) homes(counts ...count) []string {
+	named := map[string]bool{}
+	for home := range c.lags {
+		named[home] = true
 	}
-	return p
+	for _, of := range counts {
+		for home := range of {
+			named[home] = true
+		}
+	}
+	maps.DeleteFunc(named, func(home string, _ bool) bool { return c.m.cells[home] == nil || !c.m.cells[home].indexed })
+	return slices.Sorted(maps.Keys(named))
 }

@@ -47,7 +47,8 @@ func TestACellThatWasNotReadIsNotReported(t *testing.T) {
 	b.await("both cells to be reported", func() bool {
 		of, _ := b.report(east)
 		to, _ := b.report(west)
-		return of.Complete && of.Objects == 1 && len(of.Unread) == 0 && to.Complete && len(to.Unread) == 0 && len(to.Pairs) == 1 && to.Pairs[0].Envelopes == 1
+		return of.Complete && of.Objects == 1 && len(of.Unread) == 0 && to.Complete && len(to.Unread) == 0 && len(to.Pairs) == 1 && to.Pairs[0].Envelopes == 1 &&
+			to.Pairs[0].Unprotected == 3
 	})
 	stop()
 	b.gates[east].cut()
@@ -73,7 +74,7 @@ func TestACellThatWasNotReadIsNotReported(t *testing.T) {
 	b.await("everything to be known", func() bool {
 		of, _ := b.report(east)
 		to, _ := b.report(west)
-		return of.Complete && of.Objects == 1 && to.Pending == 0 && len(to.Unread) == 0 && len(to.Pairs) == 1 && to.Pairs[0].Envelopes == 2 &&
+		return of.Complete && of.Objects == 1 && to.Pending == 0 && len(to.Unread) == 0 && len(to.Pairs) == 1 && to.Pairs[0].Envelopes == 2 && to.Pairs[0].Unprotected == 1 &&
 			slices.Equal(b.unprotectedIn(west), []string{large})
 	})
 }

@@ -10,11 +10,11 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/cli/launch"
 )
 
-// backupsIn reads how the backups stand in the metrics of a daemon that works.
+// backupsIn reads how the backups stand in the metrics of a daemon that works. What belongs to no pair that is known is a pair
+// without a cell.
 func backupsIn(metrics string) []launch.Backup {
 	type pair struct{ source, cell string }
 	found := map[pair]*launch.Backup{}
-	pending, unprotected := map[string]int64{}, map[string]int64{}
 	// NAME{LABEL="VALUE",…} NUMBER; names of cells need no escapes.
 	line := regexp.MustCompile(`^kubecell_backup_(\w+)\{([^}]*)\} (\S+)$`)
 	label := regexp.MustCompile(`(\w+)="([^"]*)"`)
@@ -47,16 +47,25 @@ func backupsIn(metrics string) []launch.Backup {
 				at.LagP99 = value
 			}
 			found[of] = at
-		case "pending":
-			pending[of.source] = int64(value)
-		case "unprotected":
-			unprotected[of.source] = int64(value)
+		case "pair_pending", "pending": // of a pair, and of all of a source together
+			at.Pending = int64(value)
+			found[of] = at
+		case "pair_unprotected", "unprotected":
+			at.Unprotected = int64(value)
+			found[of] = at
+		}
+	}
+	for of, b := range found {
+		if all := found[pair{of.source, ""}]; all != nil && all != b {
+			all.Pending, all.Unprotected = all.Pending-b.Pending, all.Unprotected-b.Unprotected
 		}
 	}
 	out := make([]launch.Backup, 0, len(found))
 	for _, b := range found {
-		b.Pending, b.Unprotected = pending[b.Source], unprotected[b.Source]
-		out = append(out, *b)
+		b.Pending, b.Unprotected = max(0, b.Pending), max(0, b.Unprotected)
+		if b.Cell != "" || b.Pending > 0 || b.Unprotected > 0 {
+			out = append(out, *b)
+		}
 	}
 	slices.SortFunc(out, func(a, b launch.Backup) int {
 		return cmp.Or(cmp.Compare(a.Source, b.Source), cmp.Compare(a.Cell, b.Cell))

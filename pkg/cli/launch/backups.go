@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/kubecell/kubectl-cell/pkg/printers"
@@ -8,15 +9,16 @@ import (
 
 // Backup is what one cell holds for another.
 type Backup struct {
-	// Source is the cell that the objects are in, Cell the one with their envelopes.
+	// Source is the cell that the objects are in, Cell the one with their envelopes; it is empty for objects of which nobody
+	// knows in which cell theirs would be.
 	Source    string `json:"source"`
 	Cell      string `json:"cell"`
 	Envelopes int64  `json:"envelopes"`
 	// LagP50 and LagP99 are in seconds.
 	LagP50 float64 `json:"lagP50Seconds"`
 	LagP99 float64 `json:"lagP99Seconds"`
-	// Pending are the objects of the source with a change that is in no envelope, Unprotected those that could not be
-	// promoted; wherever their envelopes are to be.
+	// Pending are the objects of the source with a change that is in no envelope in that cell yet, Unprotected those that
+	// could not be promoted there. One whose key moves counts for both of its cells.
 	Pending     int64 `json:"pending"`
 	Unprotected int64 `json:"unprotected"`
 }
@@ -29,7 +31,7 @@ func backups(all []Backup, layout printers.Layout) printers.Table {
 			unprotected += " !"
 		}
 		t.Rows = append(t.Rows, []string{
-			b.Source, b.Cell, printers.Count(b.Envelopes), fmt.Sprintf("%.3fs", b.LagP50), fmt.Sprintf("%.3fs", b.LagP99),
+			b.Source, cmp.Or(b.Cell, "?"), printers.Count(b.Envelopes), fmt.Sprintf("%.3fs", b.LagP50), fmt.Sprintf("%.3fs", b.LagP99),
 			printers.Count(b.Pending), unprotected,
 		})
 	}

@@ -3,6 +3,10 @@
 package rebalance_test
 
 import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +20,8 @@ import (
 )
 
 const ctrlC = "\x03"
+
+var capture = flag.Bool("capture", false, "write what TestOnATerminal sees to docs/rebalance-screens.md")
 
 // open runs kubectl cell on a terminal.
 func (b *bed) open(t *testing.T, width, height int, args ...string) *terminaltest.Terminal {
@@ -32,7 +38,7 @@ func TestOnATerminal(t *testing.T) {
 	screen.AwaitText("Type cell-2 to confirm")
 	screen.Press("cell-2\r")
 	screen.AwaitText("┌ rebalance r-", "(this process)", "Moving", "window 2/2", " migrated", "d detach · ? help")
-	screen.Await("a frame of 80x24", func(screen string) bool { return isFrame(screen, 80, 24) })
+	shots := shots{{"Moving, 80×24", screen.Await("a frame of 80x24", func(screen string) bool { return isFrame(screen, 80, 24) && moves(screen) >= 3 })}}
 
 	screen.Press("p")
 	screen.AwaitText("Paused", "p resume")
@@ -41,22 +47,24 @@ func TestOnATerminal(t *testing.T) {
 	screen.AwaitText("window set to 5")
 	b.await(t, "the window to be 5", func(run *v1alpha1.Rebalance) bool { return run.Spec.Window == 5 })
 	screen.Press("?")
-	screen.AwaitText("let units in flight finish and begin no others", "esc back")
+	shots.add("?, the keys, while it is paused, 80×24", screen.AwaitText("let units in flight finish and begin no others", "esc back"))
 	screen.Press("?")
 	screen.AwaitText("CELL", "p resume")
 	screen.Press("p")
 	screen.AwaitText("Moving", "window 5/5", "p pause")
 
 	screen.Resize(160, 50)
-	screen.Await("a frame of 160x50", func(screen string) bool { return isFrame(screen, 160, 50) })
+	shots.add("The same run after the terminal has become larger, 160×50", screen.Await("a frame of 160x50", func(screen string) bool {
+		return isFrame(screen, 160, 50) && moves(screen) >= 6
+	}))
 	screen.Resize(60, 15)
-	screen.Await("the compact view", func(screen string) bool {
+	shots.add("And smaller, 60×15", screen.Await("the compact view", func(screen string) bool {
 		return strings.HasPrefix(screen, "r-") && !strings.ContainsAny(screen, "┌│└") && strings.Contains(screen, "Moving")
-	})
+	}))
 	screen.Resize(80, 24)
 
 	screen.Press(ctrlC)
-	screen.AwaitText("Leave the screen?", "the backup daemon goes on", "s stay")
+	shots.add("Ctrl-C, 80×24", screen.AwaitText("Leave the screen?", "the backup daemon goes on", "s stay"))
 	screen.Press("s")
 	screen.AwaitText("d detach · ? help")
 	screen.Press(ctrlC)
@@ -68,10 +76,10 @@ func TestOnATerminal(t *testing.T) {
 	}
 
 	viewer := b.open(t, 80, 24, "rebalance", "--attach")
-	viewer.Await("another driver", func(screen string) bool {
+	shots.add("`kubectl cell rebalance --attach` on another terminal, while the backup daemon drives, 80×24", viewer.Await("another driver", func(screen string) bool {
 		title, _, _ := strings.Cut(screen, "\n")
-		return strings.Contains(title, " driver ") && !strings.Contains(title, "you@") && strings.Contains(screen, "Moving")
-	})
+		return strings.Contains(title, " driver ") && !strings.Contains(title, "no driver") && !strings.Contains(title, "you@") && strings.Contains(screen, "Moving")
+	}))
 	viewer.Press("d")
 	viewer.AwaitText("goes on", "next: kubectl cell rebalance --attach")
 	if code := viewer.Ended(); code != 130 {
@@ -79,6 +87,30 @@ func TestOnATerminal(t *testing.T) {
 	}
 
 	b.finish(t, v1alpha1.RebalanceSucceeded)
+	if *capture {
+		shots.write(t)
+	}
+}
+
+// shots are screens, and what they show.
+type shots []struct{ what, screen string }
+
+func (s *shots) add(what, screen string) {
+	*s = append(*s, struct{ what, screen string }{what, screen})
+}
+
+func (s shots) write(t *testing.T) {
+	t.Helper()
+	var b strings.Builder
+	b.WriteString("# A rebalance on a terminal\n\n" +
+		"What a real run showed on a real terminal, with a window of two and one unit a second, as it was resized, left and watched.\n" +
+		"Written by `make screens`. All that the screen can say is in [rebalance-tui.md](rebalance-tui.md).\n")
+	for _, shot := range s {
+		fmt.Fprintf(&b, "\n%s:\n\n```text\n%s\n```\n", shot.what, strings.TrimRight(shot.screen, "\n"))
+	}
+	if err := os.WriteFile(filepath.Join("..", "..", "..", "docs", "rebalance-screens.md"), []byte(b.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestSteeredOnATerminal presses the keys that change a run: it pauses itself at the first unit that fails, which is tried
@@ -177,6 +209,9 @@ func TestALostTerminal(t *testing.T) {
 	b.await(t, "another driver", func(run *v1alpha1.Rebalance) bool { return run.Status.Driver != driver })
 	b.finish(t, v1alpha1.RebalanceSucceeded)
 }
+
+// moves counts the units that a screen tells of.
+func moves(screen string) int { return strings.Count(screen, " migrated ") }
 
 // isFrame says whether a screen is full, to its edges.
 func isFrame(screen string, width, height int) bool {

@@ -77,6 +77,12 @@ type BackupPair struct {
 	Cell string `json:"cell"`
 	// Envelopes that it holds.
 	Envelopes int64 `json:"envelopes"`
+	// Pending of the objects have a change that is in none of these yet, Unprotected have none that could be promoted. One whose
+	// key moves counts for both of its cells.
+	// +optional
+	Pending int64 `json:"pending,omitempty"`
+	// +optional
+	Unprotected int64 `json:"unprotected,omitempty"`
 	// Time when it was so, where the cell has not answered the backup daemon since that was started; absent where it was so
 	// when the rest was.
 	// +optional
