@@ -48,7 +48,6 @@ func ownExitCodes() map[string]codes {
 	const unconfirmed = "needs a confirmation and there is no terminal; nothing was changed"
 	const nothingRuns = "no rebalance runs; nothing was changed"
 	change := codes{exit.Refused: refused}
-	notASandbox := codes{exit.Refused: "that is no cell of a sandbox of this machine; nothing was changed"}
 	all := map[string]codes{
 		"where": {
 			exit.Findings: "with --live: reality differs from the map",
@@ -64,7 +63,10 @@ func ownExitCodes() map[string]codes {
 			exit.Partial: "a cell could not be counted; the numbers are without it",
 		},
 		"simulate": {},
-		"init":     change,
+		"init": {
+			exit.Refused: refused,
+			exit.Partial: "a founder is stored, and its fence is not in force or what the federation has could not be copied to it; run the command again",
+		},
 		"add": {
 			exit.Refused: refused,
 			exit.Partial: "the cell is stored but not in the ring; run the command again",
@@ -94,10 +96,6 @@ func ownExitCodes() map[string]codes {
 			exit.Partial:           "the cell is deleted and its stored credentials may be left, or one that was failed over is not given up as a whole yet; then the same command goes on",
 			exit.NeedsConfirmation: unconfirmed,
 		},
-		"sandbox up": {exit.Refused: refused}, "sandbox down": change, "sandbox ls": {},
-		"sandbox cell add": {exit.Refused: refused}, "sandbox cell remove": change,
-		"sandbox chaos kill": notASandbox, "sandbox chaos pause": notASandbox, "sandbox chaos partition": notASandbox,
-		"sandbox chaos restart": notASandbox, "sandbox chaos resume": notASandbox,
 		"router forget": {exit.Refused: "the router is alive, or answers; nothing was changed"},
 		"backup verify": {exit.Findings: "something is wrong with the backup; it is named"},
 		"explain":       {}, "version": {exit.Failure: "an error, or no server answered; the client's version is printed all the same"},
@@ -112,8 +110,21 @@ func ownExitCodes() map[string]codes {
 		"completion bash": {}, "completion zsh": {}, "completion fish": {}, "completion powershell": {},
 		"completion install": {exit.Refused: "there is a file of that name that is not from kubectl-cell, or the system is Windows"},
 	}
+	maps.Copy(all, sandboxCodes(refused))
 	maps.Copy(all, daemonCodes())
 	return all
+}
+
+func sandboxCodes(refused string) map[string]codes {
+	notASandbox := codes{exit.Refused: "that is no cell of a sandbox of this machine; nothing was changed"}
+	return map[string]codes{
+		"sandbox up":   {exit.Refused: refused, exit.Partial: "it runs, and a cell is stored and not in use as a whole; run the command again"},
+		"sandbox down": {exit.Refused: refused}, "sandbox ls": {},
+		"sandbox cell add":    {exit.Refused: refused, exit.Partial: "the federation could not take the cell in as a whole; it was taken back"},
+		"sandbox cell remove": {exit.Refused: refused, exit.Partial: "the cell is deleted, and its stored credentials may be left; run the command again"},
+		"sandbox chaos kill":  notASandbox, "sandbox chaos pause": notASandbox, "sandbox chaos partition": notASandbox,
+		"sandbox chaos restart": notASandbox, "sandbox chaos resume": notASandbox,
+	}
 }
 
 // daemonCodes are those of the commands for the router and the backup daemon.

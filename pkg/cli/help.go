@@ -52,6 +52,17 @@ func printUsage(cmd *cobra.Command) error {
 	return err
 }
 
+// printHelp says in one line what cmd does, then all about it, and then how it is used.
+func printHelp(cmd *cobra.Command, _ []string) {
+	summary, about := cmd.Short+".", strings.TrimSpace(cmd.Long)
+	if !strings.HasPrefix(about, summary) {
+		about = strings.TrimSpace(summary + "\n\n" + about)
+	}
+	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n\n%s", about, cmd.UsageString()); err != nil {
+		cmd.PrintErrln("error:", err)
+	}
+}
+
 // Works says whether cmd does something itself, and is not only there to hold others.
 func Works(cmd *cobra.Command) bool {
 	_, known := ownExitCodes()[PathOf(cmd)]

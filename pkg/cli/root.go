@@ -103,6 +103,7 @@ func NewCommand(env *command.Env) *cobra.Command {
 	}
 	root.SetHelpCommandGroupID("support")
 	root.SetUsageFunc(printUsage)
+	root.SetHelpFunc(printHelp)
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		env.Aim(root.PersistentFlags())
 		return usage(cmd, checkNamespace(env.ChosenNamespace()))

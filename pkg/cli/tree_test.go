@@ -51,6 +51,9 @@ func TestEveryCommandIsDocumented(t *testing.T) {
 				}
 			}
 			help := helpOf(t, cmd)
+			if !strings.HasPrefix(help, cmd.Short+".") {
+				t.Errorf("--help does not begin with %q:\n%s", cmd.Short, help)
+			}
 			for _, heading := range []string{"Usage:", "Examples:", "Exit codes:"} {
 				if strings.Count(help, "\n"+heading+"\n") != 1 {
 					t.Errorf("--help has no part %q:\n%s", heading, help)

@@ -87,14 +87,20 @@ func (f *fleet) connect(ctx context.Context, names []string) (map[string]*migrat
 	return connected, nil
 }
 
-// fenced says whether no cell is without a fence that could have one. Who makes a run by the API had nobody look before.
+// fenced says whether the fence is in force in each cell that can have one. Who makes a run by the API had nobody look before.
 // The error is a *cellsError where it is the cells'.
 func (f *fleet) fenced(ctx context.Context, names []string) error {
 	problems, err := f.each(ctx, names, func(name string, config *rest.Config) error {
-		if _, problem := checkFence(ctx, name, config); problem != nil {
-			return problem
+		warning, problem := checkFence(ctx, name, config)
+		switch {
+		case problem == nil && warning != "": // it cannot have one
+			return nil
+		case problem == nil:
+			return fence.Await(ctx, config)
+		case apierrors.IsUnauthorized(problem), apierrors.IsForbidden(problem):
+			return renewable(name, problem)
 		}
-		return nil
+		return problem
 	})
 	switch {
 	case err != nil:

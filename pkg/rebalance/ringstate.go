@@ -34,7 +34,8 @@ func (r *run) read(ctx context.Context) error {
 }
 
 // write changes Ring.status as this driver knows it, and tells of the step. Where the Ring is in another
-// epoch by now it fails with errSuperseded; other changes, such as one of the spec, are kept.
+// epoch by now it fails with errSuperseded, and so does a run that has not begun where something else is wanted by now; other
+// changes, such as one of the spec in the middle of the run, are kept.
 func (r *run) write(ctx context.Context, step StepName, change func(*v1alpha1.Ring)) error {
 	if _, err := r.update(ctx, change); err != nil {
 		return err
@@ -53,7 +54,9 @@ func (r *run) update(ctx context.Context, change func(*v1alpha1.Ring)) (*v1alpha
 			if err := r.read(ctx); err != nil {
 				return nil, err
 			}
-			if fresh := r.known().Status; fresh.Epoch != known.Status.Epoch || fresh.Rebalance != known.Status.Rebalance {
+			fresh := r.known()
+			if fresh.Status.Epoch != known.Status.Epoch || fresh.Status.Rebalance != known.Status.Rebalance ||
+				fresh.Status.Rebalance != r.name && fresh.Generation != known.Generation { // what is to be accepted was not checked
 				return nil, errSuperseded
 			}
 			continue

@@ -47,6 +47,8 @@ type run struct {
 	barrier *barrier
 	// opening is how far it has come to open what was closed to writes between cells that answer, while others do not.
 	opening opening
+	// fenced are the cells, in order, whose fence was found in force for the run to begin.
+	fenced []string
 	// rooms has one copy after the other ask for room in a quota.
 	rooms sync.Mutex
 
@@ -183,6 +185,7 @@ func (r *run) toTheEnd(ctx context.Context) error {
 
 // complain shows why the run does not go on.
 func (r *run) complain(err error) {
+	r.fenced = nil
 	if !errors.Is(err, errFailover) { // which is nothing to worry about
 		r.logger.Warn("the rebalance cannot go on, trying again", "err", err)
 	}
@@ -289,49 +292,6 @@ func (r *run) listen(ctx context.Context) (*v1alpha1.Rebalance, error) {
 	}
 	r.wishes.set(run)
 	return run, nil
-}
-
-// begin accepts the wanted ring, unless the run is paused or aborted before it began. The Ring was read before the record
-// is, and is written in that version: a run that another driver begins, or ends, meanwhile is not begun again.
-func (r *run) begin(ctx context.Context) (ended bool, err error) {
-	run, err := r.listen(ctx)
-	if err != nil {
-		return false, err
-	}
-	ring := r.known()
-	if s := ring.Status; s.Phase != v1alpha1.RingStable {
-		return false, exit.Refusedf("the ring is in the hands of rebalance %s", s.Rebalance).WithHint("kubectl cell rebalance status")
-	}
-	begun := run.Status.StartTime != nil
-	wish, changed := r.wishes.get()
-	switch {
-	case wish.Abort:
-		r.tracker.edit(func(s *v1alpha1.RebalanceProgress) {
-			if s.ToEpoch = ring.Status.Epoch; !begun {
-				s.FromEpoch = s.ToEpoch
-			}
-		})
-		return true, r.end(ctx, v1alpha1.RebalanceAborted)
-	case begun:
-		return false, exit.Refusedf("rebalance %s has begun before, and the ring is not in its hands any more: it cannot begin again", r.name).
-			WithHint("kubectl cell rebalance abort %s   # ends its record, and moves nothing", r.name)
-	case wish.Paused:
-		r.tracker.phase(v1alpha1.RebalancePaused)
-		select {
-		case <-ctx.Done():
-		case <-r.Leaving:
-		case <-changed:
-		}
-		return false, context.Cause(ctx)
-	}
-	if err := checkLayouts(ring); err != nil {
-		return false, err
-	}
-	if err := r.fleet.fenced(ctx, cellsOf(ring.Status.Current, &ring.Spec.RingLayout)); err != nil {
-		return false, err
-	}
-	r.tracker.unusable(nil)
-	return false, r.write(ctx, PreparingWritten, func(ring *v1alpha1.Ring) { accept(ring, r.name) })
 }
 
 // turns says whether the run has to walk back and does not yet. At rest it is too late.

@@ -12,13 +12,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
-	"github.com/kubecell/kubectl-cell/pkg/fence"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
 	"github.com/kubecell/kubectl-cell/pkg/router/routertest"
 	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
@@ -260,36 +258,4 @@ func TestACellWithoutAFenceLosesNoWrite(t *testing.T) {
 	if late.acknowledged.Load() != 1 {
 		t.Error("the write that was held was refused")
 	}
-}
-
-// TestARunThatNobodyCheckedWaitsForTheFence makes one by the API, while the fence of a cell is not there. It begins, and moves
-// everything, once the fence is.
-func TestARunThatNobodyCheckedWaitsForTheFence(t *testing.T) {
-	b := newBed(t, member(1, 100))
-	before := b.fill(20)
-	b.must(fence.Remove(t.Context(), b.configs["cell-2"]))
-	install := sync.OnceFunc(func() {
-		_, err := fence.Install(context.WithoutCancel(t.Context()), b.configs["cell-2"])
-		b.must(err)
-		b.must(fence.Await(context.WithoutCancel(t.Context()), b.configs["cell-2"]))
-	})
-	t.Cleanup(install)
-	b.want(member(1, 100), member(2, 100))
-	run := &v1alpha1.Rebalance{ObjectMeta: metav1.ObjectMeta{Name: "unchecked"}, Spec: v1alpha1.RebalanceSpec{Window: 10}}
-	_, err := b.client.Rebalances().Create(t.Context(), run, metav1.CreateOptions{})
-	b.must(err)
-	d := b.driver("it")
-	b.start(d, run.Name)
-	b.awaitUnusable(run.Name, "cell-2")
-	status := b.rebalance(run.Name).Status
-	usable := apimeta.FindStatusCondition(status.Conditions, v1alpha1.ConditionCellsUsable)
-	if !strings.Contains(usable.Message, "the fence of cell cell-2 is Missing") || !strings.Contains(usable.Message, "kubectl cell add cell-2") {
-		t.Errorf("what keeps the run from beginning: %q", usable.Message)
-	}
-	if ring := b.ring(); ring.Status.Phase != v1alpha1.RingStable || status.StartTime != nil {
-		t.Errorf("the ring is %s, and the run began at %v", ring.Status.Phase, status.StartTime)
-	}
-	install()
-	b.finish(d, v1alpha1.RebalanceSucceeded)
-	b.settled(before)
 }

@@ -9,6 +9,8 @@ type Metrics struct {
 	objects, envelopes, pending, oldest            *prometheus.GaugeVec
 	unprotected, unproven, rate, pairs, quantiles  *prometheus.GaugeVec
 	pairPending, pairUnprotected                   *prometheus.GaugeVec
+	// homes are the cells by source that pairPending and pairUnprotected have. One mirror at a time reports.
+	homes map[string]map[string]bool
 }
 
 // NewMetrics registers the counters; it panics where they are registered already.
@@ -24,6 +26,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		return g
 	}
 	m := &Metrics{
+		homes:      map[string]map[string]bool{},
 		written:    counter("kubecell_backup_envelopes_written_total", "Envelopes that were made or replaced.", "source", "backup"),
 		deleted:    counter("kubecell_backup_envelopes_deleted_total", "Envelopes that were deleted: their objects are gone, or have others.", "source", "backup"),
 		remade:     counter("kubecell_backup_envelopes_remade_total", "Envelopes that somebody had deleted or changed, and that were made again.", "backup", "reason"),
@@ -40,8 +43,8 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		unprotected: gauge("kubecell_backup_unprotected", "Objects without an envelope that could be promoted.", "source"),
 		unproven:    gauge("kubecell_backup_unproven", "Envelopes of which no rehearsal has said yet whether they could be promoted.", "source"),
 		pairs:       gauge("kubecell_backup_pair_envelopes", "Envelopes of one cell in another.", "source", "backup"),
-		pairPending: gauge("kubecell_backup_pair_pending", "Objects of one cell with a change that is in no envelope in another yet.", "source", "backup"),
-		pairUnprotected: gauge("kubecell_backup_pair_unprotected", "Objects of one cell of which another has no envelope that could be promoted, or would not take it.",
+		pairPending: gauge("kubecell_backup_pair_pending", "Objects of one cell with a change that is in no envelope yet, by the cell that is to have it; an empty one where that is not known.", "source", "backup"),
+		pairUnprotected: gauge("kubecell_backup_pair_unprotected", "Objects of one cell without an envelope that could be promoted, by the cell that would have it; an empty one where that is not known.",
 			"source", "backup"),
 		quantiles: gauge("kubecell_backup_lag_quantile_seconds", "Quantiles of the newest thousand lags: the time from the event of a change to its envelope.",
 			"source", "backup", "quantile"),
@@ -60,15 +63,41 @@ func (m *Metrics) standing(r *Report) {
 	m.unprotected.WithLabelValues(r.Cell).Set(float64(int64(len(r.Unprotected)) + r.Unnamed))
 }
 
-// between is how it stands between the cell and those that hold its envelopes.
+// between is how it stands between the cell and those that hold its envelopes, and nothing of those that did so before.
 func (m *Metrics) between(r *Report) {
+	homes := map[string]bool{}
 	for _, p := range r.Pairs {
 		m.pairs.WithLabelValues(r.Cell, p.Backup).Set(float64(p.Envelopes))
-		m.pairPending.WithLabelValues(r.Cell, p.Backup).Set(float64(p.Pending))
-		m.pairUnprotected.WithLabelValues(r.Cell, p.Backup).Set(float64(p.Unprotected))
 		m.quantiles.WithLabelValues(r.Cell, p.Backup, "0.5").Set(p.P50.Seconds())
 		m.quantiles.WithLabelValues(r.Cell, p.Backup, "0.99").Set(p.P99.Seconds())
+		homes[p.Backup] = true
 	}
+	for _, of := range []count{r.pending, r.unprotected} {
+		for home := range of {
+			homes[home] = true
+		}
+	}
+	for home := range homes {
+		m.pairPending.WithLabelValues(r.Cell, home).Set(float64(r.pending[home]))
+		m.pairUnprotected.WithLabelValues(r.Cell, home).Set(float64(r.unprotected[home]))
+	}
+	for home := range m.homes[r.Cell] {
+		if !homes[home] {
+			m.pairPending.DeleteLabelValues(r.Cell, home)
+			m.pairUnprotected.DeleteLabelValues(r.Cell, home)
+		}
+	}
+	m.homes[r.Cell] = homes
+}
+
+// left drops what is said of a cell whose objects are nobody's business any more.
+func (m *Metrics) left(cell string) {
+	for _, vec := range []*prometheus.GaugeVec{
+		m.objects, m.pending, m.oldest, m.unprotected, m.unproven, m.pairs, m.pairPending, m.pairUnprotected, m.quantiles,
+	} {
+		vec.DeletePartialMatch(prometheus.Labels{"source": cell})
+	}
+	delete(m.homes, cell)
 }
 
 // forget drops the series of a cell that is gone.

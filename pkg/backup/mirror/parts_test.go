@@ -262,25 +262,71 @@ func TestRefusedOnesThatAreNotNamedAreCounted(t *testing.T) {
 		// Two of the last ones have no envelope: no mark passes those.
 		it.refusal = &refusal{uid: types.UID(it.name), version: 2, cell: "b", stored: i < listLimit+3}
 	}
-	named, unnamed := m.nameUnprotected()
-	if len(named["a"]) != listLimit || unnamed["a"].sum() != 3 {
-		t.Errorf("%d are named, and %d are not; want %d and 3", len(named["a"]), unnamed["a"].sum(), listLimit)
+	named, unnamed, _ := m.nameUnprotected()
+	if len(named["a"]) != listLimit || unnamed["a"] != 3 {
+		t.Errorf("%d are named, and %d are not; want %d and 3", len(named["a"]), unnamed["a"], listLimit)
 	}
 }
 
 // TestEachPairHasItsOwn: what a cell holds, waits for, and would not take is said of that cell, and what nobody knows the cell of
-// is in the sum alone. Of a cell that was not read nothing is said.
+// is said of none. Of a cell that was not read it is not said what it holds. What is no more is not said any longer.
 func TestEachPairHasItsOwn(t *testing.T) {
-	m := betweenTwo(t)
+	m, registry := betweenTwo(t), prometheus.NewRegistry()
+	m.config.Metrics = NewMetrics(registry)
 	c := &cell{m: m, name: "a"}
 	m.cells = map[string]*cell{"a": c, "b": {m: m, name: "b", indexed: true}, "d": {m: m, name: "d"}}
 	s := &stream{cell: c, class: placement.Sharded, rule: placement.NamespacedName, progress: newProgress()}
 	s.progress.open[&record{stream: s, known: "ns/" + itemsOf(m, "a", 1)[0].id.name}] = struct{}{}
 	s.progress.open[&record{stream: s}] = struct{}{}
 	c.streams = map[streamKey]*stream{{}: s}
-	r := c.report(count{"b": 5, "d": 1}, []Unprotected{{Backup: "b"}, {Backup: "b"}, {Backup: "d"}}, count{"b": 3, "": 4}, 0)
-	if diff := cmp.Diff([]Pair{{Backup: "b", Envelopes: 5, Pending: 1, Unprotected: 5}}, r.Pairs); diff != "" || r.Unnamed != 7 || r.Pending != 2 {
-		t.Errorf("%d are pending, %d are not named; pairs (-want +got):\n%s", r.Pending, r.Unnamed, diff)
+	r := c.report(count{"b": 5, "d": 1}, count{"b": 3, "d": 2, "": 4})
+	if diff := cmp.Diff([]Pair{{Backup: "b", Envelopes: 5, Pending: 1, Unprotected: 3}}, r.Pairs); diff != "" || r.Pending != 2 {
+		t.Errorf("%d are pending; pairs (-want +got):\n%s", r.Pending, diff)
+	}
+	m.config.Metrics.between(&r)
+	wantSeries(t, registry, "kubecell_backup_pair_pending", map[string]float64{"": 1, "b": 1, "d": 0})
+	wantSeries(t, registry, "kubecell_backup_pair_unprotected", map[string]float64{"": 4, "b": 3, "d": 2})
+	r = c.report(count{"b": 5}, count{})
+	m.config.Metrics.between(&r)
+	wantSeries(t, registry, "kubecell_backup_pair_unprotected", map[string]float64{"": 0, "b": 0})
+	m.config.Metrics.left("a")
+	wantSeries(t, registry, "kubecell_backup_pair_pending", map[string]float64{})
+}
+
+// TestATooLargeOneCountsWhereItBelongsNow: it was found too large when another cell was to have its envelope.
+func TestATooLargeOneCountsWhereItBelongsNow(t *testing.T) {
+	m := betweenTwo(t)
+	s := &stream{cell: &cell{m: m, name: "a"}, class: placement.Sharded, rule: placement.NamespacedName, progress: newProgress()}
+	it := itemsOf(m, "a", 1)[0]
+	it.records = records{{stream: s, uid: "1", version: 2}}
+	m.note(it, &refusal{uid: "1", version: 2, cell: "gone", reason: TooLarge})
+	if _, _, homes := m.nameUnprotected(); !cmp.Equal(homes["a"], count{"b": 1}) {
+		t.Errorf("unprotected by home: %v", homes["a"])
+	}
+}
+
+// wantSeries compares a gauge of pairs of the cell a, by backup.
+func wantSeries(t *testing.T, registry prometheus.Gatherer, name string, want map[string]float64) {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, metric := range f.GetMetric() {
+			for _, l := range metric.GetLabel() {
+				if l.GetName() == "backup" {
+					got[l.GetValue()] = metric.GetGauge().GetValue()
+				}
+			}
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", name, diff)
 	}
 }
 
@@ -298,8 +344,8 @@ func TestWhatFallsOffTheListIsCounted(t *testing.T) {
 	}
 	want := func(want int64, when string) {
 		t.Helper()
-		if named, unnamed := m.nameUnprotected(); len(named["a"]) != listLimit || unnamed["a"].sum() != want {
-			t.Errorf("%s: %d are named, and %d are not; want %d and %d", when, len(named["a"]), unnamed["a"].sum(), listLimit, want)
+		if named, unnamed, _ := m.nameUnprotected(); len(named["a"]) != listLimit || unnamed["a"] != want {
+			t.Errorf("%s: %d are named, and %d are not; want %d and %d", when, len(named["a"]), unnamed["a"], listLimit, want)
 		}
 	}
 	last := items[len(items)-1]

@@ -97,7 +97,7 @@ func (m *Mirror) marks() []Mark {
 		// What was published stands: a cell whose envelopes are not known may have some of what was deleted since.
 		return nil
 	}
-	unprotected, unnamed := m.nameUnprotected()
+	unprotected, unnamed, _ := m.nameUnprotected()
 	now, envelopes := m.config.Now(), m.bySource()
 	var out []Mark
 	for name, c := range m.cells {
@@ -109,7 +109,7 @@ func (m *Mirror) marks() []Mark {
 		mark := Mark{
 			Cell: name, ControlPlane: m.snapshot().ControlPlanes[name], Time: now, Epoch: c.settled,
 			Resources: map[schema.GroupResource]int64{}, Unprotected: unprotected[name],
-			Unnamed: unnamed[name].sum(), Pending: map[schema.GroupResource]time.Time{}, Envelopes: envelopes[name],
+			Unnamed: unnamed[name], Pending: map[schema.GroupResource]time.Time{}, Envelopes: envelopes[name],
 		}
 		for key, s := range c.streams {
 			of := schema.GroupResource{Group: key.group, Resource: key.resource}
@@ -131,51 +131,44 @@ func (m *Mirror) backedUp() bool {
 	return ring != nil && len(ring.Members()) > 1
 }
 
-// count is how many there are, by the cell that would have to take them; "" where nobody knows which.
+// count is how many there are, by the cell that has, or would have, their envelopes; "" where nobody knows which.
 type count map[string]int64
-
-func (c count) sum() (n int64) {
-	for _, of := range c {
-		n += of
-	}
-	return n
-}
 
 // nameUnprotected lists the objects that a failover would lose, or not make again, by the cells that have them: listLimit of a
 // cell by name, once for each cell that would not take them, and of the others how many marks have passed. From then on those
-// that are named hold up no mark. What was published before counts as well.
-func (m *Mirror) nameUnprotected() (named map[string][]Unprotected, unnamed map[string]count) {
+// that are named hold up no mark. What was published before counts as well. homes counts them by where their envelopes would be:
+// one whose key moves counts in two.
+func (m *Mirror) nameUnprotected() (named map[string][]Unprotected, unnamed map[string]int64, homes map[string]count) {
 	m.inherit()
 	m.dropRefusals()
-	named, unnamed = map[string][]Unprotected{}, map[string]count{}
-	more := func(cell, home string, n int64) {
-		if unnamed[cell] == nil {
-			unnamed[cell] = count{}
-		}
-		unnamed[cell][home] += n
-	}
+	named, unnamed, homes = map[string][]Unprotected{}, map[string]int64{}, map[string]count{}
 	for name, c := range m.cells {
-		if c.carried > 0 {
-			more(name, "", c.carried)
+		if homes[name] = (count{}); c.carried > 0 {
+			unnamed[name], homes[name][""] = c.carried, c.carried
 		}
 	}
 	for _, it := range m.refused() {
 		f := it.refusal
-		primary, _ := m.primary(it)
+		primary, unit := m.primary(it)
 		cell := primary.stream.cell.name
+		if homes[cell] == nil {
+			homes[cell] = count{}
+		}
 		if len(named[cell]) == listLimit {
 			if f.stored || f.listed || f.reason == Unreadable { // which marks had passed before
-				more(cell, f.cell, 1)
+				unnamed[cell]++
+				m.lacking(it, cell, unit, homes[cell])
 			}
 			continue
 		}
+		m.lacking(it, cell, unit, homes[cell])
 		named[cell] = append(named[cell], Unprotected{
 			Object: it.id.String(), Group: it.id.group, Resource: it.id.resource, Namespace: it.id.namespace, Name: it.id.name,
 			UID: string(f.uid), Backup: f.cell, Reason: f.reason, Message: clip(f.message), Since: f.since.UTC(), Envelope: f.stored,
 		})
 		for _, home := range m.refusedBeside(it) {
 			if len(named[cell]) == listLimit {
-				more(cell, home, 1)
+				unnamed[cell]++
 				break
 			}
 			beside := named[cell][len(named[cell])-1]
@@ -190,11 +183,28 @@ func (m *Mirror) nameUnprotected() (named map[string][]Unprotected, unnamed map[
 	for name, c := range m.cells {
 		left := c.stillUnsaved()
 		if left = left[:min(len(left), listLimit-len(named[name]))]; len(left) > 0 {
+			for _, u := range left {
+				homes[name][u.Backup]++
+			}
 			named[name] = append(named[name], left...)
 			slices.SortStableFunc(named[name], func(a, b Unprotected) int { return strings.Compare(a.Object, b.Object) })
 		}
 	}
-	return named, unnamed
+	return named, unnamed, homes
+}
+
+// lacking counts a refused object where it has no envelope that could be promoted: in all cells that are to have one, or in
+// those that would not take what they have.
+func (m *Mirror) lacking(it *item, cell, unit string, in count) {
+	homes := []string{it.refusal.cell}
+	if it.refusal.stored {
+		homes = append(homes, m.refusedBeside(it)...)
+	} else if unit != "" {
+		homes = m.snapshot().Homes(cell, unit)
+	}
+	for _, home := range homes {
+		in[home]++
+	}
 }
 
 // dropRefusals forgets refusals of what is another object by now, or has its envelopes elsewhere. One of which the cell has

@@ -31,14 +31,17 @@ type Report struct {
 	Pairs   []Pair
 	// Unread are the cells that have not said which envelopes they have. Neither Pairs nor Unproven has these.
 	Unread []string
+
+	// pending and unprotected are those of the objects by where their envelopes would be, in cells that are Unread as well.
+	pending, unprotected count
 }
 
 // Pair is what one cell holds for another.
 type Pair struct {
 	Backup    string
 	Envelopes int64
-	// Pending and Unprotected of the objects have, or would have, their envelope there. One with two homes counts in both,
-	// one of which nobody knows where it belongs in none.
+	// Pending and Unprotected of the objects have, or would have, their envelope there. One whose key moves counts in both of
+	// its homes, one of which nobody knows where it belongs in none.
 	Pending, Unprotected int64
 	// P50 and P99 of the newest lags; Samples is how many there ever were.
 	P50, P99 time.Duration
@@ -87,15 +90,16 @@ func (m *Mirror) reports() []Report {
 	}
 	unproven, early := m.unrehearsed()
 	m.carry(early)
-	unprotected, unnamed := m.nameUnprotected()
+	unprotected, unnamed, homes := m.nameUnprotected()
 	unread := m.unindexed()
 	var out []Report
 	for name, c := range m.cells {
 		if !m.members[name] {
+			m.config.Metrics.left(name)
 			continue
 		}
-		r := c.report(pairs[name], unprotected[name], unnamed[name], unproven[name])
-		r.Unread = unread
+		r := c.report(pairs[name], homes[name])
+		r.Unprotected, r.Unnamed, r.Unproven, r.Unread = unprotected[name], unnamed[name], unproven[name], unread
 		m.config.Metrics.between(&r)
 		if c.known() {
 			m.config.Metrics.standing(&r)
@@ -106,16 +110,12 @@ func (m *Mirror) reports() []Report {
 	return out
 }
 
-func (c *cell) report(envelopes count, unprotected []Unprotected, unnamed count, unproven int64) Report {
+// report is how the cell stands, with as many envelopes and unprotected objects by home.
+func (c *cell) report(envelopes, unprotected count) Report {
 	now := c.m.config.Now()
 	r := Report{
 		Cell: c.name, Time: now, Workloads: c.shardedUnits(), Envelopes: int64(len(c.index)), Complete: c.allListed(),
-		Unprotected: unprotected, Unnamed: unnamed.sum(), Unproven: unproven,
-	}
-	pending, unsafe := count{}, count{}
-	maps.Copy(unsafe, unnamed)
-	for _, u := range unprotected {
-		unsafe[u.Backup]++
+		pending: count{}, unprotected: unprotected,
 	}
 	for _, s := range c.streams {
 		for _, h := range s.records {
@@ -131,15 +131,16 @@ func (c *cell) report(envelopes count, unprotected []Unprotected, unnamed count,
 			r.Pending++
 			r.Oldest = max(r.Oldest, now.Sub(open.since))
 			if open.known == "" {
+				r.pending[""]++
 				continue
 			}
 			for _, home := range c.m.snapshot().Homes(c.name, open.known) {
-				pending[home]++
+				r.pending[home]++
 			}
 		}
 	}
-	for _, home := range c.homes(envelopes, pending, unsafe) {
-		p := Pair{Backup: home, Envelopes: envelopes[home], Pending: pending[home], Unprotected: unsafe[home]}
+	for _, home := range c.homes(envelopes, r.pending, unprotected) {
+		p := Pair{Backup: home, Envelopes: envelopes[home], Pending: r.pending[home], Unprotected: unprotected[home]}
 		if s := c.lags[home]; s != nil {
 			p.P50, p.P99, p.Samples = s.quantile(.5), s.quantile(.99), s.count
 		}

@@ -10,8 +10,8 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/cli/launch"
 )
 
-// backupsIn reads how the backups stand in the metrics of a daemon that works. What belongs to no pair that is known is a pair
-// without a cell.
+// backupsIn reads how the backups stand in the metrics of a daemon that works. What belongs to nobody knows which
+// cell is a pair without one.
 func backupsIn(metrics string) []launch.Backup {
 	type pair struct{ source, cell string }
 	found := map[pair]*launch.Backup{}
@@ -34,11 +34,11 @@ func backupsIn(metrics string) []launch.Backup {
 		of := pair{labels["source"], labels["backup"]}
 		at := found[of]
 		if at == nil {
-			at = &launch.Backup{Source: of.source, Cell: of.cell}
+			at = &launch.Backup{Source: of.source, Cell: of.cell, Unread: true}
 		}
 		switch parts[1] {
 		case "pair_envelopes":
-			at.Envelopes = int64(value)
+			at.Envelopes, at.Unread = int64(value), false
 			found[of] = at
 		case "lag_quantile_seconds":
 			if labels["quantile"] == "0.5" {
@@ -47,22 +47,16 @@ func backupsIn(metrics string) []launch.Backup {
 				at.LagP99 = value
 			}
 			found[of] = at
-		case "pair_pending", "pending": // of a pair, and of all of a source together
+		case "pair_pending":
 			at.Pending = int64(value)
 			found[of] = at
-		case "pair_unprotected", "unprotected":
+		case "pair_unprotected":
 			at.Unprotected = int64(value)
 			found[of] = at
 		}
 	}
-	for of, b := range found {
-		if all := found[pair{of.source, ""}]; all != nil && all != b {
-			all.Pending, all.Unprotected = all.Pending-b.Pending, all.Unprotected-b.Unprotected
-		}
-	}
 	out := make([]launch.Backup, 0, len(found))
 	for _, b := range found {
-		b.Pending, b.Unprotected = max(0, b.Pending), max(0, b.Unprotected)
 		if b.Cell != "" || b.Pending > 0 || b.Unprotected > 0 {
 			out = append(out, *b)
 		}

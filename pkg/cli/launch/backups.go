@@ -14,6 +14,8 @@ type Backup struct {
 	Source    string `json:"source"`
 	Cell      string `json:"cell"`
 	Envelopes int64  `json:"envelopes"`
+	// Unread says that the cell has not answered the daemon yet, so that nobody knows how many envelopes it has.
+	Unread bool `json:"unread,omitempty"`
 	// LagP50 and LagP99 are in seconds.
 	LagP50 float64 `json:"lagP50Seconds"`
 	LagP99 float64 `json:"lagP99Seconds"`
@@ -30,8 +32,12 @@ func backups(all []Backup, layout printers.Layout) printers.Table {
 		if b.Unprotected > 0 {
 			unprotected += " !"
 		}
+		envelopes := printers.Count(b.Envelopes)
+		if b.Unread {
+			envelopes = "?"
+		}
 		t.Rows = append(t.Rows, []string{
-			b.Source, cmp.Or(b.Cell, "?"), printers.Count(b.Envelopes), fmt.Sprintf("%.3fs", b.LagP50), fmt.Sprintf("%.3fs", b.LagP99),
+			b.Source, cmp.Or(b.Cell, "?"), envelopes, fmt.Sprintf("%.3fs", b.LagP50), fmt.Sprintf("%.3fs", b.LagP99),
 			printers.Count(b.Pending), unprotected,
 		})
 	}

@@ -20,10 +20,16 @@ type redactor struct {
 }
 
 const (
-	// value is what stands behind a name: a list, a word, or text in quotes, in those of JSON that is quoted itself, too.
-	value = `(?:\[[^\]]*\]|\\"(?:[^"\\]|\\\\\\"|\\\\[^"\\])*\\"|"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',}{\\\[]+)`
+	// quoted is a list, or text in quotes, in those of JSON that is quoted itself, too.
+	quoted = `\[[^\]]*\]|\\"(?:[^"\\]|\\\\\\"|\\\\[^"\\])*\\"|"(?:[^"\\]|\\.)*"|'[^']*'`
+	// word is what stands behind a flag: one of these, or a word.
+	word = `(?:` + quoted + `|[^\s"',}{\\\[]+)`
+	// assigned is what stands behind an equals sign: all up to a space.
+	assigned = `(?:` + quoted + `|(?:[^\s"'\\]|\\[^"'])+)`
+	// value is what stands behind a colon: words as well, up to what ends them in YAML between braces.
+	value = `(?:` + quoted + `|[^\s"',}{\\\[][^"',}{\\\n]*)`
 	// secretName ends a name that says what it holds.
-	secretName = `(?:password|passwd|passphrase|secret[-_]?access[-_]?key|client[-_]?secret|api[-_]?key|private[-_]?key|` +
+	secretName = `(?:password|passwd|passphrase|secret[-_]?key|access[-_]?key|client[-_]?secret|api[-_]?key|private[-_]?key|` +
 		`client-key-data|client-certificate-data|certificate-authority-data|token)`
 )
 
@@ -48,16 +54,19 @@ func newRedactor() *redactor {
 			`(?i)((?:proxy-)?authorization["']?\s*[:=]\s*\[?["']?)[^\s"',\]}][^"',\]}\n]*`,
 			`(?i)(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{6,}`,
 			`(?i)((?:set-)?cookie["']?\s*[:=]\s*\[?["']?)[^"'\]}\n]+`,
-			// Fields, flags and variables whose name says what they hold.
-			`(?i)([\w.-]*`+secretName+`\\?["']?\s*[:=]\s*)`+value,
+			// Fields, flags and variables whose name says what they hold; all of a line of YAML that is not in quotes.
+			`(?im)^([ \t-]*[\w.-]*`+secretName+`[ \t]*:[ \t]+)[^\s"'\[{|>].*$`,
+			`(?i)([\w.-]*`+secretName+`\\?["']?\s*:\s*)`+value,
+			`(?i)([\w.-]*`+secretName+`\\?["']?[ \t]*=[ \t]*)`+assigned,
 			// The same as the name and the value of a variable, in JSON and in YAML.
 			`(?i)(\bname\\?["']?\s*:\s*\\?["']?[\w.-]*`+secretName+`\\?["']?\s*[,\n]\s*\\?["']?value\\?["']?\s*:\s*)`+value,
 			// What a Secret or a ConfigMap holds, in JSON.
 			`(\\?"(?:data|stringData)\\?"\s*:\s*\{)[^{}]+`,
 			// Flags whose value is the next word: of a command line, of a list in JSON, of one in YAML.
-			`(?i)(--[\w-]*(?:password|passwd|passphrase|token|secret|api-?key|private-?key)\\?["']?(?:\s*,\s*|\s+(?:-\s+)?))`+value,
-			// A field that is called secret and nothing else. One whose value begins on another line has fields of its own.
-			`(?i)(\bsecret\\?["']?[ \t]*[:=][ \t]*)`+value,
+			`(?i)(--[\w-]*(?:password|passwd|passphrase|token|secret|api-?key|private-?key)\\?["']?(?:\s*,\s*|\s+(?:-\s+)?))`+word,
+			// A field that is called so and nothing else. One whose value begins on another line has fields of its own.
+			`(?i)(\b(?:secret|credentials?)\\?["']?[ \t]*:[ \t]*)`+value,
+			`(?i)(\b(?:secret|credentials?)\\?["']?[ \t]*=[ \t]*)`+assigned,
 			// Credentials in URLs.
 			`([a-z][a-z0-9+.-]*://[^/\s:@"']*:)[^@\s/"']+@`,
 		),

@@ -50,6 +50,15 @@ func TestSecretsAreTakenOut(t *testing.T) {
 		"pair in YAML":         {"env:\n- name: API_TOKEN\n  value: hunter2\n- name: TZ\n  value: UTC", "hunter2", "value: UTC"},
 		"kubeconfig in base64": {"data: " + base64.StdEncoding.EncodeToString([]byte("apiVersion: v1\nkind: Config\n")) + "\nname: it", "a2luZDogQ29uZmln", "name: it"},
 		"data of a Secret":     {`{"data":{"any":"aHVudGVyMg=="},"kind":"Secret"}`, "aHVudGVyMg", `"kind":"Secret"`},
+		"words":                {"password: correct hunter2 battery\nafter: x", "hunter2", "after: x"},
+		"words with a comma":   {"  password: it, and hunter2\n  after: x", "hunter2", "after: x"},
+		"words with a quote":   {"- token: it's hunter2\n- after: x", "hunter2", "after: x"},
+		"words in braces":      {"{password: correct hunter2, name: a}", "hunter2", "name: a"},
+		"flag with a comma":    {"run --db-password=a,hunter2 --listen=:1", "hunter2", "--listen=:1"},
+		"variable in braces":   {"PASSWORD={a}hunter2 HOME=/root", "hunter2", "HOME=/root"},
+		"secretKey":            {"secretKey: hunter2\nname: it", "hunter2", "name: it"},
+		"access_key":           {"access_key=hunter2 region=here", "hunter2", "region=here"},
+		"credentials":          {`{"credentials":"hunter2","name":"a"}`, "hunter2", `"name":"a"`},
 		"client secret, camel": {`clientSecret: hunter2` + "\nissuer: https://i", "hunter2", "issuer: https://i"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -112,6 +121,7 @@ func TestOrdinaryTextStays(t *testing.T) {
 		"env:\n- name: TZ\n  value: UTC",
 		"description: |\n  two\n  lines",
 		"the token is that of a pod, --token-ttl 5m",
+		"credentials:\n  kind: file",
 	} {
 		if got := string(newRedactor().clean([]byte(text))); got != text {
 			t.Errorf("%q became %q", text, got)
