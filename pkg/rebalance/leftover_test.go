@@ -96,7 +96,8 @@ func dies(before func(string, *rest.Config), cell string, down *atomic.Bool, die
 	var once atomic.Bool
 	return breaking(before, cell, down, func(next http.RoundTripper, r *http.Request) (*http.Response, error) {
 		response, err := next.RoundTrip(r)
-		if err != nil || r.Method != http.MethodPost || !strings.HasSuffix(r.URL.Path, "/configmaps") || !once.CompareAndSwap(false, true) {
+		copies := r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/configmaps") && !r.URL.Query().Has("dryRun")
+		if err != nil || !copies || !once.CompareAndSwap(false, true) {
 			return response, err
 		}
 		down.Store(true)
