@@ -108,8 +108,8 @@ func unshared(b *testing.B, cells int) *sandboxtest.Sandbox {
 	return sandboxtest.Up(b, cells)
 }
 
-// benchBed is a federation of one cell and RCP, and an object in the cell.
-func benchBed(b *testing.B) (direct, router *benchTarget) {
+// benchBed is a federation of one cell and RCP, an object in the cell, and a bare proxy before it.
+func benchBed(b *testing.B) (direct, router, bare *benchTarget) {
 	b.Helper()
 	s := unshared(b, 1)
 	viaRouter, cell := s.Router(b), s.Cell(b, "cell-1")
@@ -118,7 +118,7 @@ func benchBed(b *testing.B) (direct, router *benchTarget) {
 		b.Fatal(err)
 	}
 	const path = "/api/v1/namespaces/default/configmaps/bench"
-	return newBenchTarget(b, cell, path), newBenchTarget(b, viaRouter, path)
+	return newBenchTarget(b, cell, path), newBenchTarget(b, viaRouter, path), newBenchTarget(b, startBare(b, cell), path)
 }
 
 func median(values []float64) float64 {
@@ -126,33 +126,42 @@ func median(values []float64) float64 {
 	return values[len(values)/2]
 }
 
-// BenchmarkRouterGet compares reads of one object through the router with reads from its cell.
+// BenchmarkRouterGet compares reads of one object through the router with reads from its cell, and with reads through a bare
+// proxy, which is the least that a process in between can cost with the libraries of Go.
 func BenchmarkRouterGet(b *testing.B) {
-	direct, router := benchBed(b)
+	direct, router, bare := benchBed(b)
 	b.Run("throughput-16-clients", func(b *testing.B) {
-		var ratios, ours, theirs []float64
-		direct.throughput(b) // both warm
+		var ratios, bares, ours, theirs []float64
+		direct.throughput(b) // all warm
 		router.throughput(b)
+		bare.throughput(b)
 		for b.Loop() {
 			for range rounds(benchRounds) {
-				d, r := direct.throughput(b), router.throughput(b)
-				ratios, theirs, ours = append(ratios, r/d), append(theirs, d), append(ours, r)
+				d, r, p := direct.throughput(b), router.throughput(b), bare.throughput(b)
+				ratios, bares, theirs, ours = append(ratios, r/d), append(bares, p/d), append(theirs, d), append(ours, r)
 			}
 		}
 		b.ReportMetric(median(ratios), "router÷direct")
+		b.ReportMetric(median(bares), "bare÷direct")
 		b.ReportMetric(median(ours), "router-get/s")
 		b.ReportMetric(median(theirs), "direct-get/s")
 		b.ReportMetric(0, "ns/op")
 	})
 	b.Run("p50-1-client", func(b *testing.B) {
-		var ours, theirs []float64
+		var ours, theirs, besides, bares []float64
 		for b.Loop() {
+			// In pairs: what is asked less often is woken up more slowly.
 			for range rounds(benchSingles) {
 				theirs = append(theirs, timed(b, direct))
 				ours = append(ours, timed(b, router))
 			}
+			for range rounds(benchSingles) {
+				besides = append(besides, timed(b, direct))
+				bares = append(bares, timed(b, bare))
+			}
 		}
 		b.ReportMetric(median(ours)/median(theirs), "router÷direct")
+		b.ReportMetric(median(bares)/median(besides), "bare÷direct")
 		b.ReportMetric(median(ours)*1e6, "router-µs")
 		b.ReportMetric(median(theirs)*1e6, "direct-µs")
 		b.ReportMetric(0, "ns/op")

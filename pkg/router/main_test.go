@@ -41,6 +41,13 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if target := os.Getenv(bareEnv); target != "" {
+		if err := bare(target); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	end, err := serveWorkloads()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
