@@ -7,15 +7,13 @@ import (
 	"testing"
 	"time"
 
-	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
-	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
+	"github.com/kubecell/kubectl-cell/pkg/sandbox/sandboxtest"
 )
 
 // TestCredentialsAreRenewedWhileCopiesArePromoted: those that the run began with may nothing any more in a survivor, and it goes
@@ -60,20 +58,9 @@ func TestCredentialsAreRenewedWhileCopiesArePromoted(t *testing.T) {
 func (b *bed) account(cell string) (token string, forbid func()) {
 	b.t.Helper()
 	kube := b.cells[cell]
-	const name = "former"
-	accounts, bindings := kube.CoreV1().ServiceAccounts(metav1.NamespaceSystem), kube.RbacV1().ClusterRoleBindings()
-	_, err := accounts.Create(b.t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
-	b.must(err)
-	_, err = bindings.Create(b.t.Context(), &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
-		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: name, Namespace: metav1.NamespaceSystem}},
-	}, metav1.CreateOptions{})
-	b.must(err)
-	made, err := accounts.CreateToken(b.t.Context(), name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
-	b.must(err)
+	former := sandboxtest.NewAccount(b.t, b.configs[cell])
 	asks := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
-		User:               "system:serviceaccount:" + metav1.NamespaceSystem + ":" + name,
+		User:               former.User(),
 		ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "impersonate", Resource: "users", Name: v1alpha1.UserMover},
 	}}
 	may := func(want bool) {
@@ -86,10 +73,8 @@ func (b *bed) account(cell string) (token string, forbid func()) {
 		}
 	}
 	may(true)
-	return made.Status.Token, sync.OnceFunc(func() {
-		if err := bindings.Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil {
-			b.t.Error(err)
-		}
+	return former.Config.BearerToken, sync.OnceFunc(func() {
+		former.Forbid()
 		may(false)
 	})
 }

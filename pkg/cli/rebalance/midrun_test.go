@@ -12,9 +12,6 @@ import (
 	"testing"
 	"time"
 
-	authenticationv1 "k8s.io/api/authentication/v1"
-	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -321,9 +318,9 @@ func (b *bed) installedAs(t *testing.T, name string) *bed {
 // TestCredentialsAreRevokedMidRun, be it that they are nobody's any more or that they may nothing: the run says whose, waits,
 // and goes on with others.
 func TestCredentialsAreRevokedMidRun(t *testing.T) {
-	for says, revoke := range map[string]func(account){
-		"cannot impersonate": func(a account) { a.forbid() },
-		"Unauthorized":       func(a account) { a.delete() }, // a control plane believes a token for ten seconds more
+	for says, revoke := range map[string]func(*sandboxtest.Account){
+		"cannot impersonate": func(a *sandboxtest.Account) { a.Forbid() },
+		"Unauthorized":       func(a *sandboxtest.Account) { a.Delete() }, // a control plane believes a token for ten seconds more
 	} {
 		t.Run(says, func(t *testing.T) {
 			b := newBed(t)
@@ -342,15 +339,15 @@ func TestCredentialsAreRevokedMidRun(t *testing.T) {
 // TestTheRCPRefusesTheDriverMidRun, who may nothing any more there, or is nobody: the driver says so and what helps, nothing
 // stays closed to writes, and the run is left to somebody whom the RCP knows.
 func TestTheRCPRefusesTheDriverMidRun(t *testing.T) {
-	for says, refuse := range map[string]func(account){
-		"is forbidden": func(a account) { a.forbid() },
-		"Unauthorized": func(a account) { a.delete() }, // a control plane believes a token for ten seconds more
+	for says, refuse := range map[string]func(*sandboxtest.Account){
+		"is forbidden": func(a *sandboxtest.Account) { a.Forbid() },
+		"Unauthorized": func(a *sandboxtest.Account) { a.Delete() }, // a control plane believes a token for ten seconds more
 	} {
 		t.Run(says, func(t *testing.T) {
 			b := newBed(t)
-			account := newAccount(t, b.box.RCP(t))
+			account := sandboxtest.NewAccount(t, b.box.RCP(t))
 			mine := *b
-			mine.environ = append(slices.Clone(b.environ), "KUBECONFIG="+kubeconfig(t, account.config))
+			mine.environ = append(slices.Clone(b.environ), "KUBECONFIG="+kubeconfig(t, account.Config))
 			driver := mine.moving(t, "1")
 			goOn := b.alone(t)
 			refuse(account)
@@ -369,52 +366,11 @@ func TestTheRCPRefusesTheDriverMidRun(t *testing.T) {
 }
 
 // newCredentials has the federation use an account of the cell, until the test ends.
-func (b *bed) newCredentials(t *testing.T, cell string) account {
+func (b *bed) newCredentials(t *testing.T, cell string) *sandboxtest.Account {
 	t.Helper()
-	account := newAccount(t, b.box.Cell(t, cell))
+	account := sandboxtest.NewAccount(t, b.box.Cell(t, cell))
 	own := kubeconfig(t, b.box.Cell(t, cell))
 	t.Cleanup(func() { b.must(t, 0, "add", cell, "--kubeconfig", own) })
-	b.must(t, 0, "add", cell, "--kubeconfig", kubeconfig(t, account.config))
+	b.must(t, 0, "add", cell, "--kubeconfig", kubeconfig(t, account.Config))
 	return account
-}
-
-// account is one of a control plane, by name, which may everything.
-type account struct {
-	config         *rest.Config
-	forbid, delete func() // it may nothing any more, and it is nobody's
-}
-
-func newAccount(t *testing.T, admin *rest.Config) account {
-	t.Helper()
-	kube, err := kubernetes.NewForConfig(admin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	name := fmt.Sprintf("federation-%d", time.Now().UnixNano())
-	accounts, bindings := kube.CoreV1().ServiceAccounts(metav1.NamespaceSystem), kube.RbacV1().ClusterRoleBindings()
-	if _, err := accounts.Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	_, err = bindings.Create(t.Context(), &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
-		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: name, Namespace: metav1.NamespaceSystem}},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	token, err := accounts.CreateToken(t.Context(), name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := rest.AnonymousClientConfig(admin)
-	config.BearerToken = token.Status.Token
-	remove := func(remove func(context.Context, string, metav1.DeleteOptions) error) func() {
-		return func() {
-			if err := remove(t.Context(), name, metav1.DeleteOptions{}); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	return account{config: config, forbid: remove(bindings.Delete), delete: remove(accounts.Delete)}
 }
