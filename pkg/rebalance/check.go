@@ -118,14 +118,14 @@ func checkCell(ctx context.Context, access map[string]federation.Access, ring *v
 	if _, err := federation.Probe(ctx, a.Config); err != nil {
 		return "", exit.Refusedf("cell %s does not answer: %w", name, err).WithHint("kubectl cell status %s", name)
 	}
-	return checkFence(ctx, name, a.Config)
+	config := *a.Config
+	config.Timeout = cellTimeout
+	return checkFence(ctx, name, &config)
 }
 
 // checkFence is of a cell that answers.
-func checkFence(ctx context.Context, name string, cell *rest.Config) (warning string, problem *exit.Error) {
-	config := *cell
-	config.Timeout = cellTimeout
-	report, err := fence.Check(ctx, &config)
+func checkFence(ctx context.Context, name string, config *rest.Config) (warning string, problem *exit.Error) {
+	report, err := fence.Check(ctx, config)
 	switch {
 	case err != nil:
 		return "", exit.Refusedf("cannot look at the fence of cell %s: %w", name, err).WithHint("kubectl cell status %s", name)

@@ -34,15 +34,12 @@ var planes = sandboxtest.NewPool(4)
 var movingPlanes = sandboxtest.NewPool(3)
 
 func TestMain(m *testing.M) {
-	if address := os.Getenv(idleEnv); address != "" {
-		if err := idle(address); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	for env, be := range map[string]func(string) error{idleEnv: idle, bareEnv: bare} {
+		with := os.Getenv(env)
+		if with == "" {
+			continue
 		}
-		return
-	}
-	if target := os.Getenv(bareEnv); target != "" {
-		if err := bare(target); err != nil {
+		if err := be(with); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -48,7 +48,7 @@ func TestEachCellThatRefusesIsNamed(t *testing.T) {
 		{proof{uid: "0", refused: true}, []string{"c full"}}, // an object of that name before
 	} {
 		it.proven = map[string]proof{"b": test.inB, "c": {uid: "1", refused: true}}
-		named, _, _ := m.nameUnprotected()
+		named, _ := m.nameUnprotected()
 		var got []string
 		for _, u := range named["a"] {
 			got = append(got, u.Backup+" "+u.Message)

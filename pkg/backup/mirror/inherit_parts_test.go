@@ -27,7 +27,7 @@ func TestARefusalOutlivesAListThatIsMadeAgain(t *testing.T) {
 		{"as it was", records{{stream: s, uid: "1", version: 3}}, 0},
 	} {
 		it.records = step.of
-		if named, _, _ := m.nameUnprotected(); len(named["a"]) != step.want {
+		if named, _ := m.nameUnprotected(); len(named["a"]) != step.want {
 			t.Errorf("%s: %+v is named; want %d", step.what, named["a"], step.want)
 		}
 	}

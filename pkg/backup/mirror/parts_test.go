@@ -262,7 +262,7 @@ func TestRefusedOnesThatAreNotNamedAreCounted(t *testing.T) {
 		// Two of the last ones have no envelope: no mark passes those.
 		it.refusal = &refusal{uid: types.UID(it.name), version: 2, cell: "b", stored: i < listLimit+3}
 	}
-	named, unnamed, _ := m.nameUnprotected()
+	named, unnamed := m.nameUnprotected()
 	if len(named["a"]) != listLimit || unnamed["a"] != 3 {
 		t.Errorf("%d are named, and %d are not; want %d and 3", len(named["a"]), unnamed["a"], listLimit)
 	}
@@ -300,7 +300,8 @@ func TestATooLargeOneCountsWhereItBelongsNow(t *testing.T) {
 	it := itemsOf(m, "a", 1)[0]
 	it.records = records{{stream: s, uid: "1", version: 2}}
 	m.note(it, &refusal{uid: "1", version: 2, cell: "gone", reason: TooLarge})
-	if _, _, homes := m.nameUnprotected(); !cmp.Equal(homes["a"], count{"b": 1}) {
+	m.nameUnprotected()
+	if homes := m.unprotectedByHome(); !cmp.Equal(homes["a"], count{"b": 1}) {
 		t.Errorf("unprotected by home: %v", homes["a"])
 	}
 }
@@ -344,7 +345,7 @@ func TestWhatFallsOffTheListIsCounted(t *testing.T) {
 	}
 	want := func(want int64, when string) {
 		t.Helper()
-		if named, unnamed, _ := m.nameUnprotected(); len(named["a"]) != listLimit || unnamed["a"] != want {
+		if named, unnamed := m.nameUnprotected(); len(named["a"]) != listLimit || unnamed["a"] != want {
 			t.Errorf("%s: %d are named, and %d are not; want %d and %d", when, len(named["a"]), unnamed["a"], listLimit, want)
 		}
 	}

@@ -97,7 +97,7 @@ func (m *Mirror) marks() []Mark {
 		// What was published stands: a cell whose envelopes are not known may have some of what was deleted since.
 		return nil
 	}
-	unprotected, unnamed, _ := m.nameUnprotected()
+	unprotected, unnamed := m.nameUnprotected()
 	now, envelopes := m.config.Now(), m.bySource()
 	var out []Mark
 	for name, c := range m.cells {
@@ -136,32 +136,26 @@ type count map[string]int64
 
 // nameUnprotected lists the objects that a failover would lose, or not make again, by the cells that have them: listLimit of a
 // cell by name, once for each cell that would not take them, and of the others how many marks have passed. From then on those
-// that are named hold up no mark. What was published before counts as well. homes counts them by where their envelopes would be:
-// one whose key moves counts in two.
-func (m *Mirror) nameUnprotected() (named map[string][]Unprotected, unnamed map[string]int64, homes map[string]count) {
+// that are named hold up no mark. What was published before counts as well.
+func (m *Mirror) nameUnprotected() (named map[string][]Unprotected, unnamed map[string]int64) {
 	m.inherit()
 	m.dropRefusals()
-	named, unnamed, homes = map[string][]Unprotected{}, map[string]int64{}, map[string]count{}
+	named, unnamed = map[string][]Unprotected{}, map[string]int64{}
 	for name, c := range m.cells {
-		if homes[name] = (count{}); c.carried > 0 {
-			unnamed[name], homes[name][""] = c.carried, c.carried
+		if c.carried > 0 {
+			unnamed[name] = c.carried
 		}
 	}
 	for _, it := range m.refused() {
 		f := it.refusal
-		primary, unit := m.primary(it)
+		primary, _ := m.primary(it)
 		cell := primary.stream.cell.name
-		if homes[cell] == nil {
-			homes[cell] = count{}
-		}
 		if len(named[cell]) == listLimit {
-			if f.stored || f.listed || f.reason == Unreadable { // which marks had passed before
+			if f.passed() { // before
 				unnamed[cell]++
-				m.lacking(it, cell, unit, homes[cell])
 			}
 			continue
 		}
-		m.lacking(it, cell, unit, homes[cell])
 		named[cell] = append(named[cell], Unprotected{
 			Object: it.id.String(), Group: it.id.group, Resource: it.id.resource, Namespace: it.id.namespace, Name: it.id.name,
 			UID: string(f.uid), Backup: f.cell, Reason: f.reason, Message: clip(f.message), Since: f.since.UTC(), Envelope: f.stored,
@@ -183,28 +177,48 @@ func (m *Mirror) nameUnprotected() (named map[string][]Unprotected, unnamed map[
 	for name, c := range m.cells {
 		left := c.stillUnsaved()
 		if left = left[:min(len(left), listLimit-len(named[name]))]; len(left) > 0 {
-			for _, u := range left {
-				homes[name][u.Backup]++
-			}
 			named[name] = append(named[name], left...)
 			slices.SortStableFunc(named[name], func(a, b Unprotected) int { return strings.Compare(a.Object, b.Object) })
 		}
 	}
-	return named, unnamed, homes
+	return named, unnamed
 }
 
-// lacking counts a refused object where it has no envelope that could be promoted: in all cells that are to have one, or in
-// those that would not take what they have.
-func (m *Mirror) lacking(it *item, cell, unit string, in count) {
-	homes := []string{it.refusal.cell}
-	if it.refusal.stored {
-		homes = append(homes, m.refusedBeside(it)...)
-	} else if unit != "" {
-		homes = m.snapshot().Homes(cell, unit)
+// unprotectedByHome counts those that [Mirror.nameUnprotected] has named or counted, by the cells that have them and then by
+// where their envelopes would be: one whose key moves counts in two.
+func (m *Mirror) unprotectedByHome() map[string]count {
+	out := map[string]count{}
+	add := func(cell, home string, n int64) {
+		if out[cell] == nil {
+			out[cell] = count{}
+		}
+		out[cell][home] += n
 	}
-	for _, home := range homes {
-		in[home]++
+	for name, c := range m.cells {
+		if c.carried > 0 {
+			add(name, "", c.carried)
+		}
+		for _, u := range c.stillUnsaved() {
+			add(name, u.Backup, 1)
+		}
 	}
+	for _, it := range m.refused() {
+		if !it.refusal.passed() {
+			continue
+		}
+		primary, unit := m.primary(it)
+		cell := primary.stream.cell.name
+		homes := []string{it.refusal.cell}
+		if it.refusal.stored {
+			homes = append(homes, m.refusedBeside(it)...)
+		} else if unit != "" {
+			homes = m.snapshot().Homes(cell, unit)
+		}
+		for _, home := range homes {
+			add(cell, home, 1)
+		}
+	}
+	return out
 }
 
 // dropRefusals forgets refusals of what is another object by now, or has its envelopes elsewhere. One of which the cell has

@@ -39,6 +39,9 @@ func (f *refusal) standsFor(r *record) bool {
 // has what it is by now.
 func (f *refusal) holds(r *record) bool { return f != nil && f.listed && f.uid == r.uid }
 
+// passed says whether marks have passed the object: it has an envelope, or was named before.
+func (f *refusal) passed() bool { return f.stored || f.listed || f.reason == Unreadable }
+
 // refuse notes that an object is unprotected.
 func (m *Mirror) refuse(it *item, f *refusal) {
 	m.mu.Lock()

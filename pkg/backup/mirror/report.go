@@ -90,7 +90,8 @@ func (m *Mirror) reports() []Report {
 	}
 	unproven, early := m.unrehearsed()
 	m.carry(early)
-	unprotected, unnamed, homes := m.nameUnprotected()
+	unprotected, unnamed := m.nameUnprotected()
+	homes := m.unprotectedByHome()
 	unread := m.unindexed()
 	var out []Report
 	for name, c := range m.cells {

@@ -93,11 +93,11 @@ func TestOnATerminal(t *testing.T) {
 }
 
 // shots are screens, and what they show.
-type shots []struct{ what, screen string }
+type shots []shot
 
-func (s *shots) add(what, screen string) {
-	*s = append(*s, struct{ what, screen string }{what, screen})
-}
+type shot struct{ what, screen string }
+
+func (s *shots) add(what, screen string) { *s = append(*s, shot{what, screen}) }
 
 func (s shots) write(t *testing.T) {
 	t.Helper()
