@@ -79,7 +79,7 @@ func freeze(ctx context.Context, patience time.Duration, config *rest.Config, ap
 	}
 	out := Frozen{Reason: v1alpha1.ReasonFreezeInForce}
 	if len(silent) > 0 {
-		out.Message = strings.Join(silent, ", ") + " did not answer: it refuses writes a second after it hears of the freeze from its etcd"
+		out.Message = strings.Join(silent, ", ") + " did not answer: it refuses writes as soon as it hears of the freeze from its etcd"
 	}
 	return out
 }

@@ -68,8 +68,8 @@ func (b *bed) unfrozen() {
 	b.t.Helper()
 	found, err := fence.CheckFrozen(b.t.Context(), b.configs["cell-1"])
 	b.must(err)
-	if found.State != fence.Missing || len(found.Differences) != 2 {
-		b.t.Errorf("of a freeze there lacks %s; want the policy and its binding to be missing", found)
+	if found.State != fence.Missing || len(found.Differences) != 3 {
+		b.t.Errorf("of a freeze there lacks %s; want the policy, its binding and its mark to be missing", found)
 	}
 }
 

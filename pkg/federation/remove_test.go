@@ -103,7 +103,7 @@ func TestRemoveRefusesWhatTheCellStillHolds(t *testing.T) {
 	if _, err := direct.CoreV1().Secrets(v1alpha1.Namespace).Get(t.Context(), "other", metav1.GetOptions{}); err != nil {
 		t.Errorf("the control plane was touched: %v", err)
 	}
-	if found, err := fence.Check(t.Context(), b.cells[1]); err != nil || found.State != fence.Missing || len(found.Differences) != 4 {
+	if found, err := fence.Check(t.Context(), b.cells[1]); err != nil || found.State != fence.Missing || len(found.Differences) != 6 {
 		t.Errorf("the fence of the cell: %s, %v; want it off", found, err)
 	}
 }

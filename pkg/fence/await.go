@@ -41,13 +41,13 @@ func Await(ctx context.Context, config *rest.Config) error {
 	if err != nil {
 		return err
 	}
-	return await(ctx, config, probe{policy: Name, what: "fence", subject: "a write of an object in migration", revision: revision, label: true})
+	return await(ctx, config, probe{policies: []string{Name}, what: "fence", subject: "a write of an object in migration", revision: revision, label: true})
 }
 
 // AwaitMover returns nil once the apiserver at config.Host lets the mover write, which is all that there is to wait for in a
 // cell without a fence. It tries as [Await] does.
 func AwaitMover(ctx context.Context, config *rest.Config) error {
-	p := probe{policy: Name, label: true}
+	p := probe{policies: []string{Name}, label: true}
 	if why := p.await(ctx, config, func(ctx context.Context) error { return p.create(ctx, p.mover) }); why != nil {
 		return fmt.Errorf("the mover is not let through at %s: %w", config.Host, why)
 	}
@@ -64,7 +64,9 @@ func await(ctx context.Context, config *rest.Config, p probe) error {
 
 // probe tries a policy from both sides.
 type probe struct {
-	policy, revision string
+	// policies are those whose refusal is wanted, of one or another.
+	policies []string
+	revision string
 	// what is the policy, and subject the write that it refuses, for people.
 	what, subject string
 	// label says that the object is one in migration.
@@ -117,7 +119,7 @@ func (p *probe) try(ctx context.Context) error {
 	case !errors.As(err, &status):
 		return err
 	}
-	words, is := refusal(p.policy, status.Status())
+	words, is := refusal(status.Status(), p.policies...)
 	if !is {
 		return fmt.Errorf("%s was refused for another reason: %w", p.subject, err)
 	}
@@ -131,7 +133,7 @@ func (p *probe) try(ctx context.Context) error {
 }
 
 func (p *probe) create(ctx context.Context, client kubernetes.Interface) error {
-	object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: p.policy + "-probe-"}}
+	object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: p.policies[0] + "-probe-"}}
 	if p.label {
 		object.Labels = map[string]string{v1alpha1.LabelRebalanceStatus: probeState}
 	}

@@ -22,7 +22,7 @@ type State string
 const (
 	// Live: every part is there and as it must be.
 	Live State = "Live"
-	// Missing: there is no policy, or no binding that puts it in force.
+	// Missing: a policy is not there, or a binding that puts it in force, or, of a freeze, its mark.
 	Missing State = "Missing"
 	// Drifted: somebody has changed a part, another version installed it, or the mover's rights are
 	// missing.
@@ -81,12 +81,12 @@ func compare(ctx context.Context, config *rest.Config, all []part) (Report, erro
 		return Report{}, err
 	}
 	report := Report{State: Live}
-	for _, p := range all {
+	for i, p := range all {
 		differences, missing, err := p.compare(ctx, client)
 		if err != nil {
 			return Report{}, err
 		}
-		if missing && p.resource.Group == admissionv1.GroupName {
+		if missing && i >= len(rights(all)) {
 			report.State = Missing
 		}
 		report.Differences = append(report.Differences, differences...)

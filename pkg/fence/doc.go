@@ -1,7 +1,7 @@
 // Package fence keeps everybody but the movers from writing to an object in migration, in the cell
 // that holds it and atomically with the write.
 //
-// The fence is four objects in each cell: an admission policy that refuses writes, its binding, and the
+// The fence is an admission policy in each cell that refuses writes, its binding, and the
 // role and its binding by which the movers may do their work. The policy looks at one label,
 // [v1alpha1.LabelRebalanceStatus], and nothing else. Of an object that has it, before or after the
 // write, it refuses
@@ -26,8 +26,9 @@
 // movers, whatever the object, so that neither the cell's own controllers nor people with direct access make it
 // differ from what its workloads have become elsewhere. Let through are also what keeps the control plane
 // alive, which is what the apiserver writes as itself and the leases of components and nodes, and reviews,
-// which write nothing. Events are refused. Policies and their bindings are beyond any policy: whoever
-// administers the cell can thaw it.
+// which write nothing. Events are refused. Policies and their bindings are beyond any policy, and the freeze leaves its
+// mark alone: whoever administers the cell can thaw it. For the second until an apiserver knows the policy a third one
+// is in each cell from the beginning, [EarlyName], that does nothing before there is a mark.
 //
 // Start reading at [Install], then [Freeze].
 package fence

@@ -9,8 +9,8 @@ import (
 )
 
 // Freeze makes a cell refuse the writes of everybody but the movers, and says whether it had to change
-// anything. It may be repeated at any time. A freeze that was installed is in force about a second later; see
-// [AwaitFrozen]. It stays through restarts of the cell.
+// anything. It may be repeated at any time. A freeze that was installed is in force milliseconds later where the cell has
+// its fence, and about a second later elsewhere; see [AwaitFrozen]. It stays through restarts of the cell.
 //
 // config needs the rights that [Install] needs. [ErrUnsupported] says that the cell cannot be frozen.
 func Freeze(ctx context.Context, config *rest.Config) (changed bool, err error) {
@@ -58,7 +58,7 @@ func AwaitFrozen(ctx context.Context, config *rest.Config) error {
 	if err != nil {
 		return err
 	}
-	return await(ctx, config, probe{policy: FreezeName, what: "freeze", subject: "a write", revision: revision})
+	return await(ctx, config, probe{policies: []string{FreezeName, EarlyName}, what: "freeze", subject: "a write", revision: revision})
 }
 
 // Thaw lets everybody write again who may, about a second later; see [AwaitThawed]. What is not there is no
@@ -73,7 +73,7 @@ func Thaw(ctx context.Context, config *rest.Config) error {
 
 // AwaitThawed returns nil once the apiserver at config.Host does not refuse a write because the cell is frozen.
 func AwaitThawed(ctx context.Context, config *rest.Config) error {
-	p := probe{policy: FreezeName}
+	p := probe{policies: []string{FreezeName}}
 	if err := p.connect(config); err != nil {
 		return err
 	}

@@ -3,6 +3,9 @@ package fence_test
 import (
 	"context"
 	"errors"
+	"net/http"
+	"path"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +14,8 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -66,6 +71,8 @@ func TestAFrozenCellTakesNoWrites(t *testing.T) {
 		}
 		_, err := client.Resource(corev1.SchemeGroupVersion.WithResource("namespaces")).Patch(t.Context(), ns, types.MergePatchType,
 			[]byte(`{"metadata":{"labels":{"a":"b"}}}`), metav1.PatchOptions{})
+		wantFrozen(t, err)
+		err = client.Resource(roles).DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{FieldSelector: "metadata.name=" + fence.FreezeName})
 		wantFrozen(t, err)
 	}
 	for kind, resource := range kinds() {
@@ -181,8 +188,10 @@ func TestThaw(t *testing.T) {
 	if changed, err := fence.Freeze(t.Context(), c.config); err != nil || changed {
 		t.Errorf("freeze again: changed %v, %v; want nothing to do", changed, err)
 	}
-	if !fence.Owns(policies.GroupResource(), fence.FreezeName) {
-		t.Error("the freeze is taken for a copy")
+	for _, resource := range []schema.GroupVersionResource{policies, bindings, roles} {
+		if !fence.Owns(resource.GroupResource(), fence.FreezeName) || resource != roles && !fence.Owns(resource.GroupResource(), fence.EarlyName) {
+			t.Errorf("the freeze's %s are taken for copies", resource.Resource)
+		}
 	}
 	for range 2 {
 		if err := fence.Thaw(t.Context(), c.config); err != nil {
@@ -203,3 +212,82 @@ func TestThaw(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestAFreezeBeginsWithItsMark, which each apiserver knows at once: the policy that heeds it is there beforehand.
+func TestAFreezeBeginsWithItsMark(t *testing.T) {
+	c := fenced(t)
+	var written []string
+	watched := rest.CopyConfig(c.config)
+	watched.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTrip(func(r *http.Request) (*http.Response, error) {
+			if r.Method != http.MethodGet {
+				written = append(written, path.Base(path.Dir(r.URL.Path))+"/"+path.Base(r.URL.Path))
+			}
+			return next.RoundTrip(r)
+		})
+	})
+	if _, err := fence.Freeze(t.Context(), watched); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"clusterroles/" + fence.FreezeName, "validatingadmissionpolicybindings/" + fence.FreezeName, "validatingadmissionpolicies/" + fence.FreezeName,
+	}
+	if !slices.Equal(written, want) {
+		t.Errorf("a freeze writes %q; want %q", written, want)
+	}
+	if err := errors.Join(fence.Thaw(t.Context(), c.config), fence.AwaitThawed(t.Context(), c.config)); err != nil {
+		t.Fatal(err)
+	}
+
+	if _, err := c.kube.RbacV1().ClusterRoles().Create(t.Context(), &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: fence.FreezeName}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := fence.AwaitFrozen(t.Context(), c.config); err != nil {
+		t.Error(err)
+	}
+	_, err := c.admin.Resource(configMaps).Namespace("default").Create(t.Context(), object(configMaps, "x", ""), metav1.CreateOptions{})
+	wantFrozen(t, err)
+	if report, err := fence.CheckFrozen(t.Context(), c.config); err != nil || report.State != fence.Missing {
+		t.Errorf("the mark alone: %s, %v; want the freeze itself to be missing", report, err)
+	}
+	if err := errors.Join(fence.Thaw(t.Context(), c.config), fence.AwaitThawed(t.Context(), c.config)); err != nil {
+		t.Error(err)
+	}
+	if report := c.check(t); report.State != fence.Live {
+		t.Errorf("the fence: %s", report)
+	}
+}
+
+// TestAnAdministratorThaws a cell by hand, where nothing of the federation is left that would.
+func TestAnAdministratorThaws(t *testing.T) {
+	c := fenced(t)
+	frozen(t, c)
+	for _, resource := range []schema.GroupVersionResource{roles, bindings} {
+		if err := c.admin.Resource(resource).Delete(t.Context(), fence.FreezeName, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := fence.AwaitThawed(t.Context(), c.config); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestARemovedFenceLeavesNoMark: the cell would be frozen as soon as it had its fence again.
+func TestARemovedFenceLeavesNoMark(t *testing.T) {
+	c := fenced(t)
+	frozen(t, c)
+	if err := fence.Thaw(t.Context(), c.config); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.kube.RbacV1().ClusterRoles().Create(t.Context(), &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: fence.FreezeName}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the fence to be off", func(ctx context.Context) error { return fence.Remove(ctx, c.config) })
+	if _, err := c.kube.RbacV1().ClusterRoles().Get(t.Context(), fence.FreezeName, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("the mark: %v; want it gone", err)
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

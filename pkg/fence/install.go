@@ -24,7 +24,7 @@ var ErrUnsupported = errors.New("the apiserver does not serve ValidatingAdmissio
 // was installed or changed is in force about a second later; see [Await]. Where it fails with [ErrUnsupported] it has
 // given the mover his rights all the same; see [AwaitMover].
 //
-// config needs the right to write all four objects, and escalate and bind on clusterroles.
+// config needs the right to write all six objects, and escalate and bind on clusterroles.
 func Install(ctx context.Context, config *rest.Config) (changed bool, err error) {
 	all, err := parts()
 	if err != nil {
@@ -56,17 +56,21 @@ func install(ctx context.Context, config *rest.Config, all []part) (changed bool
 	return changed, unsupported
 }
 
-// Remove takes the fence off. Objects that still have the label can be written by anybody then. What is
+// Remove takes the fence off, and a freeze. Objects that still have the label can be written by anybody then. What is
 // not there is no error.
 func Remove(ctx context.Context, config *rest.Config) error {
 	all, err := parts()
 	if err != nil {
 		return err
 	}
-	return remove(ctx, config, all)
+	mark, err := partsOf(freezeMark())
+	if err != nil {
+		return err
+	}
+	return remove(ctx, config, append(all, mark...)) // the early policy would freeze the cell once it is here again
 }
 
-// remove takes all parts off in reverse: the policy goes first, the mover's rights last.
+// remove takes all parts off in reverse: what keeps people out goes first, the mover's rights last.
 func remove(ctx context.Context, config *rest.Config, all []part) error {
 	client, err := open(config)
 	if err != nil {

@@ -111,6 +111,19 @@ func TestDriftIsFoundAndRepaired(t *testing.T) {
 			},
 			fence.Missing, "validatingadmissionpolicybinding/kubecell-fence is missing",
 		},
+		"no freeze for later": {
+			func(t *testing.T) {
+				t.Helper()
+				if err := c.admin.Resource(policies).Delete(t.Context(), fence.EarlyName, metav1.DeleteOptions{}); err != nil {
+					t.Fatal(err)
+				}
+			},
+			fence.Missing, "validatingadmissionpolicy/kubecell-freeze-early is missing",
+		},
+		"a freeze of something else": {
+			patched(bindings, fence.EarlyName, `{"spec":{"paramRef":{"name":"another"}}}`),
+			fence.Drifted, "validatingadmissionpolicybinding/kubecell-freeze-early spec.paramRef.name",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.change(t)
@@ -192,7 +205,7 @@ func TestAwaitTellsWhenTheFenceIsInForce(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if report := c.check(t); report.State != fence.Missing || len(report.Differences) != 4 {
+		if report := c.check(t); report.State != fence.Missing || len(report.Differences) != 6 {
 			t.Errorf("check: %s", report)
 		}
 		c.lifted(t)

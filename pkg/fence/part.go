@@ -7,6 +7,7 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -19,50 +20,45 @@ type part struct {
 	want     *unstructured.Unstructured
 }
 
-// parts are the objects of the fence, in the order in which they are installed: the mover is let through
-// before anybody is kept out, and the policy comes last, whose revision shows when it is in force.
+// parts are what every cell has, in the order in which it is installed: the mover is let through before anybody is
+// kept out, and the fence's policy comes last, whose revision shows when it is in force.
 func parts() ([]part, error) {
 	fence, err := policy()
 	if err != nil {
 		return nil, err
 	}
-	return partsOf(moverRole(), moverBinding(), binding(Name), fence)
+	early, err := earlyPolicy()
+	if err != nil {
+		return nil, err
+	}
+	return partsOf(moverRole(), moverBinding(), earlyBinding(), early, binding(Name), fence)
 }
 
-// freezeParts are the objects of the freeze, likewise.
+// freezeParts are the objects of the freeze, likewise, of which no cell in use has more than the rights. Its mark comes first.
 func freezeParts() ([]part, error) {
 	freeze, err := freezePolicy()
 	if err != nil {
 		return nil, err
 	}
-	return partsOf(moverRole(), moverBinding(), binding(FreezeName), freeze)
+	return partsOf(moverRole(), moverBinding(), freezeMark(), binding(FreezeName), freeze)
 }
 
 // rights are those of the parts by which the mover may do his work. A cell that cannot have the others has them: whatever
 // moves, is backed up or is looked at there, the mover does it.
 func rights(all []part) []part { return all[:2] }
 
-func partsOf(role *rbacv1.ClusterRole, granted *rbacv1.ClusterRoleBinding, bound *admissionv1.ValidatingAdmissionPolicyBinding,
-	policy *admissionv1.ValidatingAdmissionPolicy,
-) ([]part, error) {
+func partsOf(objects ...runtime.Object) ([]part, error) {
 	var out []part
-	for _, p := range []struct {
-		resource schema.GroupVersionResource
-		object   runtime.Object
-	}{
-		{rbacv1.SchemeGroupVersion.WithResource("clusterroles"), role},
-		{rbacv1.SchemeGroupVersion.WithResource("clusterrolebindings"), granted},
-		{admissionv1.SchemeGroupVersion.WithResource("validatingadmissionpolicybindings"), bound},
-		{admissionv1.SchemeGroupVersion.WithResource("validatingadmissionpolicies"), policy},
-	} {
-		raw, err := runtime.DefaultUnstructuredConverter.ToUnstructured(p.object)
+	for _, object := range objects {
+		raw, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
 		if err != nil {
 			return nil, fmt.Errorf("encode the fence: %w", err)
 		}
 		u := &unstructured.Unstructured{Object: raw}
 		unstructured.RemoveNestedField(u.Object, "status")
 		unstructured.RemoveNestedField(u.Object, "metadata", "creationTimestamp")
-		out = append(out, part{resource: p.resource, want: u})
+		resource, _ := meta.UnsafeGuessKindToResource(u.GroupVersionKind()) // which is right for these kinds
+		out = append(out, part{resource: resource, want: u})
 	}
 	return out, nil
 }
@@ -72,9 +68,10 @@ func partsOf(role *rbacv1.ClusterRole, granted *rbacv1.ClusterRoleBinding, bound
 func Owns(resource schema.GroupResource, name string) bool {
 	switch resource.Group {
 	case admissionv1.GroupName:
-		return (name == Name || name == FreezeName) && strings.HasPrefix(resource.Resource, "validatingadmissionpolic")
+		return (name == Name || name == FreezeName || name == EarlyName) && strings.HasPrefix(resource.Resource, "validatingadmissionpolic")
 	case rbacv1.GroupName:
-		return name == RoleMover && (resource.Resource == "clusterroles" || resource.Resource == "clusterrolebindings")
+		return name == RoleMover && (resource.Resource == "clusterroles" || resource.Resource == "clusterrolebindings") ||
+			name == FreezeName && resource.Resource == "clusterroles"
 	}
 	return false
 }

@@ -21,7 +21,7 @@ func IsFreezeRefusal(err error) bool {
 	if !errors.As(err, &status) {
 		return false
 	}
-	_, is := refusal(FreezeName, status.Status())
+	_, is := refusal(status.Status(), FreezeName, EarlyName)
 	return is
 }
 
@@ -34,21 +34,23 @@ func IsRefusal(err error) bool {
 
 // IsRefusalStatus is [IsRefusal] for an answer that was read as it came.
 func IsRefusalStatus(status metav1.Status) bool {
-	_, is := refusal(Name, status)
+	_, is := refusal(status, Name)
 	return is
 }
 
-// refusal returns the policy's own words.
+// refusal returns the own words of whichever of the policies refused.
 //
 // A Status has no field for the policy that made it. Its cause is the apiserver's own sentence, whose
 // beginning nobody else can write; the message of the Status begins with the object's name.
-func refusal(policy string, status metav1.Status) (words string, is bool) {
+func refusal(status metav1.Status, policies ...string) (words string, is bool) {
 	if status.Status != metav1.StatusFailure || status.Reason != metav1.StatusReasonForbidden || status.Details == nil {
 		return "", false
 	}
 	for _, cause := range status.Details.Causes {
-		if words, is = strings.CutPrefix(cause.Message, refusalWords(policy)); is {
-			return words, true
+		for _, policy := range policies {
+			if words, is = strings.CutPrefix(cause.Message, refusalWords(policy)); is {
+				return words, true
+			}
 		}
 	}
 	return "", false

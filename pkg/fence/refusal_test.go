@@ -88,7 +88,7 @@ func TestAnApiserverWithoutPolicies(t *testing.T) {
 			if report, err := fence.Check(t.Context(), config); err != nil || report.State != fence.Unsupported {
 				t.Errorf("check: %s, %v", report, err)
 			}
-			if report := c.check(t); report.State != fence.Missing || len(report.Differences) != 2 {
+			if report := c.check(t); report.State != fence.Missing || len(report.Differences) != 4 {
 				t.Errorf("installed was more than the rights; there lacks %s", report)
 			}
 		})
