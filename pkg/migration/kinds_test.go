@@ -1,6 +1,7 @@
 package migration_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -30,6 +31,7 @@ metadata: {name: x, labels: {a: b}, annotations: {kubectl.kubernetes.io/last-app
 data: {k: "<v> & \u2028"}
 binaryData: {b: AAEC}`},
 	"bare ConfigMap":   {configMaps, `metadata: {name: x}`},
+	"longest name":     {configMaps, `{metadata: {name: ` + strings.Repeat("x", 253) + `}, data: {k: v}}`},
 	"immutable Secret": {secrets, `{metadata: {name: x}, type: kubernetes.io/basic-auth, immutable: true, data: {username: eA==, password: eA==}}`},
 	"Deployment": {deployments, `
 metadata: {name: x, annotations: {deployment.kubernetes.io/revision: "3"}}
@@ -90,14 +92,14 @@ func TestEverythingArrives(t *testing.T) {
 			before := b.make(b.old, test.kind, test.text)
 			b.move(b.unit(b.found(test.kind, before)), migration.Moved)
 
-			after := b.get(b.new, test.kind, "x")
+			after := b.get(b.new, test.kind, before.GetName())
 			if diff := same(before, after); diff != "" {
 				t.Errorf("moved (-old +new):\n%s", diff)
 			}
 			if epoch := after.GetAnnotations()[v1alpha1.AnnotationPlacementEpoch]; epoch != "7" {
 				t.Errorf("placement epoch %q", epoch)
 			}
-			tomb := b.get(b.old, test.kind, "x")
+			tomb := b.get(b.old, test.kind, before.GetName())
 			if b.found(test.kind, tomb).Status != v1alpha1.Migrated || len(tomb.GetFinalizers())+len(tomb.GetOwnerReferences()) > 0 ||
 				tomb.GetAnnotations()[v1alpha1.AnnotationMovesTo] != "new" {
 				t.Errorf("tombstone: %v", tomb.Object["metadata"])
@@ -107,7 +109,7 @@ func TestEverythingArrives(t *testing.T) {
 			unit := b.unit(b.found(test.kind, after))
 			unit.From, unit.To = "new", "old"
 			b.move(unit, migration.Moved)
-			if diff := same(before, b.get(b.old, test.kind, "x")); diff != "" {
+			if diff := same(before, b.get(b.old, test.kind, before.GetName())); diff != "" {
 				t.Errorf("moved back (-first +last):\n%s", diff)
 			}
 		})

@@ -10,12 +10,12 @@ import (
 	"github.com/kubecell/kubectl-cell/pkg/verify"
 )
 
-// BenchmarkVerify is a run over n objects in three cells: its time, and by how much the live heap grows at the most.
+// BenchmarkVerify is a run over n objects in three cells and their envelopes: its time, and by how much the live heap grows at the most.
 func BenchmarkVerify(b *testing.B) {
 	for _, n := range []int{10_000, 100_000} {
 		b.Run(fmt.Sprintf("objects=%d", n), func(b *testing.B) {
 			bed := newBed(b)
-			bed.fill(b, n)
+			bed.fill(n)
 			for b.Loop() {
 				stop := watchHeap()
 				began := time.Now()
@@ -23,8 +23,8 @@ func BenchmarkVerify(b *testing.B) {
 				took := time.Since(began)
 				grown := stop()
 				bed.must(err)
-				if r.Objects != int64(n) || len(r.Findings) > 0 {
-					b.Fatalf("%d objects, findings %s; want %d and none", r.Objects, describe(r.Findings), n)
+				if r.Objects != int64(n) || r.Envelopes != int64(n) || len(r.Findings) > 0 {
+					b.Fatalf("%d objects, %d envelopes, findings %s; want %d of each and none", r.Objects, r.Envelopes, describe(r.Findings), n)
 				}
 				b.ReportMetric(took.Seconds(), "s/run")
 				b.ReportMetric(float64(grown)/(1<<20), "MiB-heap")

@@ -246,17 +246,25 @@ func (b *bed) seal(of *corev1.ConfigMap, source, home string) *corev1.Secret {
 	b.t.Helper()
 	sealer, err := envelope.NewSealer()
 	b.must(err)
+	secret, err := b.sealWith(sealer, of, source, home)
+	b.must(err)
+	return secret
+}
+
+func (b *bed) sealWith(sealer *envelope.Sealer, of *corev1.ConfigMap, source, home string) (*corev1.Secret, error) {
 	of = of.DeepCopy()
 	of.APIVersion, of.Kind = "v1", "ConfigMap"
 	body, err := json.Marshal(of)
-	b.must(err)
+	if err != nil {
+		return nil, err
+	}
 	secret, err := sealer.Seal(envelope.Source{
 		Resource: "configmaps", Unit: b.namespace + "/" + of.Name, Cell: source, BackupCell: home, Epoch: b.snap.Epoch, Written: time.Now(),
 	}, body)
-	b.must(err)
-	secret, err = b.cells[home].CoreV1().Secrets(v1alpha1.Namespace).Create(b.t.Context(), secret, metav1.CreateOptions{})
-	b.must(err)
-	return secret
+	if err != nil {
+		return nil, err
+	}
+	return b.cells[home].CoreV1().Secrets(v1alpha1.Namespace).Create(b.t.Context(), secret, metav1.CreateOptions{})
 }
 
 // spoil changes the envelope of a config map by hand.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/kubecell/kubectl-cell/pkg/apis/kubecell/v1alpha1"
 	"github.com/kubecell/kubectl-cell/pkg/backup"
+	"github.com/kubecell/kubectl-cell/pkg/envelope"
 	"github.com/kubecell/kubectl-cell/pkg/exit"
 	"github.com/kubecell/kubectl-cell/pkg/migration"
 	"github.com/kubecell/kubectl-cell/pkg/rebalance"
@@ -292,7 +294,7 @@ func TestAFailedOverCell(t *testing.T) {
 func TestMemoryDoesNotGrow(t *testing.T) {
 	b := newBed(t)
 	const objects, page = 150, 10
-	b.fill(t, objects)
+	b.fill(objects)
 	var unlimited atomic.Int32
 	options := b.options()
 	options.PageSize = page
@@ -309,33 +311,26 @@ func TestMemoryDoesNotGrow(t *testing.T) {
 	}
 }
 
-// fill makes objects in their cells, past the router.
-func (b *bed) fill(t testing.TB, n int) {
-	t.Helper()
-	b.neverBackedUp()
-	var makers sync.WaitGroup
-	var failed atomic.Pointer[error]
-	work := make(chan int)
-	for range 16 {
-		makers.Go(func() {
-			for i := range work {
-				name := fmt.Sprintf("m-%06d", i)
-				p, _ := b.snap.Table.LookupKey(b.namespace + "/" + name)
-				_, err := b.configMaps(p.Old()).Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
-				if err != nil {
-					failed.Store(&err)
-				}
+// fill makes objects in their cells, past the router, and their envelopes.
+func (b *bed) fill(n int) {
+	b.t.Helper()
+	sealer, err := envelope.NewSealer()
+	b.must(err)
+	var makers errgroup.Group
+	makers.SetLimit(16)
+	for i := range n {
+		makers.Go(func() error {
+			name := fmt.Sprintf("m-%06d", i)
+			p, _ := b.snap.Table.LookupKey(b.namespace + "/" + name)
+			made, err := b.configMaps(p.Old()).Create(b.t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+			if err != nil {
+				return err
 			}
+			_, err = b.sealWith(sealer, made, p.Old(), p.OldBackup())
+			return err
 		})
 	}
-	for i := range n {
-		work <- i
-	}
-	close(work)
-	makers.Wait()
-	if err := failed.Load(); err != nil {
-		t.Fatal(*err)
-	}
+	b.must(makers.Wait())
 }
 
 // unpaged counts lists without a limit.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/charmbracelet/x/ansi"
 	"github.com/google/go-cmp/cmp"
@@ -85,10 +86,31 @@ func TestOnATerminal(t *testing.T) {
 	if code := viewer.Ended(); code != 130 {
 		t.Errorf("the viewer left with %d; want 130", code)
 	}
+	b.ascii(t)
 
 	b.finish(t, v1alpha1.RebalanceSucceeded)
 	if *capture {
 		shots.write(t)
+	}
+}
+
+// ascii looks at the run on a terminal whose locale has no symbols.
+func (b *bed) ascii(t *testing.T) {
+	t.Helper()
+	plain := terminaltest.Start(t, 80, 24, append(slices.Clone(b.environ), "LC_ALL=C"), b.binary, "rebalance", "--attach")
+	for _, key := range []string{"", "?", "?", "q"} {
+		if key != "" {
+			plain.Press(key)
+		}
+		text := plain.AwaitText(map[string]string{"": "? help", "?": "esc back", "q": "Leave the screen?"}[key])
+		if strings.ContainsFunc(text, func(r rune) bool { return r > unicode.MaxASCII }) {
+			t.Errorf("after %q there are symbols on the screen:\n%s", key, text)
+		}
+	}
+	plain.Press("d")
+	plain.AwaitText("goes on", "next: kubectl cell rebalance --attach")
+	if code := plain.Ended(); code != 130 {
+		t.Errorf("left with %d; want 130", code)
 	}
 }
 
